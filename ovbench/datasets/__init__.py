@@ -1,0 +1,1 @@
+"""One module per benchmark, and the class-name files."""

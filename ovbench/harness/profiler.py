@@ -1,0 +1,136 @@
+"""Where the time and the memory go.
+
+A method marks its stages with ``with stage("encode"): ...``. Outside a measurement that
+costs one global look-up. On a GPU a stage records two CUDA events and never waits; the
+measurement waits once, at its end.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+_current: Measurement | None = None
+
+
+@dataclass(slots=True)
+class Measurement:
+    """Wall time of one measured block.
+
+    Attributes:
+        total_s: seconds, device work included; set when the block ends.
+        stages_s: seconds per stage; a stage inside another is named ``"outer/inner"`` and
+            its time is also part of the outer one's.
+    """
+
+    on_gpu: bool
+    total_s: float = 0.0
+    stages_s: dict[str, float] = field(default_factory=dict)
+    _path: list[str] = field(default_factory=list)
+    _events: list[tuple[str, Any, Any]] = field(default_factory=list)
+
+
+class stage:  # noqa: N801 - reads as a statement: `with stage("encode"):`
+    """Time a named part of :meth:`Segmenter.prepare` or :meth:`Segmenter.segment`."""
+
+    __slots__ = ("_measurement", "_name", "_start")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._measurement = _current
+        if self._measurement is None:
+            return
+        self._measurement._path.append(self._name)
+        self._start = _cuda_event() if self._measurement.on_gpu else time.perf_counter()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        measurement = self._measurement
+        if measurement is None:
+            return
+        path = "/".join(measurement._path)
+        measurement._path.pop()
+        if measurement.on_gpu:
+            measurement._events.append((path, self._start, _cuda_event()))
+        else:
+            spent = time.perf_counter() - self._start
+            measurement.stages_s[path] = measurement.stages_s.get(path, 0.0) + spent
+
+
+@contextmanager
+def measure(device: str) -> Iterator[Measurement]:
+    """Time a block and the stages inside it.
+
+    On a GPU the device is drained before the clock starts and before it stops, so that
+    ``total_s`` holds exactly the block's own work.
+    """
+    global _current  # noqa: PLW0603 - one measurement at a time is the point
+    measurement = Measurement(on_gpu=device.startswith("cuda"))
+    outer, _current = _current, measurement
+    if measurement.on_gpu:
+        _synchronize(device)
+    start = time.perf_counter()
+    try:
+        yield measurement
+        if measurement.on_gpu:
+            _synchronize(device)
+    finally:
+        measurement.total_s = time.perf_counter() - start
+        _current = outer
+    for path, begin, end in measurement._events:
+        spent = begin.elapsed_time(end) / 1000
+        measurement.stages_s[path] = measurement.stages_s.get(path, 0.0) + spent
+
+
+@dataclass(frozen=True, slots=True)
+class PeakMemory:
+    """Highest memory use of this process so far, in bytes; None where it cannot be read."""
+
+    rss: int | None
+    gpu_allocated: int | None
+    gpu_reserved: int | None
+
+
+def peak_memory(device: str) -> PeakMemory:
+    """The peak resident set, and on a GPU the peak of PyTorch's allocator."""
+    allocated = reserved = None
+    if device.startswith("cuda"):
+        import torch
+
+        allocated = torch.cuda.max_memory_allocated(device)
+        reserved = torch.cuda.max_memory_reserved(device)
+    return PeakMemory(_peak_rss(), allocated, reserved)
+
+
+def _peak_rss() -> int | None:
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # kilobytes except on macOS
+
+
+def _cuda_event() -> Any:
+    import torch
+
+    event = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
+    event.record()
+    return event
+
+
+def _synchronize(device: str) -> None:
+    import torch
+
+    torch.cuda.synchronize(device)

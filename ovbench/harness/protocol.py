@@ -1,0 +1,271 @@
+"""The contract between methods, datasets and the runner.
+
+Labels are indices into a :class:`Vocabulary`. With a background label the index 0 is the
+background and class ``i`` is label ``i + 1``; without one, class ``i`` is label ``i``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+Image: TypeAlias = npt.NDArray[np.uint8]
+"""An RGB image, ``(H, W, 3)`` uint8."""
+
+LabelMap: TypeAlias = npt.NDArray[np.unsignedinteger[Any]]
+"""Labels, ``(H, W)``, unsigned; values index the vocabulary."""
+
+Kind: TypeAlias = Literal["thing", "stuff"]
+Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+CheckpointFlavour: TypeAlias = Literal["toy", "real"]
+BackgroundRule: TypeAlias = Literal["class", "ignore", "none"]
+
+PROTOCOL_VERSION = 1
+"""Part of every run's identity; raised when the harness changes what a number means."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Exemplar:
+    """A prompt image that shows a class, for image-prompted methods.
+
+    Attributes:
+        image: RGB, ``(H, W, 3)`` uint8.
+        mask: ``(H, W)`` bool, the object's pixels, or None where the method must find them.
+    """
+
+    image: Image
+    mask: npt.NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClassQuery:
+    """One class as a method is asked for it.
+
+    Attributes:
+        name: the name shown in tables, and the first text query.
+        synonyms: further text queries for the same class; a method answers with the class
+            if any of them wins.
+        kind: "thing", "stuff" or None where the benchmark does not say.
+        exemplars: prompt images, for methods that are prompted by image.
+    """
+
+    name: str
+    synonyms: tuple[str, ...] = ()
+    kind: Kind | None = None
+    exemplars: tuple[Exemplar, ...] = field(default=(), compare=False)
+
+    @property
+    def queries(self) -> tuple[str, ...]:
+        """The name and its synonyms."""
+        return (self.name, *self.synonyms)
+
+
+@dataclass(frozen=True, slots=True)
+class Background:
+    """The background label: everything that is none of the classes.
+
+    Attributes:
+        queries: texts that describe background; a method may use them or apply a rule of
+            its own (a threshold, prototypes).
+        name: the name shown in tables.
+    """
+
+    queries: tuple[str, ...] = ("background",)
+    name: str = "background"
+
+
+@dataclass(frozen=True, slots=True)
+class Vocabulary:
+    """An ordered set of classes and, where the benchmark has one, a background.
+
+    Attributes:
+        classes: in label order.
+        background: None where every pixel belongs to a class or is ignored.
+        source: where the names come from, such as ``"voc/plain"`` or a file's path.
+    """
+
+    classes: tuple[ClassQuery, ...]
+    background: Background | None = None
+    source: str = "custom"
+
+    @classmethod
+    def of(cls, *names: str, background: bool = False) -> Vocabulary:
+        """A vocabulary of plain names, in order."""
+        return cls(tuple(ClassQuery(n) for n in names), Background() if background else None)
+
+    @property
+    def offset(self) -> int:
+        """The label of the first class: 1 behind a background label, else 0."""
+        return 0 if self.background is None else 1
+
+    def __len__(self) -> int:
+        """The number of labels, background included."""
+        return len(self.classes) + self.offset
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """One name per label, background included."""
+        classes = tuple(c.name for c in self.classes)
+        return classes if self.background is None else (self.background.name, *classes)
+
+    @property
+    def queries(self) -> tuple[tuple[str, int], ...]:
+        """Every text query with the label it stands for, background's first."""
+        pairs = [(text, 0) for text in self.background.queries] if self.background else []
+        for label, query in enumerate(self.classes, start=self.offset):
+            pairs += [(text, label) for text in query.queries]
+        return tuple(pairs)
+
+    @property
+    def label_dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
+        """uint8 up to 255 labels (255 itself stays free to mean "ignore"), else uint16."""
+        return np.dtype(np.uint8 if len(self) <= 255 else np.uint16)
+
+    @property
+    def sha256(self) -> str:
+        """A digest of every text a method is asked with, in order."""
+        content = {
+            "background": None if self.background is None else list(self.background.queries),
+            "classes": [list(c.queries) for c in self.classes],
+        }
+        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """One image with its ground truth.
+
+    Attributes:
+        id: unique within the dataset and stable across machines.
+        image: RGB, ``(H, W, 3)`` uint8, at original size.
+        label: ``(H, W)`` unsigned, values index the vocabulary or equal the dataset's
+            ignore label.
+    """
+
+    id: str
+    image: Image
+    label: LabelMap
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetInfo:
+    """What a result must say of the data it was measured on.
+
+    Attributes:
+        name: the benchmark, such as ``"voc"``.
+        split: such as ``"val"``.
+        background: "class" where background is a label, "ignore" where the benchmark has one
+            and its pixels are left out, "none" where the benchmark has none.
+        ignore_label: the label value whose pixels are not scored.
+        expected_images: the official size of the split, or None where there is none.
+        rendered: True for scenes drawn by the package, on which the miniature checkpoints
+            are at home.
+    """
+
+    name: str
+    split: str
+    background: BackgroundRule
+    ignore_label: int = 255
+    expected_images: int | None = None
+    rendered: bool = False
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Random access to the samples of one split."""
+
+    info: DatasetInfo
+    vocabulary: Vocabulary
+    ids: Sequence[str]
+
+    def load(self, index: int) -> Sample:
+        """Read sample ``index`` (of ``ids``); called from several threads at once.
+
+        Raises:
+            DataError: the file is missing, corrupt or inconsistent; names it.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointRecord:
+    """Which weights a method used.
+
+    Attributes:
+        role: what they are for, such as ``"clip"``.
+        name: a hub id, a file's name or a packaged miniature's name.
+        revision: the hub commit they were resolved to, or None where there is none.
+        sha256: of the weight file.
+    """
+
+    role: str
+    name: str
+    revision: str | None
+    sha256: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """Where and how a method computes; the same for every method of a comparison.
+
+    Attributes:
+        device: a torch device string, such as ``"cpu"`` or ``"cuda:0"``.
+        precision: of the networks' arithmetic.
+        checkpoints: which weights the loaders in :mod:`ovbench.models` hand out. A method
+            passes this on and never looks at it.
+        seed: for every random choice a method makes.
+    """
+
+    device: str = "cpu"
+    precision: Precision = "fp32"
+    checkpoints: CheckpointFlavour = "real"
+    seed: int = 0
+
+
+@runtime_checkable
+class Segmenter(Protocol):
+    """An open-vocabulary segmenter.
+
+    A method that is registered is a class called as ``Method(settings, runtime)`` with a
+    frozen dataclass ``Settings`` (see :mod:`ovbench.harness.settings`) and optionally
+    ``presets``, a mapping from a name to the settings it changes. It may have an attribute
+    ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded.
+    """
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        """Do what is done once per vocabulary; a later call replaces an earlier one."""
+        ...
+
+    def segment(
+        self,
+        images: Sequence[Image],
+        candidates: Sequence[Collection[int]] | None = None,
+    ) -> Sequence[LabelMap]:
+        """Label every pixel of every image.
+
+        Args:
+            images: RGB uint8 at original size; sizes may differ.
+            candidates: per image the labels to answer within (background is always
+                allowed), or None for the whole vocabulary.
+
+        Returns:
+            One label map per image, at the image's size, values index the vocabulary. The
+            answer to an image does not depend on the others in the batch.
+        """
+        ...
+
+
+class SegmenterClass(Protocol):
+    """What a method's registry entry resolves to."""
+
+    Settings: ClassVar[type[Any]]
+
+    def __call__(self, settings: Any, runtime: Runtime) -> Segmenter:
+        """Build the method and load its weights."""
+        ...

@@ -1,0 +1,154 @@
+"""A method's settings: one frozen dataclass in which every value names its source.
+
+>>> @dataclass(frozen=True)
+... class Settings:
+...     threshold: float = setting(0.15, "paper, table 2", "maps below this are background")
+>>> override(Settings, {"threshold": "0.2"})
+Settings(threshold=0.2)
+"""
+
+from __future__ import annotations
+
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import MISSING, asdict, dataclass, field, fields
+from difflib import get_close_matches
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin
+
+from ovbench.errors import UsageError
+
+S = TypeVar("S")
+
+
+def setting(default: Any, source: str, help: str) -> Any:
+    """A dataclass field that knows where its default comes from.
+
+    Args:
+        default: the value; must be immutable.
+        source: a paper's section, a path in released code, or "our choice" with the reason.
+        help: one line for ``ovbench list methods METHOD``.
+    """
+    return field(default=default, metadata={"source": source, "help": help})
+
+
+@dataclass(frozen=True, slots=True)
+class SettingInfo:
+    """One setting, as ``ovbench list methods METHOD`` shows it."""
+
+    name: str
+    type: str
+    default: Any
+    source: str
+    help: str
+
+
+def describe(cls: type[Any]) -> list[SettingInfo]:
+    """Every setting of a settings dataclass with its type, default, source and meaning."""
+    hints = typing.get_type_hints(cls)
+    return [
+        SettingInfo(
+            f.name,
+            _type_name(hints[f.name]),
+            None if f.default is MISSING else f.default,
+            f.metadata.get("source", ""),
+            f.metadata.get("help", ""),
+        )
+        for f in fields(cls)
+    ]
+
+
+def resolved(settings: Any) -> dict[str, Any]:
+    """The settings as JSON-ready values, for the result and the run's identity."""
+    values = asdict(settings)
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def override(cls: type[S], values: Mapping[str, Any]) -> S:
+    """Build settings from defaults and ``values``; strings are parsed by each field's type.
+
+    Raises:
+        UsageError: an unknown name or a value that does not parse.
+    """
+    hints = typing.get_type_hints(cls)
+    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    parsed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in names:
+            close = get_close_matches(name, names, n=1)
+            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+            raise UsageError(f"no setting {name!r}; {hint}")
+        try:
+            parsed[name] = _parse(value, hints[name])
+        except ValueError:
+            raise UsageError(
+                f"setting {name}={value!r}: expected {_type_name(hints[name])}"
+            ) from None
+    try:
+        return cls(**parsed)
+    except ValueError as error:  # a dataclass may check its values in __post_init__
+        raise UsageError(f"settings: {error}") from None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, str]:
+    """Split ``["name=value", ...]`` as given by repeated ``--set``.
+
+    Raises:
+        UsageError: an item without "=".
+    """
+    pairs = [item.partition("=") for item in assignments]
+    for name, sign, _ in pairs:
+        if not sign or not name:
+            raise UsageError(f"--set {name}: write it as name=value")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _parse(value: Any, hint: Any) -> Any:
+    """``value`` as ``hint`` says; ValueError where it does not fit."""
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return _parse_union(value, args)
+    if origin is Literal:
+        for choice in args:
+            if str(choice) == str(value):
+                return choice
+        raise ValueError
+    if origin is tuple:
+        items = value.split(",") if isinstance(value, str) else value
+        return tuple(
+            _parse(i.strip() if isinstance(i, str) else i, args[0]) for i in items if i != ""
+        )
+    if hint is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        try:
+            return words[str(value).lower()]
+        except KeyError:
+            raise ValueError from None
+    if hint in (int, float, str):
+        if hint is int and isinstance(value, float) and not value.is_integer():
+            raise ValueError
+        return hint(value)
+    raise TypeError(f"settings cannot have the type {hint!r}")
+
+
+def _parse_union(value: Any, options: tuple[Any, ...]) -> Any:
+    if type(None) in options and (value is None or str(value).lower() in ("none", "null")):
+        return None
+    for option in options:
+        if option is not type(None):
+            try:
+                return _parse(value, option)
+            except ValueError:
+                continue
+    raise ValueError
+
+
+def _type_name(hint: Any) -> str:
+    origin, args = get_origin(hint), get_args(hint)
+    if origin in (Union, types.UnionType):
+        return " or ".join("none" if a is type(None) else _type_name(a) for a in args)
+    if origin is Literal:
+        return " or ".join(str(a) for a in args)
+    if origin is tuple:
+        return f"{_type_name(args[0])},..."
+    return getattr(hint, "__name__", str(hint))

@@ -1,0 +1,1 @@
+"""Frozen foundation models behind field-standard calls."""

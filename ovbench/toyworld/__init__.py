@@ -1,0 +1,1 @@
+"""The embedded world: renderer, miniature models and their training."""
