@@ -1,1 +1,66 @@
-"""Benchmark and evaluation harness for open-vocabulary semantic segmentation."""
+"""Benchmark and evaluation harness for open-vocabulary semantic segmentation.
+
+>>> import ovbench
+>>> method = ovbench.load_method("maskclip", checkpoints="toy")
+>>> dataset = ovbench.load_dataset("toyworld")
+>>> result = ovbench.evaluate(method, dataset)  # doctest: +SKIP
+>>> result["metrics"]["miou"]  # doctest: +SKIP
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ovbench.datasets import load_dataset
+    from ovbench.harness.methods import load_method
+    from ovbench.harness.protocol import (
+        Background,
+        ClassQuery,
+        Dataset,
+        Runtime,
+        Sample,
+        Segmenter,
+        Vocabulary,
+    )
+    from ovbench.harness.runner import Options, evaluate
+
+_HOME = {
+    "Background": "ovbench.harness.protocol",
+    "ClassQuery": "ovbench.harness.protocol",
+    "Dataset": "ovbench.harness.protocol",
+    "Options": "ovbench.harness.runner",
+    "Runtime": "ovbench.harness.protocol",
+    "Sample": "ovbench.harness.protocol",
+    "Segmenter": "ovbench.harness.protocol",
+    "Vocabulary": "ovbench.harness.protocol",
+    "evaluate": "ovbench.harness.runner",
+    "load_dataset": "ovbench.datasets",
+    "load_method": "ovbench.harness.methods",
+}
+
+__all__ = [
+    "Background",
+    "ClassQuery",
+    "Dataset",
+    "Options",
+    "Runtime",
+    "Sample",
+    "Segmenter",
+    "Vocabulary",
+    "evaluate",
+    "load_dataset",
+    "load_method",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used, so that ``import ovbench`` costs nothing."""
+    if name in _HOME:
+        return getattr(import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'ovbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return __all__

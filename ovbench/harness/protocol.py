@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -175,6 +176,15 @@ class DatasetInfo:
     expected_images: int | None = None
     rendered: bool = False
 
+    def count_warnings(self, found: int) -> list[str]:
+        """What a result must say where the number of images is not the official one."""
+        if self.expected_images in (None, found):
+            return []
+        return [
+            f"{self.name} {self.split} has {found} images here; the official list has "
+            f"{self.expected_images}"
+        ]
+
 
 @runtime_checkable
 class Dataset(Protocol):
@@ -189,6 +199,17 @@ class Dataset(Protocol):
 
         Raises:
             DataError: the file is missing, corrupt or inconsistent; names it.
+        """
+        ...
+
+    def decode(self, raw: LabelMap, source: Path) -> LabelMap:
+        """Turn labels as the benchmark's own files encode them into labels of the vocabulary.
+
+        Args:
+            raw: ``(H, W)``, as stored; ``source`` is the file it came from.
+
+        Raises:
+            DataError: a value the benchmark does not know; names the file.
         """
         ...
 

@@ -1,0 +1,197 @@
+"""Time counting one image's confusions against torchmetrics and three histograms.
+
+    python benchmarks/confusion.py [FOLDER]
+
+FOLDER may hold label maps (PNG, uint8, 255 = ignored; searched recursively); predictions are
+then those maps with their borders moved. The counts of all contestants are compared before
+anything is timed.
+
+- ovbench: :func:`ovbench.harness.metrics.confusion`, all of its checks included.
+- torchmetrics: ``multiclass_confusion_matrix`` as it comes, which checks its input too, and
+  with ``validate_args=False``.
+- three histograms: drop ignored pixels, then ``torch.histc`` in float32 of the hits, of the
+  prediction and of the ground truth; it yields areas, not a matrix.
+
+All of them start from the same uint8 maps.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+from torchmetrics.functional.classification import multiclass_confusion_matrix
+
+from ovbench.harness.metrics import accumulate, areas, confusion
+
+Labels = npt.NDArray[np.uint8]
+SIZES = ((375, 500, 21), (480, 640, 171), (1024, 2048, 19))
+IGNORE = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One image to count."""
+
+    name: str
+    gt: Labels
+    pred: Labels
+    num_labels: int
+
+    @property
+    def pixels_per_run(self) -> float:
+        """Mean length of a run of equal (gt, pred) pixels: 1 is noise."""
+        gt, pred = self.gt.ravel(), self.pred.ravel()
+        changes = (gt[1:] != gt[:-1]) | (pred[1:] != pred[:-1])
+        return gt.size / (1 + int(np.count_nonzero(changes)))
+
+
+def main() -> None:
+    """Print one table per thread count."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("folder", nargs="?", type=Path, help="label maps, PNG")
+    parser.add_argument("--repeats", type=int, default=25)
+    arguments = parser.parse_args()
+    cases = list(read_cases(arguments.folder) if arguments.folder else made_cases())
+    for case in cases:
+        check(case)
+    for threads in dict.fromkeys((1, torch.get_num_threads())):
+        torch.set_num_threads(threads)
+        Console(width=120).print(table(cases, arguments.repeats, threads))
+
+
+def made_cases() -> Iterator[Case]:
+    """Realistic maps at every size, then the worst case, noise."""
+    rng = np.random.default_rng(0)
+    for height, width, num_labels in SIZES:
+        gt = blobs(rng, height, width, num_labels)
+        yield Case("blobs", gt, moved(rng, gt), num_labels)
+    for height, width, num_labels in SIZES:
+        gt, pred = rng.integers(0, num_labels, (2, height, width), dtype=np.uint8)
+        yield Case("noise", gt, pred, num_labels)
+
+
+def read_cases(folder: Path) -> Iterator[Case]:
+    """Every single-channel label map below a folder."""
+    rng = np.random.default_rng(0)
+    for path in sorted(folder.rglob("*.png")):
+        gt = np.asarray(Image.open(path))
+        if gt.ndim == 2 and gt.dtype == np.uint8:
+            num_labels = int(gt[gt != IGNORE].max(initial=0)) + 1
+            yield Case(path.stem, gt, moved(rng, np.where(gt == IGNORE, 0, gt)), num_labels)
+
+
+def smooth(rng: np.random.Generator, channels: int, height: int, width: int) -> torch.Tensor:
+    """Random fields that vary over an eighth of the image's height."""
+    cells = (8, max(1, round(8 * width / height)))
+    coarse = torch.from_numpy(rng.standard_normal((1, channels, *cells)))
+    size = (height, width)
+    return torch.nn.functional.interpolate(coarse, size, mode="bicubic", align_corners=True)[0]
+
+
+def blobs(rng: np.random.Generator, height: int, width: int, num_labels: int) -> Labels:
+    """A dozen classes in smooth shapes with an ignored seam, as annotators leave one."""
+    present = rng.choice(num_labels, min(12, num_labels), replace=False)
+    fields = smooth(rng, len(present), height, width)
+    first, second = fields.topk(2, dim=0).values
+    labels = present[fields.argmax(dim=0).numpy()].astype(np.uint8)
+    labels[(first - second).numpy() < 0.02] = IGNORE
+    return labels
+
+
+def moved(rng: np.random.Generator, labels: Labels) -> Labels:
+    """The map as a method might predict it: every border displaced by some pixels."""
+    height, width = labels.shape
+    dy, dx = (4 * smooth(rng, 2, height, width)).round().long().numpy()
+    y, x = np.indices(labels.shape)
+    shifted = labels[np.clip(y + dy, 0, height - 1), np.clip(x + dx, 0, width - 1)]
+    return np.where(shifted == IGNORE, labels[0, 0] % IGNORE, shifted)
+
+
+def three_histograms(
+    gt: torch.Tensor, pred: torch.Tensor, num_labels: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Intersection, prediction and ground-truth areas of one image."""
+    scored = gt != IGNORE
+    gt, pred = gt[scored], pred[scored]
+    hits = pred[pred == gt]
+
+    def histogram(labels: torch.Tensor) -> torch.Tensor:
+        return torch.histc(labels.float(), bins=num_labels, min=0, max=num_labels - 1)
+
+    return histogram(hits), histogram(pred), histogram(gt)
+
+
+def contestants(case: Case) -> Mapping[str, Callable[[], Any]]:
+    """What is timed; the first is ours."""
+    gt, pred, labels = torch.from_numpy(case.gt), torch.from_numpy(case.pred), case.num_labels
+
+    def theirs(validate: bool) -> Any:
+        return multiclass_confusion_matrix(
+            pred, gt, labels, ignore_index=IGNORE, validate_args=validate
+        )
+
+    return {
+        "ovbench": lambda: confusion(case.gt, case.pred, labels, IGNORE),
+        "torchmetrics": lambda: theirs(True),
+        "unvalidated": lambda: theirs(False),
+        "3 histograms": lambda: three_histograms(gt, pred, labels),
+    }
+
+
+def check(case: Case) -> None:
+    """All contestants count the same."""
+    ours, *matrices, histograms = (run() for run in contestants(case).values())
+    matrix = accumulate([ours], case.num_labels)
+    for other in matrices:
+        np.testing.assert_array_equal(matrix, other.numpy())
+    expected = areas(matrix)
+    for area, other in zip(
+        (expected.intersection, expected.pred, expected.gt), histograms, strict=True
+    ):
+        np.testing.assert_array_equal(area, other.numpy())
+
+
+def medians(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
+    """Milliseconds; contestants take turns so that a busy machine is unfair to none."""
+    spent: dict[str, list[float]] = {name: [] for name in runs}
+    for _ in range(repeats):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            spent[name].append(1000 * (time.perf_counter() - start))
+    return {name: float(np.median(times)) for name, times in spent.items()}
+
+
+def table(cases: list[Case], repeats: int, threads: int) -> Table:
+    """One row per case: milliseconds, and how many times ours that is."""
+    result = Table(title=f"milliseconds per image, {threads} torch thread(s)")
+    result.add_column("map")
+    for title in ("size", "labels", "pixels per run", *contestants(cases[0])):
+        result.add_column(title, justify="right")
+    for case in cases:
+        ours, *others = medians(contestants(case), repeats).values()
+        height, width = case.gt.shape
+        result.add_row(
+            case.name,
+            f"{height}x{width}",
+            str(case.num_labels),
+            f"{case.pixels_per_run:.1f}",
+            f"{ours:.2f}",
+            *(f"{other:.1f} ({other / ours:.0f}x)" for other in others),
+        )
+    return result
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""A method and a dataset for ovbench in a package of their own."""

@@ -1,0 +1,21 @@
+"""The command line: one small file per command, no logic of its own."""
+
+from __future__ import annotations
+
+import sys
+
+from ovbench.errors import OvbenchError
+
+
+def main() -> None:
+    """Run ``ovbench``; an error a user can cause becomes one line on stderr."""
+    from ovbench.cli.app import app
+
+    try:
+        app()
+    except OvbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        sys.exit(130)

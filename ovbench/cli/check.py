@@ -1,0 +1,55 @@
+"""``ovbench check``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+
+def check(
+    method: Annotated[str, typer.Argument(help="See `ovbench list methods`.")],
+    checkpoints: opt.Checkpoints = opt.CheckpointsChoice.AUTO,
+    preset: opt.Preset = None,
+    settings: opt.Set = None,
+    device: opt.Device = "auto",
+    precision: opt.Precision = opt.PrecisionChoice.FP32,
+    seed: opt.Seed = 0,
+) -> None:
+    """Hold a method to the protocol: the conformance kit for adapter authors.
+
+    Exit code 1 if a check fails.
+    """
+    from rich.table import Table
+
+    from ovbench.cli.show import console
+    from ovbench.datasets import load_dataset
+    from ovbench.harness.conformance import conformance_checks
+    from ovbench.harness.methods import Method, load_method
+    from ovbench.harness.settings import parse_assignments
+
+    things, stuff = load_dataset("toyworld"), load_dataset("toyworld_stuff")
+    assignments = parse_assignments(settings or [])
+
+    def build() -> Method:
+        return load_method(
+            method,
+            preset=preset,
+            settings=assignments,
+            device=device,
+            precision=precision.value,
+            checkpoints=opt.flavour(checkpoints, things.info),
+            seed=seed,
+        )
+
+    table = Table("check", "", "finding", title=f"Conformance of {method}", title_justify="left")
+    failed = 0
+    images = [things.load(index).image for index in range(4)]
+    for outcome in conformance_checks(build, (things.vocabulary, stuff.vocabulary), images):
+        failed += not outcome.passed
+        table.add_row(outcome.name, "ok" if outcome.passed else "[red]FAILED[/]", outcome.finding)
+    console().print(table)
+    if failed:
+        raise typer.Exit(1)

@@ -1,0 +1,57 @@
+"""``ovbench list methods|datasets``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from ovbench.cli.show import console
+from ovbench.harness.registry import DATASETS, METHODS, Registry
+
+app = typer.Typer(help="What can be run.", no_args_is_help=True)
+
+
+@app.command("methods")
+def methods(
+    name: Annotated[str | None, typer.Argument(help="Show this method's settings.")] = None,
+) -> None:
+    """List the methods, or one method's settings and presets with their sources."""
+    if name is None:
+        _show(METHODS, "method")
+    else:
+        _show_settings(name)
+
+
+@app.command("datasets")
+def datasets() -> None:
+    """List the datasets."""
+    _show(DATASETS, "dataset")
+
+
+def _show(registry: Registry, kind: str) -> None:
+    table = Table()
+    for heading in (kind, "what", "package"):
+        table.add_column(heading)
+    for name, entry in registry.entries.items():
+        table.add_row(name, entry.summary, entry.package)
+    console().print(table)
+
+
+def _show_settings(name: str) -> None:
+    from ovbench.harness.settings import describe
+
+    method = METHODS.load(name)
+    table = Table(title=f"Settings of {name}", title_justify="left")
+    for heading in ("setting", "type", "default", "meaning", "source"):
+        table.add_column(heading, overflow="fold")
+    for item in describe(method.Settings):
+        default = (
+            ",".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
+        )
+        table.add_row(item.name, item.type, str(default), item.help, item.source)
+    console().print(table)
+    for preset, values in getattr(method, "presets", {}).items():
+        changes = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
+        console().print(f"--preset {preset}: {changes}", highlight=False)

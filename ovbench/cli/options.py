@@ -1,0 +1,98 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from ovbench.harness.protocol import CheckpointFlavour, DatasetInfo
+
+
+class BackgroundChoice(StrEnum):
+    """Values of ``--background``."""
+
+    CLASS = "class"
+    IGNORE = "ignore"
+
+
+class ClassesChoice(StrEnum):
+    """Values of ``--classes``."""
+
+    ALL = "all"
+    ORACLE = "oracle"
+
+
+class CheckpointsChoice(StrEnum):
+    """Values of ``--checkpoints``."""
+
+    AUTO = "auto"
+    TOY = "toy"
+    REAL = "real"
+
+
+class PrecisionChoice(StrEnum):
+    """Values of ``--precision``."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
+Root = Annotated[
+    Path | None,
+    typer.Option(
+        "--root",
+        envvar="OVBENCH_DATA",
+        help="Folder in which the official archives were unpacked.",
+    ),
+]
+Split = Annotated[str | None, typer.Option("--split", help="Default: val.")]
+Background = Annotated[
+    BackgroundChoice | None,
+    typer.Option("--background", help="Score background as a class, or leave its pixels out."),
+]
+Names = Annotated[
+    str | None, typer.Option("--names", help="Class-name set, or a file with one class per line.")
+]
+Checkpoints = Annotated[
+    CheckpointsChoice,
+    typer.Option("--checkpoints", help="auto: miniatures on rendered scenes, real ones elsewhere."),
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", help="A method's setting as name=value; repeatable.", metavar="K=V"),
+]
+Preset = Annotated[
+    str | None, typer.Option("--preset", help="A named set of the method's settings.")
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
+Precision = Annotated[PrecisionChoice, typer.Option("--precision")]
+Seed = Annotated[int, typer.Option("--seed")]
+Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
+SkipBad = Annotated[
+    bool, typer.Option("--skip-bad", help="List unreadable images in the result and go on.")
+]
+Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read ahead.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="Run directory; default runs/<name>-<id>.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
+
+
+def flavour(choice: CheckpointsChoice, info: DatasetInfo) -> CheckpointFlavour:
+    """What ``--checkpoints auto`` means on a dataset."""
+    if choice is CheckpointsChoice.AUTO:
+        return "toy" if info.rendered else "real"
+    return "toy" if choice is CheckpointsChoice.TOY else "real"
+
+
+def command_line() -> str:
+    """The command as typed, for the result."""
+    return shlex.join(["ovbench", *sys.argv[1:]])

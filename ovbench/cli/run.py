@@ -1,0 +1,70 @@
+"""``ovbench run``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+
+def run(
+    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
+    dataset: opt.DatasetName,
+    root: opt.Root = None,
+    split: opt.Split = None,
+    background: opt.Background = None,
+    names: opt.Names = None,
+    classes: Annotated[
+        opt.ClassesChoice,
+        typer.Option("--classes", help="oracle: tell the method each image's true classes."),
+    ] = opt.ClassesChoice.ALL,
+    checkpoints: opt.Checkpoints = opt.CheckpointsChoice.AUTO,
+    preset: opt.Preset = None,
+    settings: opt.Set = None,
+    limit: opt.Limit = None,
+    device: opt.Device = "auto",
+    precision: opt.Precision = opt.PrecisionChoice.FP32,
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
+    seed: opt.Seed = 0,
+    workers: opt.Workers = None,
+    skip_bad: opt.SkipBad = False,
+    output: opt.Output = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Measure a method on a dataset; the same command finishes a run that was cut short.
+
+    Start it under `torchrun --nproc-per-node N -m ovbench run ...` to share the images among
+    several processes or machines.
+    """
+    from ovbench.cli.progress import observer
+    from ovbench.cli.show import show_result
+    from ovbench.datasets import load_dataset
+    from ovbench.harness.methods import load_method
+    from ovbench.harness.runner import Options, evaluate
+    from ovbench.harness.settings import parse_assignments
+
+    assignments = parse_assignments(settings or [])
+    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    loaded = load_method(
+        method,
+        preset=preset,
+        settings=assignments,
+        device=device,
+        precision=precision.value,
+        checkpoints=opt.flavour(checkpoints, data.info),
+        seed=seed,
+    )
+    run_options = Options(
+        classes=classes.value,
+        limit=limit,
+        batch_size=batch_size,
+        skip_bad=skip_bad,
+        workers=workers,
+        command=opt.command_line(),
+    )
+    with observer(f"{method} on {dataset}", len(data.vocabulary)) as watching:
+        result = evaluate(loaded, data, output=output, options=run_options, observer=watching)
+    if result is not None:
+        show_result(result, as_json)

@@ -1,0 +1,62 @@
+"""``ovbench score``."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+
+class EncodingChoice(StrEnum):
+    """Values of ``--encoding``."""
+
+    INDEX = "index"
+    DATASET = "dataset"
+
+
+def score(
+    predictions: Annotated[Path, typer.Argument(help="Folder with one <image id>.png per image.")],
+    dataset: opt.DatasetName,
+    root: opt.Root = None,
+    split: opt.Split = None,
+    background: opt.Background = None,
+    names: opt.Names = None,
+    encoding: Annotated[
+        EncodingChoice,
+        typer.Option(
+            "--encoding",
+            help="index: values are label indices; dataset: encoded as the dataset's own files.",
+        ),
+    ] = EncodingChoice.INDEX,
+    name: Annotated[str | None, typer.Option("--name", help="Shown in tables.")] = None,
+    limit: opt.Limit = None,
+    workers: opt.Workers = None,
+    skip_bad: opt.SkipBad = False,
+    output: opt.Output = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Score label maps made elsewhere, exactly as a method's answers are scored."""
+    from ovbench.cli.progress import observer
+    from ovbench.cli.show import show_result
+    from ovbench.datasets import load_dataset
+    from ovbench.harness.predictions import score_folder
+    from ovbench.harness.runner import Options
+
+    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    options = Options(limit=limit, workers=workers, skip_bad=skip_bad, command=opt.command_line())
+    with observer(f"score {predictions.name} on {dataset}", len(data.vocabulary)) as watching:
+        result = score_folder(
+            predictions,
+            data,
+            name=name,
+            encoding=encoding.value,
+            output=output,
+            options=options,
+            observer=watching,
+        )
+    if result is not None:
+        show_result(result, as_json)

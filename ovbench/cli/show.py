@@ -1,0 +1,98 @@
+"""A result on stdout, as tables or as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from ovbench.leaderboards.marks import marks
+
+
+def console() -> Console:
+    """stdout, wide enough for a table when it is a pipe or a file."""
+    out = Console()
+    return out if out.is_terminal else Console(width=120)
+
+
+def show_result(result: Mapping[str, Any], as_json: bool) -> None:
+    """Print a result."""
+    if as_json:
+        print(json.dumps(result, indent=2, ensure_ascii=False))
+        return
+    out = console()
+    out.print(_per_class(result))
+    out.print(_summary(result))
+    out.print(f"run {result['run']['id']}", highlight=False)
+
+
+def _summary(result: Mapping[str, Any]) -> Table:
+    run, metrics, profile = result["run"], result["metrics"], result["profile"]
+    title = f"{run['method']} on {run['dataset']} {run['split']}, {run['num_images']} images"
+    table = Table(title=title, title_justify="left", show_header=False, box=None)
+    low, high = metrics["miou_ci95"]
+    table.add_row("mIoU", f"[bold]{percent(metrics['miou'])}[/]  [{percent(low)}, {percent(high)}]")
+    others = {k: v for k, v in metrics["definitions"].items() if k != "union"}
+    for name, value in others.items():
+        table.add_row(f"  {name.replace('_', ' ')}", percent(value))
+    table.add_row("pixel accuracy", percent(metrics["pixel_accuracy"]))
+    table.add_row("mean accuracy", percent(metrics["mean_accuracy"]))
+    table.add_row("fwIoU", percent(metrics["fwiou"]))
+    table.add_row("boundary IoU", percent(metrics["boundary_iou"]))
+    time = profile["per_image_s"]
+    table.add_row(
+        "seconds per image",
+        f"{seconds(time['mean'])} (p50 {seconds(time['p50'])}, p95 {seconds(time['p95'])}) "
+        f"on {run['device']}, {run['precision']}, batch {run['batch_size']}",
+    )
+    for name, stage in profile["stages"].items():
+        table.add_row(f"  {name}", f"{seconds(stage['mean_s'])} ({100 * stage['share']:.0f} %)")
+    table.add_row("images per second", _rate(profile["images_per_s"]))
+    table.add_row("prepare", f"{seconds(profile['prepare_s'])} s")
+    table.add_row("peak memory", _memory(profile))
+    for mark in marks(result):
+        table.add_row("[yellow]note[/]", f"[yellow]{mark}[/]")
+    return table
+
+
+def _per_class(result: Mapping[str, Any]) -> Table:
+    table = Table(title="Per class", title_justify="left")
+    table.add_column("class")
+    for heading in ("IoU", "accuracy", "boundary IoU", "share of pixels"):
+        table.add_column(heading, justify="right")
+    total = sum(row["gt_pixels"] for row in result["per_class"]) or 1
+    for row in result["per_class"]:
+        table.add_row(
+            row["name"],
+            percent(row["iou"]),
+            percent(row["accuracy"]),
+            percent(row["boundary_iou"]),
+            percent(100 * row["gt_pixels"] / total),
+        )
+    return table
+
+
+def percent(value: float | None) -> str:
+    """Two decimals, as the field's tables have them; a dash where undefined."""
+    return "–" if value is None else f"{value:.2f}"
+
+
+def seconds(value: float | None) -> str:
+    """Three significant digits."""
+    return "–" if value is None else f"{value:.3g}"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
+
+
+def _memory(profile: Mapping[str, Any]) -> str:
+    parts = []
+    if profile["peak_gpu_bytes"] is not None:
+        parts.append(f"{profile['peak_gpu_bytes'] / 2**30:.2f} GiB GPU")
+    if profile["peak_rss_bytes"] is not None:
+        parts.append(f"{profile['peak_rss_bytes'] / 2**30:.2f} GiB RSS")
+    return ", ".join(parts) or "–"

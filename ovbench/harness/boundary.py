@@ -1,0 +1,140 @@
+"""Boundary IoU: how well the outlines agree, whatever the size of the objects.
+
+Cheng et al., "Boundary IoU: Improving Object-Centric Image Segmentation Evaluation", CVPR
+2021. The boundary of a class is its mask minus the mask eroded ``d`` times by a 3x3 square,
+with the outside of the image counted as background.
+
+A mask eroded ``d`` times keeps the pixels whose whole ``(2d + 1)``-square window lies in the
+image and in the mask. So one pass serves all classes: a pixel is interior to its own class
+where that window holds a single label. Eroding the label map as if labels were grey values
+would not do: where 15 meets 3 it leaves 15 - 3 = 12 on one side only, a class that is not there.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ovbench.harness.metrics import Areas, Counts, Flags, Percentages, count_pairs
+from ovbench.harness.protocol import LabelMap
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class BoundaryAreas:
+    """Boundary pixels of one image, for the labels that have any.
+
+    Attributes:
+        labels: ascending, int64.
+        intersection: pixels on the label's boundary in ground truth and prediction, int64.
+        gt: pixels on its boundary in the ground truth, int64.
+        pred: pixels on its boundary in the prediction, int64.
+    """
+
+    labels: Counts
+    intersection: Counts
+    gt: Counts
+    pred: Counts
+
+
+def boundary_areas(
+    gt: LabelMap,
+    pred: LabelMap,
+    num_labels: int,
+    ignore_label: int = 255,
+    dilation_ratio: float = 0.02,
+) -> BoundaryAreas:
+    """Count the boundary pixels of one image.
+
+    A border against an ignored region is a boundary of the class beside it; ignored pixels
+    themselves are left out of every count.
+
+    Args:
+        gt: ground truth, ``(H, W)`` uint8, uint16 or uint32.
+        pred: prediction, same shape, holding labels of the vocabulary wherever ``gt`` is not
+            ignored (:func:`ovbench.harness.metrics.confusion` checks that).
+        num_labels: size of the vocabulary.
+        ignore_label: ground-truth value of pixels that are not scored, outside the
+            vocabulary.
+        dilation_ratio: width of the boundary as a share of the image's diagonal; at least
+            one pixel is taken.
+    """
+    width = max(1, round(dilation_ratio * math.hypot(*gt.shape)))
+    gt_edge = _masked(gt, _interior(gt, width), ignore_label)
+    pred_edge = _masked(pred, _interior(pred, width) | (gt == ignore_label), ignore_label)
+    gts, preds, pixels = count_pairs(gt_edge, pred_edge)
+    totals = _per_label(gts, preds, pixels, num_labels)
+    labels = np.flatnonzero(totals.union)
+    return BoundaryAreas(
+        labels, totals.intersection[labels], totals.gt[labels], totals.pred[labels]
+    )
+
+
+def accumulate_boundary(images: Sequence[BoundaryAreas], num_labels: int) -> Areas:
+    """Boundary pixels of a set, per label ``(num_labels,)``."""
+    empty = np.zeros(0, dtype=np.int64)
+    labels = np.concatenate([empty, *(i.labels for i in images)])
+
+    def total(pixels: Sequence[Counts]) -> Counts:
+        return np.bincount(labels, np.concatenate([empty, *pixels]), minlength=num_labels).astype(
+            np.int64
+        )
+
+    return Areas(
+        total([i.intersection for i in images]),
+        total([i.gt for i in images]),
+        total([i.pred for i in images]),
+    )
+
+
+def boundary_iou(areas: Areas) -> Percentages:
+    """Boundary IoU per label in percent, ``(num_labels,)``; nan where there is no boundary."""
+    return areas.iou
+
+
+def _interior(labels: LabelMap, width: int) -> Flags:
+    """Pixels whose ``(2 * width + 1)``-square window lies in the image and holds one label."""
+    interior = np.zeros(labels.shape, dtype=bool)
+    side = 2 * width
+    if min(labels.shape) > side:
+        # A window holds one label exactly if each of its 2x2 cells does.
+        beside = labels[:, 1:] != labels[:, :-1]
+        mixed = beside[1:] | beside[:-1]
+        mixed |= labels[1:, 1:] != labels[:-1, 1:]
+        mixed = _any_in_window(_any_in_window(mixed, side).T, side).T
+        np.logical_not(mixed, out=interior[width:-width, width:-width])
+    return interior
+
+
+def _masked(labels: LabelMap, hidden: Flags, value: int) -> LabelMap:
+    """A copy with ``value`` at the hidden pixels, in a dtype that holds it."""
+    masked = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
+    np.copyto(masked, value, where=hidden)
+    return masked
+
+
+def _any_in_window(flags: Flags, size: int) -> Flags:
+    """OR of every ``size`` consecutive rows, ``(rows - size + 1, columns)``.
+
+    The window doubles at each step, on single bytes: for a 375x500 image, whose boundaries
+    are 12 pixels wide, that takes less than a fifth of the time of running sums.
+    """
+    reach = 1
+    while reach < size:
+        step = min(reach, size - reach)
+        flags = flags[step:] | flags[:-step]
+        reach += step
+    return flags
+
+
+def _per_label(gt: Counts, pred: Counts, pixels: Counts, num_labels: int) -> Areas:
+    """Sums over the pairs; values beyond the vocabulary stand for "not on a boundary"."""
+
+    def total(labels: Counts, chosen: Flags) -> Counts:
+        counts = np.bincount(labels[chosen], pixels[chosen], minlength=num_labels)
+        return counts.astype(np.int64)
+
+    on_gt, on_pred = gt < num_labels, pred < num_labels
+    return Areas(total(gt, on_gt & (gt == pred)), total(gt, on_gt), total(pred, on_pred))

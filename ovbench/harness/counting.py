@@ -1,0 +1,130 @@
+"""From label maps to records, holding a method to its contract on the way."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from ovbench.errors import ContractError, OvbenchError
+from ovbench.harness.boundary import boundary_areas
+from ovbench.harness.metrics import Confusion, areas, confusion, scores
+from ovbench.harness.profiler import Measurement, peak_memory
+from ovbench.harness.protocol import DatasetInfo, LabelMap, Runtime, Sample
+from ovbench.harness.records import Cost, ImageRecord
+
+ClassOracle: TypeAlias = Literal["all", "oracle"]
+Candidates: TypeAlias = Sequence[Collection[int]] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """Counts predictions against ground truth.
+
+    Attributes:
+        num_labels: of the vocabulary, background included.
+        classes: whether methods are told which classes an image holds.
+        allow_ignored: predictions may hold the ignore label where the ground truth does.
+    """
+
+    info: DatasetInfo
+    num_labels: int
+    classes: ClassOracle
+    allow_ignored: bool = False
+
+    def candidates(self, samples: Sequence[Sample]) -> Candidates:
+        """What the oracle tells of each image: the classes of its ground truth."""
+        if self.classes == "all":
+            return None
+        return [self._present(sample.label) for sample in samples]
+
+    def count(
+        self,
+        samples: Sequence[Sample],
+        maps: Sequence[LabelMap],
+        candidates: Candidates,
+        spent: Measurement,
+        runtime: Runtime,
+        *,
+        wait_s: float = 0.0,
+        warmup: bool = False,
+    ) -> list[ImageRecord]:
+        """One record per sample; the batch's time is shared evenly.
+
+        Raises:
+            ContractError: a map's number, type, size or values are wrong; names the image.
+        """
+        if len(maps) != len(samples):
+            raise ContractError(f"{len(samples)} images were given, {len(maps)} maps came back")
+        batch, memory = len(samples), peak_memory(runtime.device)
+        records = []
+        for position, (sample, prediction) in enumerate(zip(samples, maps, strict=True)):
+            start = time.perf_counter()
+            counted = self._confusion(sample, prediction, candidates and candidates[position])
+            edges = boundary_areas(
+                sample.label, prediction, self.num_labels, self.info.ignore_label
+            )
+            cost = Cost(
+                wait_s=wait_s / batch,
+                compute_s=spent.total_s / batch,
+                evaluate_s=time.perf_counter() - start,
+                stages_s={name: s / batch for name, s in spent.stages_s.items()},
+                batch=batch,
+                warmup=warmup,
+                rss=memory.rss,
+                gpu_allocated=memory.gpu_allocated,
+                gpu_reserved=memory.gpu_reserved,
+            )
+            records.append(ImageRecord(sample.id, counted, edges, cost))
+        return records
+
+    @property
+    def _first_class(self) -> int:
+        return 1 if self.info.background == "class" else 0
+
+    def _present(self, label: LabelMap) -> tuple[int, ...]:
+        values = (int(v) for v in np.unique(label))
+        present = tuple(v for v in values if v >= self._first_class and v != self.info.ignore_label)
+        if present or self._first_class:
+            return present
+        return tuple(range(self.num_labels))  # nothing is scored here, yet an answer is due
+
+    def _confusion(
+        self, sample: Sample, prediction: LabelMap, allowed: Collection[int] | None
+    ) -> Confusion:
+        try:
+            counted = confusion(
+                sample.label,
+                prediction,
+                self.num_labels,
+                self.info.ignore_label,
+                allow_ignored=self.allow_ignored,
+            )
+        except OvbenchError as error:
+            raise type(error)(f"image {sample.id}: {error}") from None
+        if allowed is not None:
+            strays = set(counted.pred.tolist()) - set(allowed) - set(range(self._first_class))
+            if strays:
+                raise ContractError(
+                    f"image {sample.id}: labels {sorted(strays)} were predicted though they "
+                    "are not among the candidates"
+                )
+        return counted
+
+
+class RunningMiou:
+    """mIoU of the images seen so far, for a progress display."""
+
+    def __init__(self, num_labels: int) -> None:
+        self._matrix = np.zeros((num_labels, num_labels), dtype=np.int64)
+
+    def add(self, confusion: Confusion) -> None:
+        """Take one image in."""
+        self._matrix[confusion.gt, confusion.pred] += confusion.pixels  # pairs are unique
+
+    def value(self) -> float:
+        """Percent; nan before the first image."""
+        return scores(areas(self._matrix), background=False).miou

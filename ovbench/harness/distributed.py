@@ -1,0 +1,79 @@
+"""Several processes on one run, as started by ``torchrun``.
+
+Processes agree twice: at the start on what is left to do, at the end on being done. In
+between each works alone and appends to its own shard, so a process that dies takes nothing
+with it. The run directory must be on a file system that all of them see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TypeVar
+
+from ovbench.errors import OvbenchError
+
+T = TypeVar("T")
+
+# The slowest rank may be hours behind the first: only a death ends the wait.
+PATIENCE = timedelta(days=14)
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The processes of this run; ``World()`` is one process alone."""
+
+    rank: int = 0
+    size: int = 1
+
+    def broadcast(self, value: T) -> T:
+        """Rank 0's value, on every rank."""
+        if self.size == 1:
+            return value
+        import torch.distributed as dist
+
+        box = [value]
+        self._guarded(lambda: dist.broadcast_object_list(box, src=0))
+        return box[0]
+
+    def gather(self, value: T) -> list[T]:
+        """Every rank's value in rank order, on every rank."""
+        if self.size == 1:
+            return [value]
+        import torch.distributed as dist
+
+        box: list[T] = [value] * self.size
+        self._guarded(lambda: dist.all_gather_object(box, value))
+        return box
+
+    def leave(self) -> None:
+        """End the process group; nothing is shared afterwards."""
+        if self.size > 1:
+            import torch.distributed as dist
+
+            dist.destroy_process_group()
+
+    @staticmethod
+    def _guarded(collective: Callable[[], object]) -> None:
+        try:
+            collective()
+        except RuntimeError as error:
+            raise OvbenchError(
+                "another process of this run died; what it finished is kept, run the same "
+                f"command again for the rest ({str(error).splitlines()[0][:120]})"
+            ) from None
+
+
+def join_world() -> World:
+    """Join the other processes if ``torchrun`` started this one, else be alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        return World()
+    import torch.distributed as dist
+
+    # gloo on GPUs too: a few kilobytes are exchanged, and NCCL would hold GPU memory that
+    # the profile would then count as the method's.
+    dist.init_process_group("gloo", timeout=PATIENCE)
+    return World(dist.get_rank(), size)

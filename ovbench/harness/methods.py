@@ -1,0 +1,151 @@
+"""Build a registered method, or wrap one that is not registered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, is_dataclass
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import (
+    CheckpointFlavour,
+    CheckpointRecord,
+    Precision,
+    Runtime,
+    Segmenter,
+    SegmenterClass,
+)
+from ovbench.harness.registry import METHODS
+from ovbench.harness.settings import override, resolved
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What a result says was measured.
+
+    Attributes:
+        name: as registered, or the class's name.
+        version: of the package that provides it.
+        preset: the named preset it was built from, or None.
+        settings: resolved, JSON-ready.
+        checkpoints: the weights it loaded.
+    """
+
+    name: str
+    version: str
+    runtime: Runtime
+    preset: str | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: tuple[CheckpointRecord, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """A segmenter with everything that identifies it in a result."""
+
+    subject: Subject
+    segmenter: Segmenter
+
+    @classmethod
+    def of(cls, segmenter: Segmenter, runtime: Runtime | None = None) -> Method:
+        """Wrap a segmenter that is not registered; its ``settings`` are recorded if it has any."""
+        settings = getattr(segmenter, "settings", None)
+        subject = Subject(
+            type(segmenter).__name__,
+            "unregistered",
+            runtime or Runtime(),
+            settings=resolved(settings) if is_dataclass(settings) else {},
+            checkpoints=_checkpoints(segmenter),
+        )
+        return cls(subject, segmenter)
+
+
+def load_method(
+    name: str,
+    *,
+    preset: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    device: str = "auto",
+    precision: Precision = "fp32",
+    checkpoints: CheckpointFlavour = "real",
+    seed: int = 0,
+) -> Method:
+    """Build a registered method and load its weights.
+
+    Args:
+        name: see ``ovbench list methods``.
+        preset: a named set of settings of that method.
+        settings: values that replace the preset's or the defaults; strings are parsed.
+        device: "auto" takes this process's GPU where there is one, else the CPU.
+        precision: of the networks' arithmetic.
+        checkpoints: "real" weights, or the "toy" miniatures that come with the package.
+        seed: for every random choice the method makes.
+
+    Raises:
+        UsageError: unknown name, preset or setting, or missing weights.
+    """
+    entry = METHODS.entry(name)
+    method_class: SegmenterClass = METHODS.load(name)
+    values = {**preset_values(name, method_class, preset), **(settings or {})}
+    parsed = override(method_class.Settings, values)
+    runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
+    segmenter = method_class(parsed, runtime)
+    subject = Subject(
+        name,
+        package_version(entry.package),
+        runtime,
+        preset,
+        resolved(parsed),
+        _checkpoints(segmenter),
+    )
+    return Method(subject, segmenter)
+
+
+def _checkpoints(segmenter: Segmenter) -> tuple[CheckpointRecord, ...]:
+    return tuple(getattr(segmenter, "checkpoints", ()))
+
+
+def preset_values(name: str, method_class: SegmenterClass, preset: str | None) -> dict[str, Any]:
+    """The settings a named preset changes."""
+    if preset is None:
+        return {}
+    presets: Mapping[str, Mapping[str, Any]] = getattr(method_class, "presets", {})
+    if preset not in presets:
+        known = ", ".join(presets) or "none"
+        raise UsageError(f"{name} has no preset {preset!r}; it has: {known}")
+    return dict(presets[preset])
+
+
+def package_version(package: str) -> str:
+    """The installed version of a distribution, "unknown" where it has no metadata."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+def resolve_device(device: str) -> str:
+    """A torch device string for this process.
+
+    Raises:
+        UsageError: a device that this machine or this PyTorch build does not have.
+    """
+    if device == "cpu":
+        return device
+    import os
+
+    import torch
+
+    local_rank = int(os.environ.get("LOCAL_RANK", "0"))
+    if device == "auto":
+        return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
+    try:
+        wanted = torch.device(device)
+        torch.empty(1, device=wanted)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {device}: {reason}") from None
+    if wanted.type == "cuda" and wanted.index is None:
+        return f"cuda:{local_rank}"
+    return device

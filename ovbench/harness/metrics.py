@@ -1,0 +1,324 @@
+"""What is counted on an image, and every score that follows from it.
+
+One image yields sparse confusion triplets ``(gt, pred, pixels)``. Added up over a set they
+give each class's intersection, ground-truth and predicted pixels, and those give mIoU under
+every definition in use, pixel accuracy, mean accuracy and frequency-weighted IoU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from ovbench.errors import ContractError, DataError
+from ovbench.harness.protocol import LabelMap
+
+Counts: TypeAlias = npt.NDArray[np.int64]
+Percentages: TypeAlias = npt.NDArray[np.float64]
+Flags: TypeAlias = npt.NDArray[np.bool_]
+
+MIOU_DEFINITIONS: Final[Mapping[str, str]] = {
+    "union": "mean over the classes that occur in ground truth or prediction (mmsegmentation)",
+    "gt_only": "mean over the classes that occur in the ground truth (detectron2 since 2022-07)",
+    "all_classes": "mean over the whole vocabulary; a class that occurs nowhere counts as 0",
+    "union_without_background": "as union, background left out of the mean",
+    "gt_only_without_background": "as gt_only, background left out of the mean",
+    "all_classes_without_background": "as all_classes, background left out of the mean",
+}
+"""What each mIoU of :attr:`Scores.definitions` averages over."""
+
+# Histogramming runs of equal pixels costs less than histogramming pixels until there is
+# about one run to six pixels; label maps have one to 15 - 150, noise one to one.
+_PIXELS_PER_RUN = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Confusion:
+    """The pixels of one image by ground-truth and predicted label.
+
+    Three arrays of equal length, sorted by ``gt``, then ``pred``; pairs without pixels and
+    ignored pixels are left out.
+
+    Attributes:
+        gt: ground-truth labels, int32.
+        pred: predicted labels, int32.
+        pixels: how many pixels have that pair, int64, positive.
+    """
+
+    gt: npt.NDArray[np.int32]
+    pred: npt.NDArray[np.int32]
+    pixels: Counts
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Areas:
+    """Pixels per label, ``(num_labels,)``, or per image and label, ``(images, num_labels)``.
+
+    Attributes:
+        intersection: pixels that have the label in ground truth and prediction, int64.
+        gt: pixels that have it in the ground truth, int64.
+        pred: pixels that have it in the prediction and are not ignored, int64.
+    """
+
+    intersection: Counts
+    gt: Counts
+    pred: Counts
+
+    @property
+    def union(self) -> Counts:
+        """Pixels that have the label in ground truth or prediction."""
+        return self.gt + self.pred - self.intersection
+
+    @property
+    def iou(self) -> Percentages:
+        """Intersection over union in percent, nan where the union is empty."""
+        return _percent(self.intersection, self.union)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scores:
+    """Scores of a set of images, in percent; nan where undefined.
+
+    Attributes:
+        miou: ``definitions["union"]``.
+        pixel_accuracy: pixels labelled correctly.
+        mean_accuracy: mean of ``accuracy`` over the classes with ground-truth pixels.
+        fwiou: mean of ``iou`` weighted with each class's share of the ground truth.
+        iou: per label, ``(num_labels,)`` float64.
+        accuracy: recall per label, ``(num_labels,)`` float64.
+        definitions: mIoU by the names of :data:`MIOU_DEFINITIONS`.
+    """
+
+    miou: float
+    pixel_accuracy: float
+    mean_accuracy: float
+    fwiou: float
+    iou: Percentages
+    accuracy: Percentages
+    definitions: Mapping[str, float]
+
+
+def confusion(
+    gt: LabelMap,
+    pred: LabelMap,
+    num_labels: int,
+    ignore_label: int = 255,
+    *,
+    allow_ignored: bool = False,
+) -> Confusion:
+    """Count the pixels of one image by ground-truth and predicted label.
+
+    Memory does not grow with ``num_labels``. On two uint8 maps the time does not either.
+
+    Args:
+        gt: ground truth, ``(H, W)`` uint8, uint16 or uint32.
+        pred: prediction, same shape, uint8, uint16 or uint32.
+        num_labels: size of the vocabulary; labels are ``0 .. num_labels - 1``.
+        ignore_label: ground-truth value of pixels that are not scored, outside the
+            vocabulary.
+        allow_ignored: let the prediction hold ``ignore_label`` where the ground truth does,
+            as label files with a void border do.
+
+    Raises:
+        ContractError: shapes differ, a dtype is not one of those above, or the prediction
+            holds a label outside the vocabulary, be it on an ignored pixel.
+        DataError: the ground truth holds a label that is neither in the vocabulary nor
+            ``ignore_label``.
+        ValueError: ``ignore_label`` is in the vocabulary.
+    """
+    _check_ignore_label(ignore_label, num_labels)
+    _check_maps(gt, pred)
+    gts, preds, pixels = count_pairs(gt, pred)
+    ignored = gts == ignore_label
+    _check_labels("ground truth", gts, pixels, num_labels, ignored, DataError)
+    allowed = ignored & (preds == ignore_label) if allow_ignored else np.zeros_like(ignored)
+    _check_labels("prediction", preds, pixels, num_labels, allowed, ContractError)
+    kept = ~ignored
+    return Confusion(gts[kept].astype(np.int32), preds[kept].astype(np.int32), pixels[kept])
+
+
+def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
+    """How often each pair of values occurs at the same pixel of two maps.
+
+    Args:
+        gt, pred: any shape, the same for both; uint8, uint16 or uint32.
+
+    Returns:
+        First values, second values and numbers of pixels (positive), int64, sorted by the
+        first value, then the second.
+    """
+    first, second = gt.ravel(), pred.ravel()
+    ends = _run_ends(first, second)
+    lengths = None
+    if np.count_nonzero(ends) * _PIXELS_PER_RUN < first.size:
+        last = _sparse_flatnonzero(ends)
+        first, second, lengths = first[last], second[last], np.diff(last, prepend=-1)
+    if first.dtype == second.dtype == np.uint8:
+        return _histogram_bytes(first, second, lengths)
+    return _histogram_wide(first, second, lengths)
+
+
+def accumulate(confusions: Sequence[Confusion], num_labels: int) -> Counts:
+    """The confusion matrix of a set: ``(num_labels, num_labels)`` int64, rows are gt."""
+    gt, pred, pixels = _joined(confusions)
+    counts = _summed(gt * num_labels + pred, pixels, num_labels**2)
+    return counts.reshape(num_labels, num_labels)
+
+
+def areas(matrix: Counts) -> Areas:
+    """Each label's areas from a confusion matrix with ground truth in rows."""
+    return Areas(matrix.diagonal().copy(), matrix.sum(axis=1), matrix.sum(axis=0))
+
+
+def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
+    """Each image's areas, ``(len(confusions), num_labels)``."""
+    gt, pred, pixels = _joined(confusions)
+    shape = (len(confusions), num_labels)
+    row = np.repeat(np.arange(shape[0]), [len(c.pixels) for c in confusions]) * num_labels
+    hit = gt == pred
+    size = shape[0] * num_labels
+    return Areas(
+        _summed((row + gt)[hit], pixels[hit], size).reshape(shape),
+        _summed(row + gt, pixels, size).reshape(shape),
+        _summed(row + pred, pixels, size).reshape(shape),
+    )
+
+
+def scores(areas: Areas, background: bool) -> Scores:
+    """Score a set of images.
+
+    Args:
+        areas: of the whole set, ``(num_labels,)``.
+        background: label 0 is background; adds the definitions without it.
+    """
+    iou, accuracy = areas.iou, _percent(areas.intersection, areas.gt)
+    in_gt = areas.gt > 0
+    definitions = _miou_definitions(iou, in_gt)
+    if background:
+        without = _miou_definitions(iou[1:], in_gt[1:])
+        definitions |= {f"{name}_without_background": v for name, v in without.items()}
+    total = areas.gt.sum()
+    return Scores(
+        miou=definitions["union"],
+        pixel_accuracy=float(_percent(areas.intersection.sum(), total)),
+        mean_accuracy=_mean(accuracy[in_gt]),
+        fwiou=float((iou[in_gt] * areas.gt[in_gt]).sum() / total) if total else np.nan,
+        iou=iou,
+        accuracy=accuracy,
+        definitions=definitions,
+    )
+
+
+def _miou_definitions(iou: Percentages, in_gt: Flags) -> dict[str, float]:
+    occurring = iou[~np.isnan(iou)]
+    return {
+        "union": _mean(occurring),
+        "gt_only": _mean(iou[in_gt]),
+        "all_classes": float(occurring.sum() / len(iou)) if len(occurring) else np.nan,
+    }
+
+
+def _check_ignore_label(ignore_label: int, num_labels: int) -> None:
+    if ignore_label < num_labels:
+        raise ValueError(
+            f"ignore_label {ignore_label} is one of the vocabulary's {num_labels} labels"
+        )
+
+
+def _check_maps(gt: LabelMap, pred: LabelMap) -> None:
+    for name, labels in (("ground truth", gt), ("prediction", pred)):
+        if labels.dtype not in (np.uint8, np.uint16, np.uint32):
+            raise ContractError(
+                f"{name} has dtype {labels.dtype}; labels are uint8, uint16 or uint32"
+            )
+    if gt.shape != pred.shape:
+        raise ContractError(f"prediction has shape {pred.shape}, the ground truth has {gt.shape}")
+
+
+def _check_labels(
+    name: str,
+    labels: Counts,
+    pixels: Counts,
+    num_labels: int,
+    allowed: Flags,
+    error: type[ContractError | DataError],
+) -> None:
+    outside = (labels >= num_labels) & ~allowed
+    if outside.any():
+        label = labels[outside].min()
+        count = pixels[outside & (labels == label)].sum()
+        raise error(
+            f"{name} holds {count} pixels of label {label}, "
+            f"outside the vocabulary's {num_labels} labels"
+        )
+
+
+def _run_ends(first: npt.NDArray[Any], second: npt.NDArray[Any]) -> Flags:
+    """True at the last pixel of every run; padded with False to a multiple of eight."""
+    size = first.size
+    ends = np.zeros(size + -size % 8, dtype=bool)
+    inner = ends[:size][:-1]
+    np.not_equal(first[1:], first[:-1], out=inner)
+    inner |= second[1:] != second[:-1]
+    ends[:size][-1:] = True
+    return ends
+
+
+def _sparse_flatnonzero(flags: Flags) -> npt.NDArray[np.intp]:
+    """``np.flatnonzero`` of mostly False flags: eight at a time, then within the eights."""
+    words = flags.view(np.uint64)
+    found = np.flatnonzero(words != 0)
+    bits = np.flatnonzero(words[found].view(bool))
+    positions: npt.NDArray[np.intp] = found[bits >> 3] * 8 + (bits & 7)
+    return positions
+
+
+def _histogram_bytes(
+    first: npt.NDArray[np.uint8], second: npt.NDArray[np.uint8], weights: Counts | None
+) -> tuple[Counts, Counts, Counts]:
+    codes = first.astype(np.uint16)
+    codes <<= 8
+    codes |= second
+    counts = np.bincount(codes, weights, minlength=1 << 16)  # float64 weights: exact to 2**53
+    found = np.flatnonzero(counts != 0)
+    return found >> 8, found & 255, counts[found].astype(np.int64)
+
+
+def _histogram_wide(
+    first: npt.NDArray[Any], second: npt.NDArray[Any], weights: Counts | None
+) -> tuple[Counts, Counts, Counts]:
+    codes = first.astype(np.uint64)
+    codes <<= 32
+    codes |= second
+    found, index = np.unique(codes, return_inverse=True)
+    counts = np.bincount(index, weights, minlength=len(found))
+    low = found & 0xFFFFFFFF
+    return (found >> 32).astype(np.int64), low.astype(np.int64), counts.astype(np.int64)
+
+
+def _joined(confusions: Sequence[Confusion]) -> tuple[Counts, Counts, Counts]:
+    """All triplets one after the other, int64."""
+    empty = np.zeros(0, dtype=np.int64)
+    return (
+        np.concatenate([empty, *(c.gt for c in confusions)]),
+        np.concatenate([empty, *(c.pred for c in confusions)]),
+        np.concatenate([empty, *(c.pixels for c in confusions)]),
+    )
+
+
+def _summed(index: Counts, pixels: Counts, size: int) -> Counts:
+    return np.bincount(index, pixels, minlength=size).astype(np.int64)
+
+
+def _percent(part: Counts, whole: Counts) -> Percentages:
+    percent = np.full(np.shape(whole), np.nan)
+    np.divide(100.0 * part, whole, out=percent, where=np.asarray(whole) > 0)
+    return percent
+
+
+def _mean(values: Percentages) -> float:
+    return float(values.mean()) if len(values) else np.nan

@@ -1,0 +1,126 @@
+"""Methods and datasets by name, imported only when asked for.
+
+Third parties add theirs through the entry-point groups ``ovbench.methods`` and
+``ovbench.datasets``; see ``examples/`` for a package that does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from ovbench.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One registered name.
+
+    Attributes:
+        target: ``"module:attribute"``.
+        summary: one line for ``ovbench list``.
+        package: the distribution that provides it.
+    """
+
+    target: str
+    summary: str
+    package: str = "ovbench"
+
+
+class Registry:
+    """Built-in names and installed entry points of one kind."""
+
+    def __init__(self, kind: str, group: str, builtin: Mapping[str, Entry]) -> None:
+        self._kind, self._group, self._builtin = kind, group, builtin
+
+    @cached_property
+    def entries(self) -> Mapping[str, Entry]:
+        """Every known name, built-in ones first.
+
+        Raises:
+            UsageError: an installed package claims a name that is taken.
+        """
+        known = dict(self._builtin)
+        for point in entry_points(group=self._group):
+            entry = _from_entry_point(point)
+            if known.setdefault(point.name, entry) != entry:
+                raise UsageError(
+                    f"the {self._kind} {point.name!r} of package {entry.package} is already "
+                    f"provided by {known[point.name].package}; uninstall one of them"
+                )
+        return known
+
+    def entry(self, name: str) -> Entry:
+        """Look a name up without importing anything.
+
+        Raises:
+            UsageError: unknown; suggests the nearest known name.
+        """
+        if name in self.entries:
+            return self.entries[name]
+        close = get_close_matches(name, self.entries, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.entries)}"
+        raise UsageError(f"no {self._kind} {name!r}; {hint}")
+
+    def load(self, name: str) -> Any:
+        """Import and return what a name stands for.
+
+        Raises:
+            UsageError: unknown, or its module cannot be imported.
+        """
+        entry = self.entry(name)
+        module, _, attribute = entry.target.partition(":")
+        try:
+            return getattr(import_module(module), attribute)
+        except (ImportError, AttributeError) as error:
+            raise UsageError(
+                f"the {self._kind} {name!r} of package {entry.package} cannot be imported: {error}"
+            ) from error
+
+
+def _from_entry_point(point: EntryPoint) -> Entry:
+    package = point.dist.name if point.dist else "unknown"
+    version = point.dist.version if point.dist else ""
+    return Entry(point.value, f"from package {package} {version}".rstrip(), package)
+
+
+METHODS = Registry(
+    "method",
+    "ovbench.methods",
+    {
+        "maskclip": Entry(
+            "ovbench.adapters.maskclip:MaskCLIP",
+            "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
+        ),
+        "constant": Entry(
+            "ovbench.adapters.chance:Constant", "floor: one label for every pixel of every image"
+        ),
+        "random": Entry(
+            "ovbench.adapters.chance:Random", "floor: a uniformly random label for every pixel"
+        ),
+    },
+)
+
+DATASETS = Registry(
+    "dataset",
+    "ovbench.datasets",
+    {
+        "voc": Entry(
+            "ovbench.datasets.voc:open_voc",
+            "PASCAL VOC 2012: 20 classes and background; --background ignore gives VOC20",
+        ),
+        "toyworld": Entry(
+            "ovbench.datasets.toyworld:open_toyworld",
+            "rendered scenes: 10 things and background; nothing to download",
+        ),
+        "toyworld_stuff": Entry(
+            "ovbench.datasets.toyworld:open_toyworld_stuff",
+            "rendered scenes: 10 things and 5 stuff classes, no background",
+        ),
+    },
+)

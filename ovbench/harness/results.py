@@ -1,0 +1,167 @@
+"""``result.json``: everything a table, a report or a gate needs, computed from records.
+
+Percentages are 0-100, times are seconds, memory is bytes; an undefined number is null.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ovbench.harness import metrics
+from ovbench.harness.bootstrap import bootstrap_miou
+from ovbench.harness.boundary import accumulate_boundary, boundary_iou
+from ovbench.harness.records import Cost, ImageRecord, Session
+from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
+
+
+def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any]:
+    """Compute a result from a run's identity and its records.
+
+    Args:
+        identity: as the runner wrote it to ``run.json``.
+        records: of the whole run; images are taken in order of their ids, so that the
+            result does not depend on which process recorded what.
+    """
+    images = [records.images[name] for name in sorted(records.images)]
+    vocabulary, dataset = identity["vocabulary"], identity["dataset"]
+    has_background = dataset["background"] == "class"
+    last = records.sessions[-1]
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "run": {
+            "id": identity_digest(identity)[:12],
+            "method": identity["method"]["name"],
+            "method_version": identity["method"]["version"],
+            "preset": identity["method"]["preset"],
+            "dataset": dataset["name"],
+            "split": dataset["split"],
+            "background": dataset["background"],
+            "classes": identity["classes"],
+            "checkpoints": identity["checkpoint_flavour"],
+            "num_images": len(images),
+            "ids_sha256": dataset["ids_sha256"],
+            "limit": identity["limit"],
+            "complete": len(images) == dataset["num_images"],
+            "bad_images": [{"image": b.image, "reason": b.reason} for b in records.bad.values()],
+            "warnings": [*identity["warnings"], *_environment_warnings(records.sessions)],
+            "seed": identity["seed"],
+            "device": last.device,
+            "precision": identity["precision"],
+            "batch_size": last.batch_size,
+            "processes": last.world_size,
+            "started": records.sessions[0].started,
+            "command": last.command,
+        },
+        "config": identity["settings"],
+        "vocabulary": vocabulary,
+        "checkpoints": identity["checkpoints"],
+        "environment": last.environment,
+        **_quality(images, vocabulary["names"], has_background),
+        "profile": _profile([image.cost for image in images], records.sessions),
+    }
+
+
+def _quality(
+    images: Sequence[ImageRecord], names: Sequence[str], has_background: bool
+) -> dict[str, Any]:
+    per_image = metrics.stack_areas([image.confusion for image in images], len(names))
+    total = metrics.Areas(
+        per_image.intersection.sum(axis=0), per_image.gt.sum(axis=0), per_image.pred.sum(axis=0)
+    )
+    scores = metrics.scores(total, background=has_background)
+    edges = boundary_iou(accumulate_boundary([image.boundary for image in images], len(names)))
+    return {
+        "metrics": {
+            "miou": number(scores.miou),
+            "miou_ci95": [number(bound) for bound in bootstrap_miou(per_image)],
+            "pixel_accuracy": number(scores.pixel_accuracy),
+            "mean_accuracy": number(scores.mean_accuracy),
+            "fwiou": number(scores.fwiou),
+            "boundary_iou": number(_nanmean(edges)),
+            "definitions": {name: number(v) for name, v in scores.definitions.items()},
+        },
+        "per_class": [
+            {
+                "index": index,
+                "name": name,
+                "iou": number(scores.iou[index]),
+                "accuracy": number(scores.accuracy[index]),
+                "boundary_iou": number(edges[index]),
+                "gt_pixels": int(total.gt[index]),
+                "pred_pixels": int(total.pred[index]),
+            }
+            for index, name in enumerate(names)
+        ],
+    }
+
+
+def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, Any]:
+    # A run shorter than the warm-up has nothing else to show; it says so.
+    measured = [c for c in costs if not c.warmup] or list(costs)
+    compute = np.array([c.compute_s for c in measured])
+    first = max(sessions, key=lambda s: s.prepare_s)
+    mean = float(compute.mean()) if len(compute) else math.nan
+    return {
+        # The slowest preparation: later ones may have found its products in a cache.
+        "prepare_s": first.prepare_s,
+        "prepare_stages_s": dict(first.prepare_stages_s),
+        "per_image_s": {
+            "mean": number(mean),
+            "p50": _percentile(compute, 50),
+            "p95": _percentile(compute, 95),
+        },
+        "images_per_s": number(1 / mean if mean > 0 else math.nan),
+        "wait_s": _mean(c.wait_s for c in measured),
+        "evaluate_s": _mean(c.evaluate_s for c in measured),
+        "stages": _stages(measured, mean),
+        "images_measured": len(measured),
+        "warmup_excluded": len(measured) < len(costs),
+        "peak_rss_bytes": _peak(c.rss for c in costs),
+        "peak_gpu_bytes": _peak(c.gpu_allocated for c in costs),
+        "peak_gpu_reserved_bytes": _peak(c.gpu_reserved for c in costs),
+    }
+
+
+def _stages(costs: Sequence[Cost], mean_total: float) -> dict[str, dict[str, float | None]]:
+    names = sorted({name for c in costs for name in c.stages_s})
+    means = {name: sum(c.stages_s.get(name, 0.0) for c in costs) / len(costs) for name in names}
+    ordered = sorted(means, key=lambda name: -means[name])
+    return {
+        name: {"mean_s": number(means[name]), "share": number(means[name] / mean_total)}
+        for name in ordered
+    }
+
+
+def _environment_warnings(sessions: Sequence[Session]) -> list[str]:
+    kinds = {(s.device, str(s.environment.get("packages"))) for s in sessions}
+    if len(kinds) == 1:
+        return []
+    return [f"measured in {len(kinds)} different environments (devices or package versions)"]
+
+
+def number(value: float) -> float | None:
+    """A float as JSON has it: not-a-number becomes null."""
+    return None if math.isnan(value) else float(value)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    found = list(values)
+    return sum(found) / len(found) if found else None
+
+
+def _percentile(values: npt.NDArray[np.float64], q: float) -> float | None:
+    return float(np.percentile(values, q)) if len(values) else None
+
+
+def _peak(values: Iterable[int | None]) -> int | None:
+    return max((v for v in values if v is not None), default=None)
+
+
+def _nanmean(values: npt.NDArray[np.float64]) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else math.nan

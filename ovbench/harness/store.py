@@ -1,0 +1,229 @@
+"""The run directory.
+
+::
+
+    run.json              identity, written first, never changed
+    records/rank-*.jsonl  one shard per process, appended to while running
+    result.json           written last, atomically
+
+A process that is killed leaves at most one torn line at the end of its shard, which is
+dropped when the run is resumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.records import BadImage, ImageRecord, Record, Session, decode, encode
+
+SCHEMA_VERSION = 1
+
+
+def identity_digest(identity: Mapping[str, Any]) -> str:
+    """SHA-256 of everything that can move a number, as hex."""
+    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@dataclass(slots=True)
+class RunRecords:
+    """Everything the shards of a run hold, each image once."""
+
+    images: dict[str, ImageRecord] = field(default_factory=dict)
+    bad: dict[str, BadImage] = field(default_factory=dict)
+    sessions: list[Session] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Take one record in; the first good record of an image stays."""
+        if isinstance(record, Session):
+            self.sessions.append(record)
+        elif isinstance(record, BadImage):
+            self.bad[record.image] = record
+        else:
+            self.images.setdefault(record.image, record)
+            self.bad.pop(record.image, None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunStore:
+    """A run directory."""
+
+    path: Path
+
+    def claim(self, identity: Mapping[str, Any]) -> None:
+        """Make this the directory of the run ``identity``, or find that it already is.
+
+        Raises:
+            UsageError: the directory holds another run or cannot be written.
+        """
+        existing = self.identity()
+        if existing is None:
+            try:
+                self.shards.mkdir(parents=True, exist_ok=True)
+                write_json(self.path / "run.json", {"identity": identity})
+            except OSError as error:
+                raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from None
+        elif existing != identity:
+            changed = ", ".join(sorted(_differences(existing, identity)))
+            raise UsageError(
+                f"{self.path} holds another run (differs in: {changed}); "
+                "give another --output or delete it"
+            )
+
+    def identity(self) -> dict[str, Any] | None:
+        """The identity in ``run.json``, None where there is no run."""
+        path = self.path / "run.json"
+        if not path.exists():
+            return None
+        return dict(read_json(path)["identity"])
+
+    @property
+    def shards(self) -> Path:
+        """The folder of the record shards."""
+        return self.path / "records"
+
+    def records(self) -> RunRecords:
+        """Read every shard; torn last lines are left out."""
+        records = RunRecords()
+        for shard in sorted(self.shards.glob("rank-*.jsonl")):
+            for record in _read_shard(shard):
+                records.add(record)
+        return records
+
+    def write_result(self, result: Mapping[str, Any]) -> None:
+        """Write ``result.json`` atomically."""
+        write_json(self.path / "result.json", result)
+
+    def result(self) -> dict[str, Any] | None:
+        """The content of ``result.json``, None while the run is unfinished."""
+        path = self.path / "result.json"
+        return read_json(path) if path.exists() else None
+
+
+class ShardWriter:
+    """Appends records to one process's shard; one ``write`` per call, so a line is whole or last.
+
+    Raises:
+        OvbenchError: another process is writing the same shard.
+    """
+
+    def __init__(self, store: RunStore, rank: int) -> None:
+        path = store.shards / f"rank-{rank}.jsonl"
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        if not _lock(self._file):
+            os.close(self._file)
+            raise OvbenchError(f"{path}: another process is writing this run; wait for it")
+        _drop_torn_line(self._file)
+
+    def append(self, records: Sequence[Record]) -> None:
+        """Write records behind the others."""
+        data = "".join(map(encode, records)).encode()
+        while data:
+            data = data[os.write(self._file, data) :]
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._file)
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never a part."""
+    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a UTF-8 text file so that a reader sees the old file or the new one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out the rest of a shared cluster
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        UsageError: unreadable, or not a JSON object; names the file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not readable as JSON ({error})") from None
+    if not isinstance(content, dict):
+        raise UsageError(f"{path}: expected a JSON object")
+    return content
+
+
+def _read_shard(path: Path) -> Iterator[Record]:
+    data = path.read_bytes()
+    whole = data[: data.rfind(b"\n") + 1]
+    for number, line in enumerate(whole.decode().split("\n")[:-1], start=1):
+        try:
+            yield decode(line)
+        except (ValueError, KeyError, TypeError):
+            raise OvbenchError(f"{path}:{number}: not a record; delete that line") from None
+
+
+def _drop_torn_line(file: int) -> None:
+    size = os.fstat(file).st_size
+    kept, block = size, 1 << 16
+    while kept > 0:
+        start = max(0, kept - block)
+        os.lseek(file, start, os.SEEK_SET)
+        newline = os.read(file, kept - start).rfind(b"\n")
+        if newline >= 0:
+            kept = start + newline + 1
+            break
+        kept = start
+    if kept < size:
+        os.ftruncate(file, kept)
+
+
+def _lock(file: int) -> bool:
+    """Take an exclusive lock that the system releases when the process ends, however it ends."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: no second process is expected there
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
+
+
+def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+    """Dotted names of the leaves in which two nested mappings differ."""
+    for key in a.keys() | b.keys():
+        x, y = a.get(key), b.get(key)
+        if isinstance(x, dict) and isinstance(y, dict):
+            yield from _differences(x, y, f"{prefix}{key}.")
+        elif x != y:
+            yield f"{prefix}{key}"

@@ -1,0 +1,114 @@
+"""Results of many runs as ranked tables, one per set of comparable runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ovbench.errors import UsageError
+from ovbench.harness.store import read_json
+from ovbench.leaderboards.marks import marks
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Conditions:
+    """What two results must share to be ranked against each other."""
+
+    dataset: str
+    split: str
+    background: str
+    names: str
+    names_sha256: str
+    ids_sha256: str
+    classes: str
+    checkpoints: str
+
+    @classmethod
+    def of(cls, result: Result) -> Conditions:
+        """The conditions a result was measured under."""
+        run, vocabulary = result["run"], result["vocabulary"]
+        return cls(
+            run["dataset"],
+            run["split"],
+            run["background"],
+            vocabulary["source"],
+            vocabulary["sha256"],
+            run["ids_sha256"],
+            run["classes"],
+            run["checkpoints"],
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """Comparable results, best first; ``footnotes`` say what is special about a row."""
+
+    conditions: Conditions
+    num_images: int
+    rows: tuple[Result, ...]
+
+    @property
+    def title(self) -> str:
+        """The conditions in words."""
+        c = self.conditions
+        background = {"class": "with background", "ignore": "background ignored"}
+        words = [
+            f"{c.dataset} {c.split}",
+            f"{self.num_images} images",
+            background.get(c.background, "no background class"),
+            f"names {c.names} ({c.names_sha256[:8]})",
+        ]
+        if c.classes != "all":
+            words.append("class oracle")
+        if c.checkpoints == "toy":
+            words.append("toy weights")
+        return ", ".join(words)
+
+
+def find_results(paths: Iterable[Path]) -> list[Result]:
+    """Results in run directories, in folders of run directories, or in given files.
+
+    Raises:
+        UsageError: a path holds no result.
+    """
+    files: dict[Path, None] = {}
+    for path in paths:
+        found = [path] if path.is_file() else sorted(path.rglob("result.json"))
+        if not found:
+            raise UsageError(f"{path}: no result.json here; a run writes it when it is finished")
+        files.update(dict.fromkeys(file.resolve() for file in found))
+    return [_checked(file) for file in files]
+
+
+def boards(results: Sequence[Result]) -> list[Board]:
+    """Group comparable results and rank each group by mIoU; a run given twice counts once."""
+    groups: dict[Conditions, dict[str, Result]] = {}
+    for result in results:
+        groups.setdefault(Conditions.of(result), {})[result["run"]["id"]] = result
+    made = []
+    for conditions, group in groups.items():
+        rows = sorted(group.values(), key=_rank_key)
+        made.append(Board(conditions, max(r["run"]["num_images"] for r in rows), tuple(rows)))
+    return sorted(made, key=lambda board: board.title)
+
+
+def footnotes(result: Result) -> list[str]:
+    """What the row's board does not already say."""
+    shared = ("class oracle", "toy weights")
+    return [mark for mark in marks(result) if not mark.startswith(shared)]
+
+
+def _rank_key(result: Result) -> tuple[float, str, str]:
+    miou = result["metrics"]["miou"]
+    return (-miou if miou is not None else 1.0, result["run"]["method"], result["run"]["id"])
+
+
+def _checked(file: Path) -> Result:
+    result = read_json(file)
+    if not {"run", "metrics", "vocabulary", "profile"} <= result.keys():
+        raise UsageError(f"{file}: not a result of ovbench")
+    return result

@@ -1,0 +1,76 @@
+"""Fixtures that every test may use."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ovbench.errors import DataError
+from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def sample_data() -> Path:
+    """Real images and labels in their original layouts, which are not part of the repository."""
+    default = REPOSITORY.parent / "shared" / "data"
+    path = Path(os.environ.get("OVBENCH_SAMPLE_DATA", default))
+    if not path.is_dir():
+        pytest.skip("no sample data here; set OVBENCH_SAMPLE_DATA")
+    return path
+
+
+@dataclass
+class MemoryDataset:
+    """A few random images with random labels, some of which may be unreadable."""
+
+    count: int = 12
+    bad: Sequence[int] = ()
+    info: DatasetInfo = field(default_factory=lambda: DatasetInfo("memory", "val", "class"))
+    vocabulary: Vocabulary = field(
+        default_factory=lambda: Vocabulary.of("cat", "dog", "bird", background=True)
+    )
+
+    @property
+    def ids(self) -> list[str]:
+        return [f"image-{i:03d}" for i in range(self.count)]
+
+    def load(self, index: int) -> Sample:
+        if index in self.bad:
+            raise DataError(f"image-{index:03d}.jpg: truncated")
+        rng = np.random.default_rng(index)
+        height, width = rng.integers(10, 30, size=2)
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        label = rng.integers(0, 4, (height, width), dtype=np.uint8)
+        label[:2] = 255
+        return Sample(self.ids[index], image, label)
+
+    def decode(self, raw: LabelMap, source: Path) -> LabelMap:
+        return raw
+
+
+class Thresholds:
+    """A tiny deterministic segmenter: brightness decides the label."""
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        self.labels = len(vocabulary)
+
+    def segment(self, images, candidates=None):  # type: ignore[no-untyped-def]
+        return [(image[..., 0].astype(np.uint16) * self.labels // 256).astype(np.uint8)
+                for image in images]  # fmt: skip
+
+
+@pytest.fixture
+def memory_dataset() -> type[MemoryDataset]:
+    return MemoryDataset
+
+
+@pytest.fixture
+def thresholds() -> Thresholds:
+    return Thresholds()

@@ -1,0 +1,49 @@
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from ovbench.harness.profiler import measure, peak_memory, stage
+
+
+def test_stages_nest_and_add_up() -> None:
+    with measure("cpu") as spent:
+        for _ in range(2):
+            with stage("outer"):
+                time.sleep(0.01)
+                with stage("inner"):
+                    time.sleep(0.01)
+        time.sleep(0.01)
+    assert set(spent.stages_s) == {"outer", "outer/inner"}
+    assert spent.stages_s["outer/inner"] >= 0.02
+    assert spent.stages_s["outer"] >= spent.stages_s["outer/inner"] + 0.02
+    assert spent.total_s >= spent.stages_s["outer"] + 0.01
+
+
+def test_a_stage_outside_a_measurement_does_nothing() -> None:
+    with stage("alone"):
+        pass
+    with measure("cpu") as spent:
+        pass
+    assert spent.stages_s == {}
+
+
+def test_a_measurement_ends_when_its_block_raises() -> None:
+    with pytest.raises(KeyError), measure("cpu") as spent, stage("broken"):
+        raise KeyError
+    assert spent.total_s > 0
+    assert "broken" in spent.stages_s
+    with stage("after"):
+        pass
+    assert "after" not in spent.stages_s
+
+
+def test_peak_memory_counts_what_was_touched() -> None:
+    before = peak_memory("cpu").rss
+    if before is None:
+        return
+    block = bytearray(64 * 2**20)
+    block[::4096] = b"x" * len(block[::4096])
+    assert peak_memory("cpu").rss >= before
+    assert peak_memory("cpu").rss > 64 * 2**20

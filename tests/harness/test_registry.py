@@ -1,0 +1,25 @@
+from __future__ import annotations
+
+import pytest
+
+from ovbench.errors import UsageError
+from ovbench.harness.registry import DATASETS, METHODS, Entry, Registry
+
+
+def test_unknown_names_get_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean 'maskclip'"):
+        METHODS.entry("mask_clip")
+    with pytest.raises(UsageError, match=r"there are: .*toyworld"):
+        DATASETS.entry("zzz")
+
+
+@pytest.mark.parametrize("registry", [METHODS, DATASETS])
+def test_every_builtin_entry_resolves(registry: Registry) -> None:
+    for name in registry.entries:
+        assert callable(registry.load(name))
+
+
+def test_a_module_that_is_not_there_is_one_clear_line() -> None:
+    registry = Registry("method", "ovbench.nothing", {"gone": Entry("no_such_module:X", "")})
+    with pytest.raises(UsageError, match="'gone' of package ovbench cannot be imported"):
+        registry.load("gone")

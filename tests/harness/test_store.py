@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.boundary import BoundaryAreas
+from ovbench.harness.metrics import Confusion
+from ovbench.harness.records import BadImage, Cost, ImageRecord, Session, decode, encode
+from ovbench.harness.store import RunStore, ShardWriter, identity_digest, write_json
+
+
+def image_record(name: str, pixels: int = 5) -> ImageRecord:
+    one = np.array([1])
+    return ImageRecord(
+        name,
+        Confusion(one.astype(np.int32), one.astype(np.int32), np.array([pixels])),
+        BoundaryAreas(one, one, one, one),
+        Cost(0.001, 0.25, 0.002, {"encode": 0.2}, batch=2, warmup=True, rss=10),
+    )
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> RunStore:
+    store = RunStore(tmp_path / "run")
+    store.claim({"method": "x"})
+    return store
+
+
+@given(st.text(min_size=1), st.integers(0, 2**40))
+def test_records_survive_encoding(name: str, pixels: int) -> None:
+    record = image_record(name, pixels)
+    line = encode(record)
+    assert line.endswith("\n")
+    assert line.count("\n") == 1
+    again = decode(line)
+    assert isinstance(again, ImageRecord)
+    assert (again.image, again.cost) == (name, record.cost)
+    assert again.confusion.pixels.tolist() == [pixels]
+    assert encode(again) == line
+
+
+def test_bad_images_and_sessions_survive_encoding() -> None:
+    bad = BadImage("a", "truncated")
+    session = Session("2026", "ovbench run", 0, 1, 4, "cpu", 0.5, {"text": 0.4}, {"python": "3"})
+    assert decode(encode(bad)) == bad
+    assert decode(encode(session)) == session
+
+
+def test_a_torn_line_is_left_out_and_written_over(store: RunStore) -> None:
+    with ShardWriter(store, 0) as shard:
+        shard.append([image_record("a"), image_record("b")])
+    path = store.shards / "rank-0.jsonl"
+    whole = path.read_bytes()
+    for cut in range(1, len(encode(image_record("b")))):
+        path.write_bytes(whole[:-cut])
+        assert set(store.records().images) == {"a"}
+        with ShardWriter(store, 0) as shard:
+            shard.append([image_record("c")])
+        assert set(store.records().images) == {"a", "c"}
+
+
+def test_a_shard_that_is_only_a_torn_line(store: RunStore) -> None:
+    (store.shards / "rank-0.jsonl").write_bytes(b'{"image": "a"' + b" " * 100_000)
+    with ShardWriter(store, 0) as shard:
+        shard.append([image_record("b")])
+    assert set(store.records().images) == {"b"}
+
+
+def test_a_line_that_is_not_a_record_is_named(store: RunStore) -> None:
+    (store.shards / "rank-0.jsonl").write_text(encode(image_record("a")) + "{}\n")
+    with pytest.raises(OvbenchError, match=r"rank-0.jsonl:2: not a record"):
+        store.records()
+
+
+def test_an_image_counts_once_however_many_shards_hold_it(store: RunStore) -> None:
+    for rank in range(3):
+        with ShardWriter(store, rank) as shard:
+            shard.append([image_record("a", pixels=rank), image_record(f"r{rank}")])
+    records = store.records()
+    assert set(records.images) == {"a", "r0", "r1", "r2"}
+    assert records.images["a"].confusion.pixels.tolist() == [0]
+
+
+def test_a_good_record_heals_a_bad_one(store: RunStore) -> None:
+    with ShardWriter(store, 0) as shard:
+        shard.append([BadImage("a", "truncated"), image_record("a"), BadImage("b", "missing")])
+    records = store.records()
+    assert set(records.images) == {"a"}
+    assert set(records.bad) == {"b"}
+
+
+def test_two_processes_cannot_write_one_shard(store: RunStore) -> None:
+    with ShardWriter(store, 0), pytest.raises(OvbenchError, match="another process"):
+        ShardWriter(store, 0)
+    ShardWriter(store, 0).__exit__(None, None, None)
+
+
+def test_a_directory_belongs_to_one_run(store: RunStore) -> None:
+    store.claim({"method": "x"})
+    with pytest.raises(UsageError, match=r"holds another run \(differs in: method\)"):
+        store.claim({"method": "y"})
+    assert store.identity() == {"method": "x"}
+
+
+def test_the_difference_is_named_to_the_leaf(tmp_path: Path) -> None:
+    store = RunStore(tmp_path)
+    store.claim({"settings": {"layer": 1, "head": 2}, "seed": 0})
+    with pytest.raises(UsageError, match=r"differs in: settings\.layer\)"):
+        store.claim({"settings": {"layer": 3, "head": 2}, "seed": 0})
+
+
+def test_identity_ignores_the_order_of_keys() -> None:
+    assert identity_digest({"a": 1, "b": [2]}) == identity_digest({"b": [2], "a": 1})
+    assert identity_digest({"a": 1}) != identity_digest({"a": 2})
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    write_json(path, {"a": 1})
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"a": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_broken_run_json_is_one_clear_line(store: RunStore) -> None:
+    (store.path / "run.json").write_text("{")
+    with pytest.raises(UsageError, match=r"run\.json: not readable"):
+        store.identity()

@@ -1,0 +1,86 @@
+"""Who may import whom, and what must stay cheap."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ovbench
+
+PACKAGE = Path(ovbench.__file__).parent
+
+# A room and what it may import besides itself; "harness.x" names single modules.
+GROUND = {"errors", "harness.protocol"}
+ALLOWED = {
+    "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld"},
+    "leaderboards": {"errors", "harness.store", "harness.metrics"},
+    "adapters": {*GROUND, "harness.settings", "harness.profiler", "models", "refine"},
+    "datasets": {*GROUND, "harness.images", "harness.loader", "harness.registry", "toyworld"},
+    "models": {*GROUND, "harness.profiler"},
+    "refine": set(),
+    "toyworld": {*GROUND, "models"},
+    "harness": {"errors"},
+}
+# These stand on the ground floor of the harness: nothing in it but the contract below them.
+HARNESS_GROUND = ("protocol", "metrics", "boundary", "bootstrap", "settings", "profiler", "images")
+
+
+def imports_of(path: Path) -> set[str]:
+    """Dotted names below ``ovbench`` that a file imports, wherever in it."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return {name.removeprefix("ovbench.") for name in found if name.startswith("ovbench.")}
+
+
+def files() -> list[Path]:
+    return [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE]
+
+
+@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def test_imports_run_downwards(path: Path) -> None:
+    room = path.relative_to(PACKAGE).parts[0]
+    allowed = {room, *ALLOWED[room]}
+    strays = {
+        name
+        for name in imports_of(path)
+        if not any(name == ok or name.startswith(f"{ok}.") for ok in allowed)
+    }
+    assert not strays
+
+
+@pytest.mark.parametrize("name", HARNESS_GROUND)
+def test_ground_floor_of_the_harness(name: str) -> None:
+    allowed = ("errors", *(f"harness.{ground}" for ground in HARNESS_GROUND))
+    imported = imports_of(PACKAGE / "harness" / f"{name}.py")
+    assert {i for i in imported if not i.startswith(allowed)} == set()
+
+
+def test_an_adapter_never_asks_which_weights_it_got() -> None:
+    for path in (PACKAGE / "adapters").glob("*.py"):
+        words = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
+        assert "'toy'" not in words
+        assert "miniature" not in words.lower()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--help"], ["list", "methods"], ["list", "datasets"], ["run", "--help"]]
+)
+def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
+    program = (
+        "import sys; from ovbench.cli.app import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        "heavy = {'torch', 'transformers', 'diffusers', 'open_clip', 'pandas'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip()
