@@ -11,11 +11,11 @@ from ovbench.cli import options as opt
 
 def check(
     method: Annotated[str, typer.Argument(help="See `ovbench list methods`.")],
-    checkpoints: opt.Checkpoints = opt.CheckpointsChoice.AUTO,
+    checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
     settings: opt.Set = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = opt.PrecisionChoice.FP32,
+    precision: opt.Precision = "fp32",
     seed: opt.Seed = 0,
 ) -> None:
     """Hold a method to the protocol: the conformance kit for adapter authors.
@@ -39,7 +39,7 @@ def check(
             preset=preset,
             settings=assignments,
             device=device,
-            precision=precision.value,
+            precision=precision,
             checkpoints=opt.flavour(checkpoints, things.info),
             seed=seed,
         )

@@ -30,7 +30,7 @@ def verify(
     dataset = load_dataset(name, root=root, split=split, background=background)
     with progress_bar() as progress:
         task = progress.add_task(f"verify {name}", total=len(dataset.ids), note="")
-        report = verify_dataset(dataset, lambda done, _: progress.update(task, completed=done))
+        report = verify_dataset(dataset, lambda done: progress.update(task, completed=done))
     out = console()
     for line in report.lines():
         out.print(line, highlight=False, markup=False)

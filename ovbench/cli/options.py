@@ -4,44 +4,13 @@ from __future__ import annotations
 
 import shlex
 import sys
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 if TYPE_CHECKING:
     from ovbench.harness.protocol import CheckpointFlavour, DatasetInfo
-
-
-class BackgroundChoice(StrEnum):
-    """Values of ``--background``."""
-
-    CLASS = "class"
-    IGNORE = "ignore"
-
-
-class ClassesChoice(StrEnum):
-    """Values of ``--classes``."""
-
-    ALL = "all"
-    ORACLE = "oracle"
-
-
-class CheckpointsChoice(StrEnum):
-    """Values of ``--checkpoints``."""
-
-    AUTO = "auto"
-    TOY = "toy"
-    REAL = "real"
-
-
-class PrecisionChoice(StrEnum):
-    """Values of ``--precision``."""
-
-    FP32 = "fp32"
-    BF16 = "bf16"
-    FP16 = "fp16"
 
 
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
@@ -55,14 +24,14 @@ Root = Annotated[
 ]
 Split = Annotated[str | None, typer.Option("--split", help="Default: val.")]
 Background = Annotated[
-    BackgroundChoice | None,
+    Literal["class", "ignore"] | None,
     typer.Option("--background", help="Score background as a class, or leave its pixels out."),
 ]
 Names = Annotated[
     str | None, typer.Option("--names", help="Class-name set, or a file with one class per line.")
 ]
 Checkpoints = Annotated[
-    CheckpointsChoice,
+    Literal["auto", "toy", "real"],
     typer.Option("--checkpoints", help="auto: miniatures on rendered scenes, real ones elsewhere."),
 ]
 Set = Annotated[
@@ -73,7 +42,7 @@ Preset = Annotated[
     str | None, typer.Option("--preset", help="A named set of the method's settings.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-Precision = Annotated[PrecisionChoice, typer.Option("--precision")]
+Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")]
 Seed = Annotated[int, typer.Option("--seed")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
 SkipBad = Annotated[
@@ -86,11 +55,11 @@ Output = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 
 
-def flavour(choice: CheckpointsChoice, info: DatasetInfo) -> CheckpointFlavour:
+def flavour(choice: Literal["auto", "toy", "real"], info: DatasetInfo) -> CheckpointFlavour:
     """What ``--checkpoints auto`` means on a dataset."""
-    if choice is CheckpointsChoice.AUTO:
+    if choice == "auto":
         return "toy" if info.rendered else "real"
-    return "toy" if choice is CheckpointsChoice.TOY else "real"
+    return choice
 
 
 def command_line() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -17,15 +17,15 @@ def run(
     background: opt.Background = None,
     names: opt.Names = None,
     classes: Annotated[
-        opt.ClassesChoice,
+        Literal["all", "oracle"],
         typer.Option("--classes", help="oracle: tell the method each image's true classes."),
-    ] = opt.ClassesChoice.ALL,
-    checkpoints: opt.Checkpoints = opt.CheckpointsChoice.AUTO,
+    ] = "all",
+    checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
     settings: opt.Set = None,
     limit: opt.Limit = None,
     device: opt.Device = "auto",
-    precision: opt.Precision = opt.PrecisionChoice.FP32,
+    precision: opt.Precision = "fp32",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
     seed: opt.Seed = 0,
     workers: opt.Workers = None,
@@ -52,12 +52,12 @@ def run(
         preset=preset,
         settings=assignments,
         device=device,
-        precision=precision.value,
+        precision=precision,
         checkpoints=opt.flavour(checkpoints, data.info),
         seed=seed,
     )
     run_options = Options(
-        classes=classes.value,
+        classes=classes,
         limit=limit,
         batch_size=batch_size,
         skip_bad=skip_bad,

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from ovbench.cli import options as opt
-
-
-class EncodingChoice(StrEnum):
-    """Values of ``--encoding``."""
-
-    INDEX = "index"
-    DATASET = "dataset"
 
 
 def score(
@@ -26,12 +18,12 @@ def score(
     background: opt.Background = None,
     names: opt.Names = None,
     encoding: Annotated[
-        EncodingChoice,
+        Literal["index", "dataset"],
         typer.Option(
             "--encoding",
             help="index: values are label indices; dataset: encoded as the dataset's own files.",
         ),
-    ] = EncodingChoice.INDEX,
+    ] = "index",
     name: Annotated[str | None, typer.Option("--name", help="Shown in tables.")] = None,
     limit: opt.Limit = None,
     workers: opt.Workers = None,
@@ -53,7 +45,7 @@ def score(
             predictions,
             data,
             name=name,
-            encoding=encoding.value,
+            encoding=encoding,
             output=output,
             options=options,
             observer=watching,

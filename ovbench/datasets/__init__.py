@@ -1,1 +1,49 @@
 """One module per benchmark, and the class-name files."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import BackgroundRule, Dataset
+from ovbench.harness.registry import DATASETS
+
+ALIASES: dict[str, tuple[str, BackgroundRule]] = {
+    "voc20": ("voc", "ignore"),
+    "voc21": ("voc", "class"),
+}
+"""Names the papers use for a benchmark under one background rule."""
+
+
+def load_dataset(
+    name: str,
+    *,
+    root: Path | str | None = None,
+    split: str | None = None,
+    background: BackgroundRule | None = None,
+    names: Path | str | None = None,
+) -> Dataset:
+    """Open a registered dataset.
+
+    Args:
+        name: see ``ovbench list datasets``; or an alias such as ``"voc20"``.
+        root: folder in which the official archives were unpacked; the default is the
+            environment variable ``OVBENCH_DATA``.
+        split: the default is the split the benchmark's numbers are reported on.
+        background: whether background is a class to score or left out.
+        names: a set of class names or a file of them; the default is "plain".
+
+    Raises:
+        UsageError: unknown names, or files that are not there.
+    """
+    if name in ALIASES:
+        alias = name
+        name, implied = ALIASES[alias]
+        if background not in (None, implied):
+            raise UsageError(f"{alias} means background={implied}; {background} contradicts it")
+        background = implied
+    root = root or os.environ.get("OVBENCH_DATA")
+    factory = DATASETS.load(name)
+    dataset: Dataset = factory(Path(root) if root else None, split, background, names)
+    return dataset

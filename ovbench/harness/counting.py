@@ -63,7 +63,8 @@ class Counter:
         records = []
         for position, (sample, prediction) in enumerate(zip(samples, maps, strict=True)):
             start = time.perf_counter()
-            counted = self._confusion(sample, prediction, candidates and candidates[position])
+            allowed = None if candidates is None else candidates[position]
+            counted = self._confusion(sample, prediction, allowed)
             edges = boundary_areas(
                 sample.label, prediction, self.num_labels, self.info.ignore_label
             )

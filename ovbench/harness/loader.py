@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -41,7 +41,7 @@ def prefetch(
     *,
     workers: int | None = None,
     depth: int | None = None,
-) -> Iterator[Loaded]:
+) -> Generator[Loaded, None, None]:
     """Yield samples in the order of ``indices``, reading ahead in threads.
 
     Args:

@@ -36,7 +36,7 @@ class ColourPatches:
         label = np.full((48, 64), first, dtype=np.uint8)
         label[:, rng.integers(8, 56) :] = second
         palette = np.array([ImageColor.getrgb(name) for name in NAMES])
-        noise = rng.normal(0, 40, (*label.shape, 3))
+        noise = rng.normal(0, 25, (*label.shape, 3))
         return Sample(self.ids[index], np.clip(palette[label] + noise, 0, 255).astype("u1"), label)
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:

@@ -1,0 +1,115 @@
+"""Class-name files: what a method is asked for, as an explicit input.
+
+The format is the one the field has on disk: one line per class, synonyms separated by commas
+or semicolons, and the background's queries in the first line of a file that has one line
+more than there are classes. Blank lines and lines that start with ``#`` are left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from difflib import get_close_matches
+from importlib.resources import files
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import Background, ClassQuery, Kind, Vocabulary
+
+Line = tuple[int, tuple[str, ...]]
+"""A line's number in its file and its queries."""
+
+
+def read_vocabulary(
+    benchmark: str,
+    names: str | Path | None,
+    *,
+    num_classes: int,
+    background: bool,
+    kinds: Sequence[Kind] | None = None,
+) -> Vocabulary:
+    """The vocabulary of a benchmark under a set of names.
+
+    Args:
+        benchmark: whose packaged sets to look in.
+        names: a set's name, the path of a file, or None for the set "plain".
+        num_classes: without the background.
+        background: whether background is a label.
+        kinds: of every class, where the benchmark says.
+
+    Raises:
+        UsageError: no such set or file, or it does not fit the benchmark.
+    """
+    source, text = _read(benchmark, names)
+    lines = _lines(text, source)
+    if len(lines) not in (num_classes, num_classes + 1):
+        raise UsageError(
+            f"{source}: {len(lines)} classes; {benchmark} has {num_classes}, "
+            f"or {num_classes + 1} lines with the background's names first"
+        )
+    has_background_line = len(lines) > num_classes
+    class_lines = lines[1:] if has_background_line else lines
+    _refuse_twins(class_lines, source)
+    of_kind: Sequence[Kind | None] = kinds or [None] * num_classes
+    classes = tuple(
+        ClassQuery(queries[0], queries[1:], kind)
+        for (_, queries), kind in zip(class_lines, of_kind, strict=True)
+    )
+    if not background:
+        return Vocabulary(classes, None, source)
+    return Vocabulary(classes, Background(lines[0][1]) if has_background_line else Background(),
+                      source)  # fmt: skip
+
+
+def available_sets(benchmark: str) -> list[str]:
+    """The names of a benchmark's packaged sets."""
+    folder = _folder(benchmark)
+    if not folder.is_dir():
+        return []
+    return sorted(f.name.removesuffix(".txt") for f in folder.iterdir())
+
+
+def _folder(benchmark: str) -> Traversable:
+    return files("ovbench.datasets") / "names" / benchmark
+
+
+def _read(benchmark: str, names: str | Path | None) -> tuple[str, str]:
+    """The source to be recorded, and the text."""
+    names = "plain" if names is None else names
+    sets = available_sets(benchmark)
+    if str(names) in sets:
+        packaged = _folder(benchmark) / f"{names}.txt"
+        return f"{benchmark}/{names}", packaged.read_text(encoding="utf-8")
+    path = Path(names)
+    try:
+        return str(names), path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text") from None
+    except OSError:
+        close = get_close_matches(str(names), sets, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sets)}"
+        raise UsageError(
+            f"--names {names}: neither a file nor a set of names for {benchmark}; {hint}"
+        ) from None
+
+
+def _lines(text: str, source: str) -> list[Line]:
+    found = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        queries = tuple(part.strip() for part in re.split("[,;]", line))
+        if not all(queries):
+            raise UsageError(f"{source}, line {number}: an empty name")
+        found.append((number, queries))
+    return found
+
+
+def _refuse_twins(lines: Sequence[Line], source: str) -> None:
+    """Two classes of one name could not be told apart in any table."""
+    seen: dict[str, int] = {}
+    for number, (name, *_) in lines:
+        if first := seen.get(name):
+            raise UsageError(f"{source}, line {number}: {name!r} is already line {first}")
+        seen[name] = number

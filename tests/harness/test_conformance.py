@@ -1,0 +1,130 @@
+"""The kit must pass what keeps the contract and fail, by name, what breaks it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ovbench.harness.conformance import Outcome, conformance_checks
+from ovbench.harness.methods import Method
+from ovbench.harness.protocol import Vocabulary
+
+FIRST = Vocabulary.of("cat", "dog", "bird", background=True)
+SECOND = Vocabulary.of("sea", "sky")
+
+
+class Brightness:
+    """Keeps the contract: the label is the pixel's brightness, among the allowed labels."""
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        self.vocabulary = vocabulary
+
+    def segment(self, images: Any, candidates: Any = None) -> list[Any]:
+        background = range(self.vocabulary.offset)
+        allowed = [sorted({*c, *background}) for c in candidates] if candidates else None
+        choices = allowed or [range(len(self.vocabulary))] * len(images)
+        return [self.one(image, np.array(c)) for image, c in zip(images, choices, strict=True)]
+
+    def one(self, image: Any, choice: Any) -> Any:
+        level = image.mean(axis=-1, dtype=np.float32) / 256
+        return choice[(level * len(choice)).astype(int)].astype(np.uint8)
+
+
+class ForgetsPrepare(Brightness):
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        if not hasattr(self, "vocabulary"):
+            self.vocabulary = vocabulary
+
+
+class Scribbles(Brightness):
+    def one(self, image: Any, choice: Any) -> Any:
+        answer = super().one(image, choice)
+        image[0, 0] ^= 255
+        return answer
+
+
+class Drifts(Brightness):
+    calls = 0
+
+    def one(self, image: Any, choice: Any) -> Any:
+        self.calls += 1
+        return np.roll(super().one(image, choice), self.calls, axis=1)
+
+
+class DiffersByInstance(Brightness):
+    built = 0
+
+    def __init__(self) -> None:
+        DiffersByInstance.built += 1
+        self.shift = DiffersByInstance.built
+
+    def one(self, image: Any, choice: Any) -> Any:
+        return np.roll(super().one(image, choice), self.shift, axis=1)
+
+
+class PadsToTheBatch(Brightness):
+    def segment(self, images: Any, candidates: Any = None) -> list[Any]:
+        answers = super().segment(images, candidates)
+        return [np.roll(answer, len(images), axis=1) for answer in answers]
+
+
+class IgnoresCandidates(Brightness):
+    def segment(self, images: Any, candidates: Any = None) -> list[Any]:
+        return super().segment(images, None)
+
+
+class Crops(Brightness):
+    def one(self, image: Any, choice: Any) -> Any:
+        return super().one(image, choice)[:, :64]
+
+
+class CannotDoOnePixel(Brightness):
+    def one(self, image: Any, choice: Any) -> Any:
+        assert image.shape[0] > 1
+        return super().one(image, choice)
+
+
+class Leaks(Brightness):
+    kept: list[Any] = []  # noqa: RUF012
+
+    def one(self, image: Any, choice: Any) -> Any:
+        self.kept.append(np.ones(2**20))
+        return super().one(image, choice)
+
+
+def check(build: Callable[[], Any]) -> list[Outcome]:
+    rng = np.random.default_rng(0)
+    images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
+    return list(conformance_checks(lambda: Method.of(build()), (FIRST, SECOND), images))
+
+
+def failed(outcomes: list[Outcome]) -> set[str]:
+    return {outcome.name for outcome in outcomes if not outcome.passed}
+
+
+def test_a_method_that_keeps_the_contract_passes_everything() -> None:
+    outcomes = check(Brightness)
+    assert failed(outcomes) == set()
+    assert len(outcomes) == 11
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (ForgetsPrepare, "a second vocabulary replaces the first"),
+        (Scribbles, "leaves its input untouched"),
+        (Drifts, "same answer when asked again"),
+        (DiffersByInstance, "same answer when built again with the same seed"),
+        (PadsToTheBatch, "answer does not depend on the batch"),
+        (IgnoresCandidates, "stays within the candidates"),
+        (Crops, "a very wide and a very tall image"),
+        (CannotDoOnePixel, "a 1-pixel image"),
+        (Leaks, "memory"),
+    ],
+)
+def test_a_method_that_breaks_it_fails_the_right_check(method: Any, name: str) -> None:
+    assert name in failed(check(method))
+    Leaks.kept.clear()
