@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from ovbench.errors import DataError
+from ovbench.harness.images import write_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -74,3 +76,24 @@ def memory_dataset() -> type[MemoryDataset]:
 @pytest.fixture
 def thresholds() -> Thresholds:
     return Thresholds()
+
+
+@pytest.fixture
+def tiny_voc(tmp_path: Path) -> Path:
+    """Five images in the exact layout and encoding of VOC 2012; returns the root."""
+    home = tmp_path / "data" / "VOCdevkit" / "VOC2012"
+    lists = home / "ImageSets" / "Segmentation"
+    for folder in (home / "JPEGImages", home / "SegmentationClass", lists):
+        folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    ids = [f"2007_{number:06d}" for number in (27, 33, 42, 61, 123)]
+    for name in ids:
+        height, width = rng.integers(30, 60, size=2)
+        image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+        Image.fromarray(image).save(home / "JPEGImages" / f"{name}.jpg")
+        label = np.repeat(np.repeat(rng.integers(0, 21, (6, 6)), 10, 0), 10, 1)[:height, :width]
+        label = label.astype(np.uint8)
+        label[:, 5] = 255
+        write_label(home / "SegmentationClass" / f"{name}.png", label)
+    (lists / "val.txt").write_text("\n".join(ids) + "\n")
+    return tmp_path / "data"

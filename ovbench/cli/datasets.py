@@ -23,7 +23,6 @@ def verify(
     Exit code 2 if a file is missing, corrupt or inconsistent; a wrong count is a warning.
     """
     from ovbench.cli.progress import progress_bar
-    from ovbench.cli.show import console
     from ovbench.datasets import load_dataset
     from ovbench.datasets.verify import verify as verify_dataset
 
@@ -31,8 +30,6 @@ def verify(
     with progress_bar() as progress:
         task = progress.add_task(f"verify {name}", total=len(dataset.ids), note="")
         report = verify_dataset(dataset, lambda done: progress.update(task, completed=done))
-    out = console()
-    for line in report.lines():
-        out.print(line, highlight=False, markup=False)
+    print("\n".join(report.lines()))
     if report.problems:
         raise typer.Exit(2)

@@ -1,0 +1,150 @@
+"""``ovbench score`` and ``ovbench datasets verify`` through the real command line."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovbench.harness.images import read_label, write_label
+
+
+def ovbench(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ovbench", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def ground_truth(root: Path) -> Path:
+    return root / "VOCdevkit" / "VOC2012" / "SegmentationClass"
+
+
+def score(folder: Path, root: Path, cwd: Path, *more: str) -> dict:
+    done = ovbench("score", folder, "--dataset", "voc", "--root", root, "--json", *more, cwd=cwd)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def brute_force(root: Path, folder: Path, labels: int) -> float:
+    """mIoU from one pixel at a time, with sets and dictionaries."""
+    both, either = dict.fromkeys(range(labels), 0), dict.fromkeys(range(labels), 0)
+    val = root / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
+    for name in val.read_text().split():
+        truth = np.asarray(Image.open(ground_truth(root) / f"{name}.png")).ravel().tolist()
+        answer = np.asarray(Image.open(folder / f"{name}.png")).ravel().tolist()
+        for t, a in zip(truth, answer, strict=True):
+            if t == 255:
+                continue
+            for label in {t, a}:
+                either[label] += 1
+            both[t] += t == a
+    ious = [both[c] / either[c] for c in range(labels) if either[c]]
+    return 100 * sum(ious) / len(ious)
+
+
+def shuffled(root: Path, folder: Path) -> Path:
+    """Every label replaced by another, in part of every image."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for path in sorted(ground_truth(root).glob("*.png")):
+        label = read_label(path).copy()
+        order = rng.permutation(21).astype(np.uint8)
+        part = (rng.random(label.shape) < 0.4) & (label != 255)
+        label[part] = order[label[part]]
+        write_label(folder / path.name, label)
+    return folder
+
+
+def test_ground_truth_scores_100_and_shuffled_labels_what_they_should(
+    tiny_voc: Path, tmp_path: Path
+) -> None:
+    perfect = score(ground_truth(tiny_voc), tiny_voc, tmp_path)
+    assert perfect["metrics"]["miou"] == 100.0
+    assert perfect["metrics"]["boundary_iou"] == 100.0
+    assert perfect["run"]["method"] == "SegmentationClass"
+    folder = shuffled(tiny_voc, tmp_path / "shuffled")
+    result = score(folder, tiny_voc, tmp_path)
+    assert result["metrics"]["miou"] == pytest.approx(brute_force(tiny_voc, folder, 21), abs=1e-9)
+
+
+def test_the_same_on_real_images(sample_data: Path, tmp_path: Path) -> None:
+    root = sample_data / "voc"
+    assert score(ground_truth(root), root, tmp_path)["metrics"]["miou"] == 100.0
+    folder = shuffled(root, tmp_path / "shuffled")
+    result = score(folder, root, tmp_path)
+    assert result["metrics"]["miou"] == pytest.approx(brute_force(root, folder, 21), abs=1e-9)
+
+
+def test_files_in_the_datasets_own_encoding(tiny_voc: Path, tmp_path: Path) -> None:
+    options = ("--background", "ignore", "--encoding", "dataset")
+    result = score(ground_truth(tiny_voc), tiny_voc, tmp_path, *options)
+    assert result["metrics"]["miou"] == 100.0
+    assert len(result["per_class"]) == 20
+
+
+def test_changed_files_are_another_run(tiny_voc: Path, tmp_path: Path) -> None:
+    folder = shuffled(tiny_voc, tmp_path / "mine")
+    before = score(folder, tiny_voc, tmp_path)
+    for path in ground_truth(tiny_voc).glob("*.png"):
+        (folder / path.name).write_bytes(path.read_bytes())
+    after = score(folder, tiny_voc, tmp_path)
+    assert (before["metrics"]["miou"] < 100.0) and (after["metrics"]["miou"] == 100.0)
+
+
+def refused(tmp_path: Path, *arguments: str | Path) -> str:
+    done = ovbench(*arguments, cwd=tmp_path)
+    assert done.returncode in (1, 2), done.stdout
+    return done.stderr.strip().splitlines()[-1]
+
+
+def test_what_is_wrong_with_a_prediction_is_named(tiny_voc: Path, tmp_path: Path) -> None:
+    folder = shuffled(tiny_voc, tmp_path / "mine")
+    first = folder / "2007_000027.png"
+    label = read_label(first).copy()
+    asked = ("score", folder, "--dataset", "voc", "--root", tiny_voc)
+
+    write_label(first, np.where(label == 255, 255, 77).astype(np.uint8))
+    line = refused(tmp_path, *asked)
+    assert "2007_000027" in line
+    assert "77" in line
+    write_label(first, label[:-1])
+    assert "2007_000027" in refused(tmp_path, *asked)
+    Image.fromarray(np.zeros((*label.shape, 3), np.uint8)).save(first)
+    assert f"{first}: a label map needs one index per pixel" in refused(tmp_path, *asked)
+    first.unlink()
+    assert "no prediction for image 2007_000027" in refused(tmp_path, *asked)
+    assert "no such folder" in refused(tmp_path, *asked[:1], tmp_path / "no", *asked[2:])
+
+
+def test_verify_finds_what_is_wrong_and_says_how_much(tiny_voc: Path, tmp_path: Path) -> None:
+    asked = ("datasets", "verify", "voc", "--root", tiny_voc)
+    done = ovbench(*asked, cwd=tmp_path)
+    assert done.returncode == 0
+    assert "warning: voc val has 5 images here; the official list has 1449" in done.stdout
+    home = tiny_voc / "VOCdevkit" / "VOC2012"
+    picture = home / "JPEGImages" / "2007_000033.jpg"
+    picture.write_bytes(picture.read_bytes()[:200])
+    (home / "SegmentationClass" / "2007_000061.png").unlink()
+    done = ovbench(*asked, cwd=tmp_path)
+    assert done.returncode == 2
+    problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
+    assert [str(picture) in p or "2007_000061.png: no such file" in p for p in problems] == [
+        True, True
+    ]  # fmt: skip
+    assert "2 problems" in done.stdout
+
+
+def test_a_bad_file_stops_a_run_unless_it_may_be_skipped(tiny_voc: Path, tmp_path: Path) -> None:
+    picture = tiny_voc / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000033.jpg"
+    picture.write_bytes(picture.read_bytes()[:200])
+    asked = ("run", "--method", "constant", "--dataset", "voc", "--root", tiny_voc)
+    line = refused(tmp_path, *asked)
+    assert line.startswith(f"error: {picture}: ")
+    done = ovbench(*asked, "--skip-bad", "--json", cwd=tmp_path)
+    result = json.loads(done.stdout)
+    assert result["run"]["complete"] is False
+    assert [b["image"] for b in result["run"]["bad_images"]] == ["2007_000033"]
