@@ -1,0 +1,30 @@
+"""Prompt templates by name; ``{}`` stands for the class."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single"]
+
+SCENE = (
+    "there is a {} in the scene.",
+    "there is the {} in the scene.",
+    "this is a {} in the scene.",
+    "this is the {} in the scene.",
+    "this is one {} in the scene.",
+)
+"""What MaskCLIP adds (tools/maskclip_utils/prompt_engineering.py)."""
+
+
+def templates(name: TemplateSet) -> tuple[str, ...]:
+    """The templates of a set.
+
+    "single" is CLIP's basic prompt; "imagenet80" the ensemble of CLIP's ImageNet
+    evaluation; "maskclip85" that ensemble and :data:`SCENE`.
+    """
+    if name == "single":
+        return ("a photo of a {}.",)
+    from open_clip import OPENAI_IMAGENET_TEMPLATES
+
+    ensemble = tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)
+    return ensemble if name == "imagenet80" else ensemble + SCENE

@@ -1,0 +1,220 @@
+"""CLIP through open_clip: text embeddings and dense image features in its joint space."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.models.checkpoints import from_hub, packaged
+from ovbench.models.clip_dense import DenseFeatures, DenseTower, dense_tower
+
+ROLE = "clip"
+TEXT_BATCH = 256
+"""Texts per forward pass: about 1 GiB of activations in the largest text towers."""
+
+_DTYPES: Mapping[Precision, torch.dtype] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+}
+
+
+class CLIP:
+    """A frozen open_clip model.
+
+    The image tower computes in the runtime's precision; the text tower stays in float32,
+    since texts are encoded once and every comparison rests on them.
+
+    Attributes:
+        checkpoint: which weights these are.
+        mean, std: per channel, of pixels scaled to 0..1, as the model was trained.
+        image_size: the side in pixels of the square images it was trained on.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        tokenizer: Callable[[list[str]], Tensor],
+        checkpoint: CheckpointRecord,
+        runtime: Runtime,
+    ) -> None:
+        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._dtype = _DTYPES[runtime.precision]
+        self._model.visual.to(self._dtype)
+        self._tokenizer = tokenizer
+        self.checkpoint = checkpoint
+        self.device = torch.device(runtime.device)
+        preprocess = self._model.visual.preprocess_cfg
+        self.mean: tuple[float, ...] = tuple(preprocess["mean"])
+        self.std: tuple[float, ...] = tuple(preprocess["std"])
+        size = self._model.visual.image_size
+        self.image_size: int = size if isinstance(size, int) else min(size)
+
+    @cached_property
+    def _tower(self) -> DenseTower:
+        return dense_tower(self._model.visual, self.checkpoint.name)
+
+    @property
+    def stride(self) -> int:
+        """Pixels per location of :meth:`dense_features`, along both axes.
+
+        Raises:
+            UsageError: the image tower has no per-location path.
+        """
+        return self._tower.stride
+
+    @torch.inference_mode()
+    def encode_text(self, texts: Sequence[str]) -> Tensor:
+        """Embed texts; equal ones are computed once.
+
+        Returns:
+            ``(n, d)`` float32, L2-normalised.
+        """
+        place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+        unique = list(place)
+        embedded = [
+            self._model.encode_text(self._tokenizer(batch).to(self.device), normalize=True)
+            for batch in (unique[i : i + TEXT_BATCH] for i in range(0, len(unique), TEXT_BATCH))
+        ]
+        return torch.cat(embedded)[[place[text] for text in texts]]
+
+    @torch.inference_mode()
+    def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Embed queries by prompt ensembling, as in CLIP's own zero-shot evaluation.
+
+        Args:
+            queries: such as ``"cat"``.
+            templates: prompts with ``{}`` for the query.
+
+        Returns:
+            ``(n, d)`` float32: the mean over the templates' normalised embeddings,
+            L2-normalised.
+        """
+        prompts = [template.format(query) for query in queries for template in templates]
+        embedded = self.encode_text(prompts).reshape(len(queries), len(templates), -1)
+        return functional.normalize(embedded.mean(dim=1), dim=-1)
+
+    @torch.inference_mode()
+    def dense_features(self, images: Tensor, *, residual: bool) -> DenseFeatures:
+        """MaskCLIP's value path: a feature per location, without the last attention.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
+            residual: keep the last block's residual and its MLP, as the released code does;
+                False takes the value embedding and the output layer alone, as the paper
+                writes. Convolutional towers have no such block: both mean the same.
+
+        Raises:
+            UsageError: the image tower has no per-location path.
+        """
+        height, width = images.shape[-2:]
+        if height % self.stride or width % self.stride:
+            raise ValueError(f"{height}x{width} is no multiple of the stride {self.stride}")
+        return self._tower.encode(images.to(self.device, self._dtype), residual)
+
+
+def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
+    """Load a CLIP.
+
+    Args:
+        architecture: of open_clip, such as ``"ViT-B-16"``.
+        pretrained: open_clip's tag of the weights, such as ``"openai"``, optionally with
+            ``@revision`` of their hub repository; or ``"random"`` for seeded random weights,
+            which serve to measure speed.
+        runtime: its ``checkpoints`` decide between these and the packaged miniature, which
+            has its own architecture.
+
+    Raises:
+        UsageError: unknown architecture or tag, or weights that cannot be had.
+    """
+    if runtime.checkpoints == "toy":
+        return _load_packaged(runtime)
+    architecture = _known_architecture(architecture)
+    if pretrained == "random":
+        return _load_random(architecture, runtime)
+    return _load_pretrained(architecture, pretrained, runtime)
+
+
+def _load_packaged(runtime: Runtime) -> CLIP:
+    checkpoint = packaged(ROLE)
+    name = f"local-dir:{checkpoint.path.parent}"
+    return _create(name, checkpoint.record, runtime)
+
+
+def _load_random(architecture: str, runtime: Runtime) -> CLIP:
+    record = CheckpointRecord(ROLE, f"{architecture}, random weights", None, None)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.seed)
+        return _create(architecture, record, runtime, pretrained_text=False)
+
+
+def _load_pretrained(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
+    tag, _, pin = pretrained.partition("@")
+    config = _pretrained_config(architecture, tag)
+    owner, name, file = config["hf_hub"].split("/")
+    checkpoint = from_hub(ROLE, f"{owner}/{name}@{pin}", _weight_files(file))
+    return _create(
+        architecture,
+        checkpoint.record,
+        runtime,
+        pretrained=str(checkpoint.path),
+        # open_clip reads these from its table only when it fetches the weights itself.
+        force_quick_gelu=config.get("quick_gelu", False),
+        force_preprocess_cfg={"mean": config["mean"], "std": config["std"]},
+    )
+
+
+def _create(name: str, record: CheckpointRecord, runtime: Runtime, **options: Any) -> CLIP:
+    import open_clip
+
+    try:
+        model = open_clip.create_model(name, weights_only=True, **options)
+        tokenizer = open_clip.get_tokenizer(name)
+    except OSError as error:  # some text towers take their tokenizer from a second repository
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageError(f"{record.name}: cannot be loaded: {reason}") from None
+    return CLIP(model, tokenizer, record, runtime)
+
+
+def _known_architecture(name: str) -> str:
+    import open_clip
+
+    known = open_clip.list_models()
+    name = name.replace("/", "-")
+    if name not in known:
+        raise UsageError(f"open_clip has no architecture {name!r}; {_suggestion(name, known)}")
+    return name
+
+
+def _pretrained_config(architecture: str, tag: str) -> dict[str, Any]:
+    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
+
+    config: dict[str, Any] = get_pretrained_cfg(architecture, tag)
+    if not config:
+        known = [*list_pretrained_tags_by_model(architecture), "random"]
+        raise UsageError(
+            f"open_clip has no weights {tag!r} for {architecture}; {_suggestion(tag, known)}"
+        )
+    return config
+
+
+def _suggestion(name: str, known: Sequence[str]) -> str:
+    close = get_close_matches(name, known, n=1)
+    if close:
+        return f"did you mean {close[0]!r}?"
+    return f"there are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
+
+
+def _weight_files(file: str) -> tuple[str, ...]:
+    """The file a tag names, or open_clip's default; safetensors first."""
+    if not file:
+        return ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
+    return (f"{file.rpartition('.')[0]}.safetensors", file)

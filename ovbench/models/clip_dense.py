@@ -1,0 +1,143 @@
+"""CLIP's image tower read at every location instead of pooled: MaskCLIP's value path.
+
+Zhou, Loy and Dai, "Extract Free Dense Labels from CLIP" (ECCV 2022), section 3.2: the last
+attention is left out; its value embedding and its output layer act on every location alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from ovbench.errors import UsageError
+
+
+class DenseFeatures(NamedTuple):
+    """Features on the grid of locations.
+
+    Attributes:
+        values: ``(B, d, h, w)`` float32 in CLIP's joint space, not normalised.
+        keys: ``(B, k, h, w)`` float32, the last attention's keys; None in a tower without.
+    """
+
+    values: Tensor
+    keys: Tensor | None
+
+
+@dataclass(frozen=True, slots=True)
+class DenseTower:
+    """An image tower as a map from pixels to locations.
+
+    Attributes:
+        stride: pixels per location, along both axes.
+        encode: from ``(B, 3, H, W)`` in the tower's dtype, H and W multiples of the stride,
+            and whether to keep the last block's residuals.
+    """
+
+    stride: int
+    encode: Callable[[Tensor, bool], DenseFeatures]
+
+
+def dense_tower(visual: nn.Module, architecture: str) -> DenseTower:
+    """The dense reading of an open_clip image tower.
+
+    Raises:
+        UsageError: a tower whose locations cannot be read apart without its attention.
+    """
+    from open_clip.modified_resnet import ModifiedResNet
+    from open_clip.timm_model import TimmModel
+    from timm.models.convnext import ConvNeXt
+
+    if _is_plain_transformer(visual):
+        stride = int(visual.patch_size[0])  # type: ignore[index]
+        return DenseTower(stride, lambda x, residual: _transformer(visual, x, residual))
+    if isinstance(visual, ModifiedResNet):
+        return DenseTower(32, lambda x, _: _resnet(visual, x))
+    if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
+        stride = int(visual.trunk.feature_info[-1]["reduction"])
+        return DenseTower(stride, lambda x, _: _convnext(visual, x))
+    raise UsageError(
+        f"{architecture}: this image tower has no per-location path; choose one of open_clip's "
+        "plain vision transformers (ViT-B-16), ResNets (RN50) or ConvNeXts (convnext_base_w)"
+    )
+
+
+def _is_plain_transformer(visual: nn.Module) -> bool:
+    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
+
+    return (
+        isinstance(visual, VisionTransformer)
+        and visual.attn_pool is None
+        and isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
+    )
+
+
+def _transformer(visual: Any, images: Tensor, residual: bool) -> DenseFeatures:
+    patches = visual.conv1(images)
+    grid = patches.shape[-2:]
+    tokens = patches.flatten(2).mT
+    class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+    positions = resize_positions(visual.positional_embedding, visual.grid_size, tuple(grid))
+    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions.to(tokens.dtype))
+    *blocks, last = visual.transformer.resblocks
+    for block in blocks:
+        tokens = block(tokens)
+    values, keys = _value_path(last, tokens[:, 1:], residual)
+    values = visual.ln_post(values) @ visual.proj
+    return DenseFeatures(*(x.float().mT.unflatten(2, grid) for x in (values, keys)))
+
+
+def _value_path(block: Any, tokens: Tensor, residual: bool) -> tuple[Tensor, Tensor]:
+    """The block's values and keys, each through its output layer; ``(B, n, width)``."""
+    attention, width = block.attn, tokens.shape[-1]
+    weight, bias = attention.in_proj_weight[width:], attention.in_proj_bias[width:]
+    keys, values = map(
+        attention.out_proj, functional.linear(block.ln_1(tokens), weight, bias).chunk(2, dim=-1)
+    )
+    values = block.ls_1(values)
+    if residual:
+        values = tokens + values
+        values = values + block.ls_2(block.mlp(block.ln_2(values)))
+    return values, keys
+
+
+def resize_positions(embedding: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Tensor:
+    """Position embeddings for another grid, bicubic; the class token's stays as it is.
+
+    Args:
+        embedding: ``(1 + native_h * native_w, width)``, the class token's first.
+
+    Returns:
+        ``(1 + h * w, width)``, the embedding itself where the grid is the native one.
+    """
+    if grid == native:
+        return embedding
+    patches = embedding[1:].float().mT.reshape(1, -1, *native)
+    patches = functional.interpolate(patches, grid, mode="bicubic", align_corners=False)
+    return torch.cat([embedding[:1], patches[0].flatten(1).mT.to(embedding.dtype)])
+
+
+def _resnet(visual: Any, images: Tensor) -> DenseFeatures:
+    features = visual.stem(images)
+    for layer in (visual.layer1, visual.layer2, visual.layer3, visual.layer4):
+        features = layer(features)
+    # The pool's position embeddings are left out, as in the released mask_clip_head.py.
+    places, pool = features.permute(0, 2, 3, 1), visual.attnpool
+    values, keys = pool.c_proj(pool.v_proj(places)), pool.k_proj(places)
+    return DenseFeatures(*(x.permute(0, 3, 1, 2).float() for x in (values, keys)))
+
+
+def _convnext(visual: Any, images: Tensor) -> DenseFeatures:
+    features = visual.trunk.forward_features(images)
+    batch, _, height, width = features.shape
+    # Average pooling over a single location leaves it as it is, so the model's own head,
+    # given one location at a time, is the per-location projection.
+    places = features.permute(0, 2, 3, 1).reshape(-1, features.shape[1], 1, 1)
+    values = visual.head(visual.trunk.forward_head(places))
+    values = values.reshape(batch, height, width, -1).permute(0, 3, 1, 2)
+    return DenseFeatures(values.float(), None)
