@@ -67,4 +67,4 @@ def run(
     with observer(f"{method} on {dataset}", len(data.vocabulary)) as watching:
         result = evaluate(loaded, data, output=output, options=run_options, observer=watching)
     if result is not None:
-        show_result(result, as_json)
+        show_result(result, as_json, output)

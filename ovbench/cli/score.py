@@ -51,4 +51,4 @@ def score(
             observer=watching,
         )
     if result is not None:
-        show_result(result, as_json)
+        show_result(result, as_json, output)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
+from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
 
 
@@ -18,15 +20,16 @@ def console() -> Console:
     return out if out.is_terminal else Console(width=120)
 
 
-def show_result(result: Mapping[str, Any], as_json: bool) -> None:
-    """Print a result."""
+def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -> None:
+    """Print a result; ``output`` is the run directory if it is not the default one."""
     if as_json:
         print(json.dumps(result, indent=2, ensure_ascii=False))
         return
     out = console()
     out.print(_per_class(result))
     out.print(_summary(result))
-    out.print(f"run {result['run']['id']}", highlight=False)
+    run = result["run"]
+    print(output or default_directory(run["method"], run["dataset"], run["id"]))
 
 
 def _summary(result: Mapping[str, Any]) -> Table:

@@ -40,7 +40,7 @@ from ovbench.harness.protocol import (
 )
 from ovbench.harness.records import BadImage, Session
 from ovbench.harness.results import summarise
-from ovbench.harness.store import RunStore, ShardWriter, identity_digest
+from ovbench.harness.store import RunStore, ShardWriter, default_directory, identity_digest
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -308,8 +308,8 @@ def _agree_on_start(
     digest = identity_digest(identity)
     if len(set(world.gather(digest))) > 1:
         raise UsageError("the processes of this run were started with different arguments or data")
-    name = f"{identity['method']['name']}-{identity['dataset']['name']}-{digest[:12]}"
-    store = RunStore(output or Path("runs") / name)
+    names = identity["method"]["name"], identity["dataset"]["name"]
+    store = RunStore(output or default_directory(*names, digest))
     answer: frozenset[str] | OvbenchError = frozenset()
     if world.rank == 0:
         try:

@@ -35,6 +35,11 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def default_directory(method: str, dataset: str, digest: str) -> Path:
+    """Where a run goes if its user does not say: ``runs/<method>-<dataset>-<id>``."""
+    return Path("runs") / f"{method}-{dataset}-{digest[:12]}"
+
+
 @dataclass(slots=True)
 class RunRecords:
     """Everything the shards of a run hold, each image once."""

@@ -12,7 +12,7 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     found = []
     if run["classes"] != "all":
         found.append("class oracle: the method was told each image's true classes")
-    if run["checkpoints"] == "toy":
+    if run["checkpoints"] == "toy" and result["checkpoints"]:
         found.append("toy weights")
     if run["limit"] is not None:
         found.append(f"only the first {run['num_images']} images")

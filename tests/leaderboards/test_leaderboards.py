@@ -26,6 +26,7 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
             "num_images": 1449, "ids_sha256": "f" * 64, "limit": None, "complete": True,
             "bad_images": [], "warnings": [], "device": "cpu", "precision": "fp32", **run,
         },
+        "checkpoints": [{"role": "clip", "name": "x", "revision": None, "sha256": None}],
         "vocabulary": {"source": "voc/plain", "sha256": "a" * 64, "names": ["background"]},
         "metrics": {
             "miou": miou, "miou_ci95": [None, None] if miou is None else [miou - 1, miou + 1],
