@@ -34,15 +34,17 @@ RELATIVE_SHORT_SIDE = 512 / 224
 class MaskCLIPSettings:
     """Settings of :class:`MaskCLIP`."""
 
-    architecture: str = setting("ViT-B-16", "paper, section 4.1", "open_clip's name of the CLIP")
+    architecture: str = setting(
+        "ViT-B-16", "paper and released code, configs/maskclip", "open_clip's name of the CLIP"
+    )
     pretrained: str = setting(
         "openai",
-        "paper, section 4.1",
+        "paper and released code, configs/maskclip",
         "open_clip's tag of its weights, tag@revision, or random",
     )
     residual: bool = setting(
         False,
-        "paper, section 3.2: value embedding and last linear layer; the released code "
+        "paper: value embedding and last linear layer; the released code "
         "(mmseg/models/backbones/vit.py) keeps the residual and the MLP",
         "keep the residual and the MLP of the last block",
     )
@@ -59,7 +61,7 @@ class MaskCLIPSettings:
     )
     short_side: int | None = setting(
         None,
-        "paper, section 4.1: 512 (Context: 520) for a CLIP trained on 224 pixels",
+        "released code, configs/maskclip: 512 (Context: 520) for a CLIP trained on 224 pixels",
         "shorter side of the input in pixels; none is 512/224 of the CLIP's training size",
     )
     max_long_side: int = setting(
@@ -73,12 +75,12 @@ class MaskCLIPSettings:
     )
     prompt_denoising: float = setting(
         0.0,
-        "paper, section 3.2, off in its plain rows; released code, pd_thresh=0.5",
+        "paper, off in its plain rows; released code, pd_thresh=0.5",
         "leave out labels whose probability stays below this at every place",
     )
     key_smoothing: float = setting(
         0.0,
-        "paper, section 3.2, off in its plain rows; released code, ks_thresh=1.0",
+        "paper, off in its plain rows; released code, ks_thresh=1.0",
         "smooth places whose best probability is below this by key similarity",
     )
     logit_scale: float = setting(
