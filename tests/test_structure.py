@@ -84,3 +84,16 @@ def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip()
+
+
+@pytest.mark.parametrize(
+    "module", ["datasets.voc", "datasets.toyworld", "harness.metrics", "cli.show"]
+)
+def test_light_modules_do_not_import_torch(module: str) -> None:
+    program = f"import sys, ovbench.{module}; assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_the_renderer_stands_on_nothing() -> None:
+    for path in (PACKAGE / "toyworld").glob("*.py"):
+        assert {name.partition(".")[0] for name in imports_of(path)} <= {"toyworld"}

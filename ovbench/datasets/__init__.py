@@ -45,5 +45,6 @@ def load_dataset(
         background = implied
     root = root or os.environ.get("OVBENCH_DATA")
     factory = DATASETS.load(name)
-    dataset: Dataset = factory(Path(root) if root else None, split, background, names)
+    folder = Path(root).expanduser() if root else None
+    dataset: Dataset = factory(folder, split, background, names)
     return dataset

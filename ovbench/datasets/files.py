@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
-
-UNKNOWN = 0xFFFF
-"""Entry of a :func:`label_table` for values that a label file must not hold."""
-
-LabelTable = npt.NDArray[np.uint16]
-
-
-def label_table(mapping: dict[int, int]) -> LabelTable:
-    """A look-up table, ``(256,)``, from stored values to labels of the vocabulary."""
-    table = np.full(256, UNKNOWN, dtype=np.uint16)
-    for stored, label in mapping.items():
-        table[stored] = label
-    return table
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,7 +21,8 @@ class FileDataset:
     """Samples ``<image_dir>/<id><image_suffix>`` and ``<label_dir>/<id><label_suffix>``.
 
     Attributes:
-        table: from stored label values to labels of the vocabulary, see :func:`label_table`.
+        ids: may hold folders, such as ``"frankfurt/frankfurt_000000_000294"``.
+        encoding: from stored label values to labels of the vocabulary.
     """
 
     info: DatasetInfo
@@ -41,9 +30,17 @@ class FileDataset:
     ids: Sequence[str]
     image_dir: Path
     label_dir: Path
-    table: LabelTable
+    encoding: LabelEncoding
     image_suffix: str = ".jpg"
     label_suffix: str = ".png"
+
+    def image_path(self, image: str) -> Path:
+        """The picture of an id."""
+        return self.image_dir / f"{image}{self.image_suffix}"
+
+    def label_path(self, image: str) -> Path:
+        """The label file of an id."""
+        return self.label_dir / f"{image}{self.label_suffix}"
 
     def load(self, index: int) -> Sample:
         """Read sample ``index``.
@@ -52,8 +49,8 @@ class FileDataset:
             DataError: a file is missing, corrupt, of another size or holds unknown labels.
         """
         name = self.ids[index]
-        image = read_image(self.image_dir / f"{name}{self.image_suffix}")
-        path = self.label_dir / f"{name}{self.label_suffix}"
+        image = read_image(self.image_path(name))
+        path = self.label_path(name)
         label = self.decode(read_label(path), path)
         if label.shape != image.shape[:2]:
             raise DataError(
@@ -68,33 +65,28 @@ class FileDataset:
         Raises:
             DataError: a value the benchmark does not know; names the file.
         """
-        if raw.dtype != np.uint8:
-            raise DataError(f"{source}: expected 8-bit label values, found {raw.dtype}")
-        if strays := [v for v in _values(raw) if self.table[v] == UNKNOWN]:
-            raise DataError(f"{source}: label values {strays} are unknown to {self.info.name}")
-        return self.table.astype(np.uint8)[raw]
+        return self.encoding.decode(raw, source)
 
 
 def read_id_list(path: Path) -> list[str]:
-    """Image ids, one per line.
+    """Image ids, one per line; blank lines are left out.
 
     Raises:
-        UsageError: missing or empty, or an id twice; names the file.
+        UsageError: missing, not text, empty, or an id twice; names the file.
     """
     try:
-        ids = path.read_text(encoding="utf-8").split()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not UTF-8 text") from None
+    ids = [line.strip() for line in lines if line.strip()]
     if not ids:
         raise UsageError(f"{path}: lists no images")
-    if len(set(ids)) < len(ids):
-        twin = next(name for name in ids if ids.count(name) > 1)
-        raise UsageError(f"{path}: lists {twin} more than once")
+    name, times = Counter(ids).most_common(1)[0]
+    if times > 1:
+        raise UsageError(f"{path}: lists {name} more than once")
     return ids
-
-
-def _values(raw: LabelMap) -> list[int]:
-    return [int(v) for v in np.flatnonzero(np.bincount(raw.ravel(), minlength=256))]
 
 
 def _size(array: npt.NDArray[Any]) -> str:

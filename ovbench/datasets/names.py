@@ -35,31 +35,25 @@ def read_vocabulary(
         benchmark: whose packaged sets to look in.
         names: a set's name, the path of a file, or None for the set "plain".
         num_classes: without the background.
-        background: whether background is a label.
+        background: whether background is a label. If not, the file's background line is not
+            used; if so and the file has none, the query is "background".
         kinds: of every class, where the benchmark says.
 
     Raises:
         UsageError: no such set or file, or it does not fit the benchmark.
     """
-    source, text = _read(benchmark, names)
-    lines = _lines(text, source)
-    if len(lines) not in (num_classes, num_classes + 1):
-        raise UsageError(
-            f"{source}: {len(lines)} classes; {benchmark} has {num_classes}, "
-            f"or {num_classes + 1} lines with the background's names first"
-        )
-    has_background_line = len(lines) > num_classes
-    class_lines = lines[1:] if has_background_line else lines
+    source, text = _read(benchmark, "plain" if names is None else names)
+    background_lines, class_lines = _divide(_lines(text, source), num_classes, benchmark, source)
     _refuse_twins(class_lines, source)
     of_kind: Sequence[Kind | None] = kinds or [None] * num_classes
     classes = tuple(
-        ClassQuery(queries[0], queries[1:], kind)
-        for (_, queries), kind in zip(class_lines, of_kind, strict=True)
+        ClassQuery(name, tuple(synonyms), kind)
+        for (_, (name, *synonyms)), kind in zip(class_lines, of_kind, strict=True)
     )
     if not background:
         return Vocabulary(classes, None, source)
-    return Vocabulary(classes, Background(lines[0][1]) if has_background_line else Background(),
-                      source)  # fmt: skip
+    described = [Background(queries) for _, queries in background_lines] or [Background()]
+    return Vocabulary(classes, described[0], source)
 
 
 def available_sets(benchmark: str) -> list[str]:
@@ -67,43 +61,58 @@ def available_sets(benchmark: str) -> list[str]:
     folder = _folder(benchmark)
     if not folder.is_dir():
         return []
-    return sorted(f.name.removesuffix(".txt") for f in folder.iterdir())
+    return sorted(f.name.removesuffix(".txt") for f in folder.iterdir() if f.name.endswith(".txt"))
 
 
 def _folder(benchmark: str) -> Traversable:
     return files("ovbench.datasets") / "names" / benchmark
 
 
-def _read(benchmark: str, names: str | Path | None) -> tuple[str, str]:
+def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
     """The source to be recorded, and the text."""
-    names = "plain" if names is None else names
     sets = available_sets(benchmark)
     if str(names) in sets:
         packaged = _folder(benchmark) / f"{names}.txt"
         return f"{benchmark}/{names}", packaged.read_text(encoding="utf-8")
-    path = Path(names)
     try:
-        return str(names), path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UsageError(f"{path}: not UTF-8 text") from None
-    except OSError:
+        return str(names), Path(names).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(f"{names}, line {line}: not UTF-8 text") from None
+    except FileNotFoundError:
         close = get_close_matches(str(names), sets, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(sets)}"
+        mean = f"did you mean {close[0]!r}? " if close else ""
         raise UsageError(
-            f"--names {names}: neither a file nor a set of names for {benchmark}; {hint}"
+            f"{names}: neither a file nor a set of names of {benchmark}; "
+            f"{mean}there are: {', '.join(sets)}"
         ) from None
+    except OSError as error:
+        raise UsageError(f"{names}: cannot be read ({error.strerror})") from None
 
 
 def _lines(text: str, source: str) -> list[Line]:
     found = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
         queries = tuple(part.strip() for part in re.split("[,;]", line))
         if not all(queries):
-            raise UsageError(f"{source}, line {number}: an empty name")
+            raise UsageError(f"{source}, line {number}: an empty name beside a comma or semicolon")
         found.append((number, queries))
     return found
+
+
+def _divide(
+    lines: list[Line], num_classes: int, benchmark: str, source: str
+) -> tuple[list[Line], list[Line]]:
+    """The background's line, if there is one, and the classes' lines."""
+    extra = len(lines) - num_classes
+    if extra not in (0, 1):
+        raise UsageError(
+            f"{source}: {len(lines)} classes; {benchmark} has {num_classes}, "
+            f"or {num_classes + 1} lines with the background's names first"
+        )
+    return lines[:extra], lines[extra:]
 
 
 def _refuse_twins(lines: Sequence[Line], source: str) -> None:

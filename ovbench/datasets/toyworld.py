@@ -6,9 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from ovbench.datasets.choices import choose_background, choose_split
+from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import (
@@ -20,7 +19,7 @@ from ovbench.harness.protocol import (
     Vocabulary,
 )
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.world import SPLITS, STUFF, THINGS
+from ovbench.toyworld.world import NAMES, SPLITS, STUFF, THINGS
 
 IGNORE = 255
 # The training split has millions of scenes; as a dataset its first ones are enough.
@@ -32,22 +31,28 @@ class ToyWorld:
     """One split of the rendered world.
 
     Attributes:
-        table: from the renderer's labels to those of the vocabulary.
+        ids: split and position, such as ``"val-000123"``.
+        encoding: from the renderer's labels to those of the vocabulary.
     """
 
     info: DatasetInfo
     vocabulary: Vocabulary
     ids: Sequence[str]
-    table: npt.NDArray[np.uint8]
+    encoding: LabelEncoding
 
     def load(self, index: int) -> Sample:
         """Render sample ``index``."""
+        name = self.ids[index]
         scene = render_scene(SPLITS[self.info.split][index])
-        return Sample(self.ids[index], scene.image, self.table[scene.label])
+        return Sample(name, scene.image, self.decode(scene.label, Path(name)))
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """Map the renderer's labels to those of the vocabulary."""
-        return self.table[raw]
+        """Map the renderer's labels to those of the vocabulary.
+
+        Raises:
+            DataError: a value the renderer does not use; names the file.
+        """
+        return self.encoding.decode(raw, source)
 
 
 def open_toyworld(
@@ -61,17 +66,15 @@ def open_toyworld(
     Raises:
         UsageError: an unknown split or background rule.
     """
-    background = background or "class"
-    if background == "none":
-        raise UsageError("toyworld has a background: 'none' is not 'class' or 'ignore'")
-    count = len(THINGS)
-    first, rest = (1, 0) if background == "class" else (0, IGNORE)
-    table = np.array([*range(first, first + count), *[rest] * len(STUFF)], dtype=np.uint8)
+    background = choose_background("toyworld", background)
+    count, scored = len(THINGS), background == "class"
+    first, stuff = (1, 0) if scored else (0, IGNORE)
+    labels = [*range(first, first + count), *[stuff] * len(STUFF)]
     kinds: list[Kind] = ["thing"] * count
     vocabulary = read_vocabulary(
-        "toyworld", names, num_classes=count, background=background == "class", kinds=kinds
+        "toyworld", names, num_classes=count, background=scored, kinds=kinds
     )
-    return _open("toyworld", split, background, vocabulary, table)
+    return _open("toyworld", split, background, vocabulary, labels)
 
 
 def open_toyworld_stuff(
@@ -90,9 +93,9 @@ def open_toyworld_stuff(
     kinds: list[Kind] = ["thing"] * len(THINGS)
     kinds += ["stuff"] * len(STUFF)
     vocabulary = read_vocabulary(
-        "toyworld_stuff", names, num_classes=len(kinds), background=False, kinds=kinds
+        "toyworld_stuff", names, num_classes=len(NAMES), background=False, kinds=kinds
     )
-    return _open("toyworld_stuff", split, "none", vocabulary, np.arange(15, dtype=np.uint8))
+    return _open("toyworld_stuff", split, "none", vocabulary, range(len(NAMES)))
 
 
 def _open(
@@ -100,11 +103,14 @@ def _open(
     split: str | None,
     background: BackgroundRule,
     vocabulary: Vocabulary,
-    table: npt.NDArray[np.uint8],
+    labels: Sequence[int],
 ) -> ToyWorld:
-    split = split or "val"
-    if split not in SPLITS:
-        raise UsageError(f"{name} has no split {split!r}; it has {', '.join(SPLITS)}")
-    seeds = SPLITS[split][:MOST_SCENES]
-    info = DatasetInfo(name, split, background, IGNORE, len(seeds), rendered=True)
-    return ToyWorld(info, vocabulary, [f"{split}-{i:06d}" for i in range(len(seeds))], table)
+    """``labels`` has one entry per renderer's label."""
+    split = choose_split(name, split, SPLITS)
+    count = min(len(SPLITS[split]), MOST_SCENES)
+    return ToyWorld(
+        DatasetInfo(name, split, background, IGNORE, count, rendered=True),
+        vocabulary,
+        [f"{split}-{i:06d}" for i in range(count)],
+        LabelEncoding.of(name, dict(enumerate(labels))),
+    )

@@ -20,6 +20,7 @@ class VerifyReport:
     Attributes:
         title: dataset and split.
         names: of the labels.
+        ignore_label: whose pixels are not scored.
         warnings: what a result will carry, such as an unofficial number of images.
         problems: files that are missing, corrupt or inconsistent, one line each.
         readable: samples that could be read.
@@ -30,13 +31,48 @@ class VerifyReport:
 
     title: str
     names: tuple[str, ...]
-    warnings: list[str]
+    ignore_label: int
     pixels: npt.NDArray[np.int64]
+    warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     readable: int = 0
     ignored: int = 0
     smallest: tuple[int, int] = (0, 0)
     largest: tuple[int, int] = (0, 0)
+
+    @classmethod
+    def of(cls, dataset: Dataset) -> VerifyReport:
+        """The report before anything was read."""
+        info, names = dataset.info, dataset.vocabulary.names
+        return cls(
+            f"{info.name} {info.split}",
+            names,
+            info.ignore_label,
+            np.zeros(len(names), dtype=np.int64),
+            info.count_warnings(len(dataset.ids)),
+        )
+
+    @property
+    def ok(self) -> bool:
+        """Whether every sample can be scored; warnings do not count."""
+        return not self.problems
+
+    def add(self, sample: Sample) -> None:
+        """Take one sample in."""
+        size = (sample.image.shape[0], sample.image.shape[1])
+        length = max(len(self.names), self.ignore_label + 1)
+        counts = np.bincount(sample.label.ravel(), minlength=length)
+        ignored = int(counts[self.ignore_label])
+        counts[self.ignore_label] = 0
+        strays = len(self.names) + np.flatnonzero(counts[len(self.names) :])
+        if sample.label.shape != size:
+            self.problems.append(f"image {sample.id}: its label map has another size")
+        elif strays.size:
+            self.problems.append(f"image {sample.id}: labels {strays.tolist()} do not exist")
+        else:
+            self.pixels += counts[: len(self.names)]
+            self.ignored += ignored
+            self._take_size(size)
 
     def lines(self) -> list[str]:
         """The report as text."""
@@ -53,43 +89,37 @@ class VerifyReport:
         lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
         return lines
 
+    def _take_size(self, size: tuple[int, int]) -> None:
+        if self.readable == 0:
+            self.smallest = self.largest = size
+        self.smallest = min(self.smallest, size, key=_area)
+        self.largest = max(self.largest, size, key=_area)
+        self.readable += 1
+
 
 def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> VerifyReport:
-    """Read every sample of a dataset.
+    """Read every sample of a dataset and collect everything that is wrong with it.
 
     Args:
         progress: called with the number of samples done.
     """
-    info, names = dataset.info, dataset.vocabulary.names
-    report = VerifyReport(
-        f"{info.name} {info.split}",
-        names,
-        info.count_warnings(len(dataset.ids)),
-        np.zeros(len(names), dtype=np.int64),
-    )
+    report = VerifyReport.of(dataset)
     with closing(prefetch(dataset, range(len(dataset.ids)))) as stream:
         for done, loaded in enumerate(stream, start=1):
             if loaded.sample is None:
                 report.problems.append(str(loaded.error))
             else:
-                _count(report, loaded.sample)
+                report.add(loaded.sample)
             if progress:
                 progress(done)
-    if absent := [n for n, count in zip(names, report.pixels, strict=True) if count == 0]:
+    absent = [n for n, count in zip(report.names, report.pixels, strict=True) if count == 0]
+    if absent:
         report.warnings.append(f"no pixel of {', '.join(absent)}")
     return report
 
 
-def _count(report: VerifyReport, sample: Sample) -> None:
-    counts = np.bincount(sample.label.ravel(), minlength=len(report.names))
-    report.pixels += counts[: len(report.names)]
-    report.ignored += int(counts[len(report.names) :].sum())
-    size = (sample.label.shape[0], sample.label.shape[1])
-    if report.readable == 0:
-        report.smallest = report.largest = size
-    report.smallest = min(report.smallest, size, key=lambda s: s[0] * s[1])
-    report.largest = max(report.largest, size, key=lambda s: s[0] * s[1])
-    report.readable += 1
+def _area(size: tuple[int, int]) -> int:
+    return size[0] * size[1]
 
 
 def _size(size: tuple[int, int]) -> str:

@@ -8,15 +8,20 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovbench.datasets.files import FileDataset, label_table, read_id_list
+from ovbench.datasets.choices import choose_background, choose_split
+from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.files import FileDataset, read_id_list
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import BackgroundRule, DatasetInfo
 
 NUM_CLASSES = 20
 VOID = 255
-# ImageSets/Segmentation of VOCtrainval_11-May-2012.tar.
+# ImageSets/Segmentation of the archive.
 EXPECTED_IMAGES = {"train": 1464, "val": 1449, "trainval": 2913}
+
+ARCHIVE = "VOCtrainval_11-May-2012.tar"
+HOME = Path("VOCdevkit") / "VOC2012"
 
 
 def open_voc(
@@ -36,34 +41,41 @@ def open_voc(
     Raises:
         UsageError: files or the split are not there, or the background rule does not apply.
     """
-    split = split or "val"
-    background = background or "class"
-    if split not in EXPECTED_IMAGES:
-        raise UsageError(f"voc has no split {split!r}; it has {', '.join(EXPECTED_IMAGES)}")
-    if background not in ("class", "ignore"):
-        raise UsageError(f"voc has a background: {background!r} is not 'class' or 'ignore'")
+    split = choose_split("voc", split, EXPECTED_IMAGES)
+    background = choose_background("voc", background)
+    vocabulary = read_vocabulary(
+        "voc",
+        names,
+        num_classes=NUM_CLASSES,
+        background=background == "class",
+        kinds=["thing"] * NUM_CLASSES,
+    )
     home = _find(root)
     return FileDataset(
         DatasetInfo("voc", split, background, VOID, EXPECTED_IMAGES[split]),
-        read_vocabulary("voc", names, num_classes=NUM_CLASSES, background=background == "class"),
+        vocabulary,
         read_id_list(home / "ImageSets" / "Segmentation" / f"{split}.txt"),
         home / "JPEGImages",
         home / "SegmentationClass",
-        label_table(_labels(background)),
+        voc_encoding(background),
     )
 
 
-def _labels(background: BackgroundRule) -> dict[int, int]:
+def voc_encoding(background: BackgroundRule) -> LabelEncoding:
+    """The label files' values under a background rule, "class" or "ignore"."""
     if background == "class":
-        return {**{v: v for v in range(NUM_CLASSES + 1)}, VOID: VOID}
-    return {0: VOID, **{v: v - 1 for v in range(1, NUM_CLASSES + 1)}, VOID: VOID}
+        return LabelEncoding.of("voc", {VOID: VOID, **{v: v for v in range(NUM_CLASSES + 1)}})
+    classes = {v: v - 1 for v in range(1, NUM_CLASSES + 1)}
+    return LabelEncoding.of("voc", {VOID: VOID, 0: VOID, **classes})
 
 
 def _find(root: Path | None) -> Path:
-    wanted = "VOCdevkit/VOC2012/SegmentationClass (from VOCtrainval_11-May-2012.tar)"
     if root is None:
-        raise UsageError(f"voc needs --root DIR or OVBENCH_DATA: the folder that holds {wanted}")
-    for home in (root / "VOCdevkit" / "VOC2012", root / "VOC2012", root):
+        raise UsageError(f"voc needs --root DIR or OVBENCH_DATA: where {ARCHIVE} was unpacked")
+    for home in (root / HOME, root / HOME.name, root):
         if (home / "SegmentationClass").is_dir():
             return home
-    raise UsageError(f"{root}: voc is not here; unpack the archive so that it holds {wanted}")
+    raise UsageError(
+        f"{root}: voc is not here; it should hold {HOME.as_posix()}/SegmentationClass "
+        f"(tar -xf {ARCHIVE} -C {root})"
+    )

@@ -1,13 +1,15 @@
 """Images and label maps in files.
 
-EXIF orientation is not applied: the benchmarks' label maps are drawn on the pixels as stored.
+EXIF orientation is not applied: the benchmarks' label maps are drawn on the pixels as stored,
+so a picture that was turned would no longer lie under its labels.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
-import tempfile
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +21,8 @@ from PIL import UnidentifiedImageError
 from ovbench.errors import DataError
 from ovbench.harness.protocol import Image, LabelMap
 
-# Pillow refuses above 179 million pixels by default; satellite and panorama sets have such
-# files, and a benchmark's own archive is not hostile.
+# Pillow warns above 89 million pixels and refuses above 179 million; satellite and panorama
+# sets have such files, and a benchmark's own archive is not hostile.
 Pillow.MAX_IMAGE_PIXELS = 1 << 30
 
 _BROKEN = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)
@@ -29,13 +31,17 @@ _BROKEN = (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError)
 def read_image(path: Path) -> Image:
     """Read a picture of any Pillow mode as RGB, ``(H, W, 3)`` uint8.
 
+    16-bit grey keeps its high byte; transparency is dropped.
+
     Raises:
         DataError: missing, truncated or not an image; names the file.
     """
     with _opened(path) as file:
-        if file.mode.startswith("I;16") or file.mode == "I":
-            return to_rgb((np.asarray(file) >> 8).astype(np.uint8))
-        return np.asarray(file if file.mode == "RGB" else file.convert("RGB"))
+        if file.mode.startswith("I"):
+            grey = np.clip(np.asarray(file), 0, 0xFFFF) >> 8
+            return to_rgb(grey.astype(np.uint8))
+        # A copy, because what Pillow hands out is read-only and torch warns of such arrays.
+        return np.array(file.convert("RGB"))
 
 
 def read_label(path: Path) -> LabelMap:
@@ -49,23 +55,13 @@ def read_label(path: Path) -> LabelMap:
     """
     with _opened(path) as file:
         if file.mode in ("P", "L"):
-            return np.asarray(file)
+            return np.array(file)
         if file.mode.startswith("I;16"):
             return np.asarray(file).astype(np.uint16)
         raise DataError(
             f"{path}: a label map needs one index per pixel (palette or grey PNG), "
             f"this file's mode is {file.mode}"
         )
-
-
-def image_size(path: Path) -> tuple[int, int]:
-    """(height, width) from the header alone.
-
-    Raises:
-        DataError: missing or not an image; names the file.
-    """
-    with _opened(path, decode=False) as file:
-        return file.height, file.width
 
 
 def to_rgb(array: npt.NDArray[np.uint8]) -> Image:
@@ -85,65 +81,62 @@ def to_rgb(array: npt.NDArray[np.uint8]) -> Image:
     return np.ascontiguousarray(array[..., :3])
 
 
-def write_label(path: Path, label: LabelMap) -> None:
-    """Write a label map so that a reader sees the old file or the new one.
+def write_label(path: Path, label: LabelMap, palette: npt.NDArray[np.uint8] | None = None) -> None:
+    """Write a label map so that a reader sees the old file or the new one, never a part.
 
-    uint8 becomes a PNG with the VOC palette, uint16 a 16-bit grey PNG; both keep the indices.
+    Args:
+        path: of a PNG.
+        label: ``(H, W)``; uint8 is written with a palette, uint16 as 16-bit grey. Both keep
+            the indices.
+        palette: ``(N, 3)`` RGB for uint8 labels; the default is :func:`voc_palette`.
+
+    Raises:
+        ValueError: any other shape or dtype.
     """
+    if label.ndim != 2 or label.dtype not in (np.uint8, np.uint16):
+        raise ValueError(f"label maps are (H, W) uint8 or uint16, not {label.shape} {label.dtype}")
+    picture = Pillow.fromarray(label)
     if label.dtype == np.uint8:
-        picture = Pillow.fromarray(label, mode="P")
-        picture.putpalette(voc_palette().tobytes())
-    else:
-        picture = Pillow.fromarray(label.astype(np.uint16))
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".png")
+        picture.putpalette((voc_palette() if palette is None else palette).tobytes())
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
-        with os.fdopen(handle, "wb") as file:
-            picture.save(file, "PNG")
-        os.chmod(temporary, 0o644)
+        picture.save(temporary, "PNG")
         os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
-def voc_palette() -> npt.NDArray[np.uint8]:
-    """The colours of PASCAL VOC's label files, ``(256, 3)`` uint8.
+def voc_palette(n: int = 256) -> npt.NDArray[np.uint8]:
+    """The first ``n`` colours of PASCAL VOC's label files, ``(n, 3)`` uint8.
 
     Colour ``i`` spreads the bits of ``i`` over the high bits of its channels (VOCcolormap.m of
     the development kit), so neighbours differ strongly and index 0 is black.
     """
-    index = np.arange(256)[:, None]
+    index = np.arange(n)[:, None]
     channel = np.arange(3)
-    colour = np.zeros((256, 3), dtype=np.uint8)
+    colour = np.zeros((n, 3), dtype=np.uint8)
     for place in range(8):
         colour |= (((index >> (3 * place + channel)) & 1) << (7 - place)).astype(np.uint8)
     return colour
 
 
-class _opened:  # noqa: N801 - a context manager
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     """An image file, decoded; whatever is wrong with it becomes a DataError."""
-
-    def __init__(self, path: Path, decode: bool = True) -> None:
-        self._path, self._decode = path, decode
-
-    def __enter__(self) -> Pillow.Image:
-        try:
-            self._file = Pillow.open(self._path)
-            if self._decode:
-                self._file.load()
-        except FileNotFoundError:
-            raise DataError(f"{self._path}: no such file") from None
-        except UnidentifiedImageError:
-            raise DataError(f"{self._path}: not an image; fetch the file again") from None
-        except _BROKEN as error:
-            raise DataError(f"{self._path}: {_reason(error)}; fetch the file again") from None
-        return self._file
-
-    def __exit__(self, *_: Any) -> None:
-        self._file.close()
+    try:
+        with Pillow.open(path) as file:
+            file.load()
+            yield file
+    except FileNotFoundError:
+        raise DataError(f"{path}: no such file") from None
+    except UnidentifiedImageError:
+        raise DataError(f"{path}: not an image; fetch the file again") from None
+    except _BROKEN as error:
+        raise DataError(f"{path}: {_reason(error)}") from None
 
 
 def _reason(error: BaseException) -> str:
-    text = str(error) or type(error).__name__
-    return text.splitlines()[0]
+    if isinstance(error, OSError) and error.strerror:
+        return f"cannot be read ({error.strerror})"
+    what = str(error) or type(error).__name__
+    return f"corrupt ({what.splitlines()[0]}); fetch the file again"

@@ -44,20 +44,23 @@ def prefetch(
 ) -> Generator[Loaded, None, None]:
     """Yield samples in the order of ``indices``, reading ahead in threads.
 
+    Closing the generator drops what has not been started and waits for the reads in progress.
+
     Args:
         workers: threads; the default is up to 4, as many as there are cores.
-        depth: samples in flight or waiting at most; the default is 4 per thread.
+        depth: samples at most that are being read or wait behind the one yielded; the default
+            is 2 per thread.
 
     Raises:
         Exception: whatever the dataset raises besides :class:`DataError`, which is yielded.
     """
     workers = workers or min(4, os.cpu_count() or 1)
-    ahead = max(workers, depth or 4 * workers)
+    depth = depth or 2 * workers
     pool = ThreadPoolExecutor(workers, thread_name_prefix="ovbench-read")
     remaining = iter(indices)
     waiting: deque[Future[Loaded]] = deque()
     try:
-        for index in islice(remaining, ahead):
+        for index in islice(remaining, depth):
             waiting.append(pool.submit(_load, dataset, index))
         while waiting:
             loaded = waiting.popleft().result()

@@ -1,0 +1,55 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.voc import voc_encoding
+from ovbench.errors import DataError
+from ovbench.harness.protocol import LabelMap
+
+SOURCE = Path("label.png")
+SHAPES = arrays.array_shapes(min_dims=2, max_dims=2)
+ENCODINGS = st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1)
+
+
+@given(arrays.arrays(np.uint8, SHAPES), ENCODINGS)
+def test_every_pixel_is_looked_up_or_the_file_refused(
+    raw: LabelMap, labels: dict[int, int]
+) -> None:
+    encoding = LabelEncoding.of("benchmark", labels)
+    strays = sorted(set(raw.ravel().tolist()) - set(labels))
+    if strays:
+        with pytest.raises(DataError) as caught:
+            encoding.decode(raw, SOURCE)
+        assert str(caught.value) == f"label.png: label values {strays} are unknown to benchmark"
+    else:
+        decoded = encoding.decode(raw, SOURCE)
+        assert decoded.dtype == np.uint8
+        assert decoded.tolist() == [[labels[value] for value in row] for row in raw.tolist()]
+
+
+@given(st.data())
+def test_a_known_map_is_decoded_whatever_its_memory_layout(data: st.DataObject) -> None:
+    labels = data.draw(ENCODINGS)
+    raw = data.draw(arrays.arrays(np.uint8, SHAPES, elements=st.sampled_from(sorted(labels))))
+    encoding = LabelEncoding.of("benchmark", labels)
+    assert (encoding.decode(raw.T, SOURCE) == encoding.decode(raw, SOURCE).T).all()
+
+
+@pytest.mark.parametrize("value", range(256))
+def test_voc_knows_22_values(value: int) -> None:
+    raw = np.full((1, 1), value, np.uint8)
+    if 21 <= value <= 254:
+        for rule in ("class", "ignore"):
+            with pytest.raises(DataError, match=rf"\[{value}\]"):
+                voc_encoding(rule).decode(raw, SOURCE)
+    else:
+        assert voc_encoding("class").decode(raw, SOURCE).item() == value
+        shifted = value - 1 if 1 <= value <= 20 else 255
+        assert voc_encoding("ignore").decode(raw, SOURCE).item() == shifted

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ovbench.datasets import load_dataset
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import Dataset
+
+
+@pytest.mark.parametrize(("alias", "labels"), [("voc20", 20), ("voc21", 21)])
+def test_an_alias_is_a_benchmark_under_a_rule(tiny_voc: Path, alias: str, labels: int) -> None:
+    dataset = load_dataset(alias, root=tiny_voc)
+    assert isinstance(dataset, Dataset)
+    assert dataset.info.name == "voc"
+    assert len(dataset.vocabulary) == labels
+    again = load_dataset(alias, root=tiny_voc, background=dataset.info.background)
+    assert again.info == dataset.info
+
+
+def test_an_alias_does_not_bend() -> None:
+    with pytest.raises(UsageError, match="voc20 means background=ignore; class contradicts it"):
+        load_dataset("voc20", background="class")
+
+
+def test_an_unknown_name_gets_a_suggestion() -> None:
+    with pytest.raises(UsageError, match="did you mean 'toyworld'"):
+        load_dataset("toywrld")
+
+
+def test_root_can_come_from_the_environment(
+    tiny_voc: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OVBENCH_DATA", str(tiny_voc))
+    assert len(load_dataset("voc").ids) == 5
+    with pytest.raises(UsageError, match="elsewhere"):
+        load_dataset("voc", root=tmp_path / "elsewhere")  # what is asked for wins
+
+
+def test_the_home_folder_may_be_abbreviated(
+    tiny_voc: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tiny_voc.parent))
+    assert len(load_dataset("voc", root=f"~/{tiny_voc.name}").ids) == 5
+
+
+def test_the_names_reach_the_vocabulary(tiny_voc: Path) -> None:
+    dataset = load_dataset("voc", root=tiny_voc, names="sclip")
+    assert dataset.vocabulary.source == "voc/sclip"
+    assert {c.kind for c in dataset.vocabulary.classes} == {"thing"}
+
+
+def test_importing_the_package_is_cheap() -> None:
+    program = "import sys, ovbench.datasets; print(*{'torch', 'PIL', 'numpy'} & {*sys.modules})"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True
+    )
+    assert set(done.stdout.split()) <= {"numpy"}

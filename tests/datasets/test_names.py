@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from ovbench.datasets.names import available_sets, read_vocabulary
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import Vocabulary
+
+
+def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
+    return read_vocabulary("voc", names, num_classes=20, background=background)
+
+
+def test_the_packaged_sets_are_found() -> None:
+    assert available_sets("voc") == ["maskclip", "plain", "pnp_ovss", "sclip"]
+    assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
+    assert available_sets("nowhere") == []
+
+
+@pytest.mark.parametrize("name", available_sets("voc"))
+def test_every_packaged_set_fits_its_benchmark(name: str) -> None:
+    vocabulary = voc(name)
+    assert len(vocabulary) == 21
+    assert vocabulary.source == f"voc/{name}"
+    assert len(voc(name, background=False)) == 20
+
+
+def test_the_default_is_the_plain_set() -> None:
+    assert voc() == voc("plain")
+    assert voc().names == (
+        "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat",
+        "chair", "cow", "diningtable", "dog", "horse", "motorbike", "person", "pottedplant",
+        "sheep", "sofa", "train", "tvmonitor",
+    )  # fmt: skip
+
+
+def test_the_extended_set_has_the_56_queries_of_sclip() -> None:
+    vocabulary = voc("sclip")
+    assert vocabulary.background is not None
+    assert len(vocabulary.background.queries) == 26
+    assert sum(len(c.queries) for c in vocabulary.classes) == 30
+    assert len(vocabulary.queries) == 56
+    assert vocabulary.classes[3].name == "ship"
+    assert vocabulary.classes[10].name == "table"
+    assert len(vocabulary.classes[14].queries) == 7
+    assert len(vocabulary.classes[19].queries) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("pnp_ovss", {"table"}),
+        ("maskclip", {"airplane", "dining table", "potted plant", "tv monitor"}),
+    ],
+)
+def test_where_the_sets_of_papers_differ_from_the_plain_one(name: str, changed: set[str]) -> None:
+    assert set(voc(name).names) - set(voc().names) == changed
+
+
+def test_only_queries_make_the_digest(tmp_path: Path) -> None:
+    plain = voc()
+    same = tmp_path / "cls_voc21.txt"
+    same.write_text("\n\n# mine\n" + "\r\n".join(plain.names) + "\n")
+    assert voc(same).sha256 == plain.sha256
+    assert voc(same).source == str(same)
+    assert voc("pnp_ovss").sha256 != plain.sha256
+    assert voc(background=False).sha256 != plain.sha256
+
+
+def test_a_file_without_a_background_line(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(f"class {i}; synonym {i}, other {i}" for i in range(20)))
+    vocabulary = voc(path)
+    assert vocabulary.background is not None
+    assert vocabulary.background.queries == ("background",)
+    assert vocabulary.classes[4].queries == ("class 4", "synonym 4", "other 4")
+    assert voc(path, background=False).classes == vocabulary.classes
+
+
+def test_the_background_line_is_dropped_where_background_is_no_label() -> None:
+    with_background, without = voc("sclip"), voc("sclip", background=False)
+    assert without.background is None
+    assert without.classes == with_background.classes
+
+
+def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("\n".join(voc().names), encoding="utf-8-sig")
+    assert voc(path).sha256 == voc().sha256
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"cat\ndog\n", "{}: 2 classes; voc has 20, or 21"),
+        (b"", "{}: 0 classes; voc has 20"),
+        (b"\n".join(b"class %d" % i for i in range(22)), "{}: 22 classes; voc has 20, or 21"),
+        (b"# mine\n" + b"cat\n" * 20, "{}, line 3: 'cat' is already line 2"),
+        (b"dog\ncat,,kitten\n", "{}, line 2: an empty name"),
+        (b"dog\ncat;\n", "{}, line 2: an empty name"),
+        (b"dog\ncat\nc\xe4t\n", "{}, line 3: not UTF-8"),
+    ],
+)
+def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, message: str) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(content)
+    with pytest.raises(UsageError, match=re.escape(message.format(path))) as caught:
+        voc(path)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ("sclp", "neither a file nor a set of names of voc; did you mean 'sclip'?"),
+        ("x", "x: neither a file nor a set of names of voc; there are: maskclip, plain"),
+        (".", "cannot be read"),
+    ],
+)
+def test_an_unknown_set_gets_a_suggestion(names: str, message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)):
+        voc(names)
+
+
+def test_kinds_are_kept() -> None:
+    vocabulary = read_vocabulary(
+        "toyworld", None, num_classes=10, background=True, kinds=["thing"] * 10
+    )
+    assert {c.kind for c in vocabulary.classes} == {"thing"}
+    assert {c.kind for c in voc().classes} == {None}
