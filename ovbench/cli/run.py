@@ -29,6 +29,9 @@ def run(
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
     seed: opt.Seed = 0,
     workers: opt.Workers = None,
+    save_predictions: Annotated[
+        bool, typer.Option("--save-predictions", help="Keep label maps in the run directory.")
+    ] = False,
     skip_bad: opt.SkipBad = False,
     output: opt.Output = None,
     as_json: opt.AsJson = False,
@@ -60,6 +63,7 @@ def run(
         classes=classes,
         limit=limit,
         batch_size=batch_size,
+        save_predictions=save_predictions,
         skip_bad=skip_bad,
         workers=workers,
         command=opt.command_line(),

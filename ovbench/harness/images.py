@@ -6,8 +6,6 @@ so a picture that was turned would no longer lie under its labels.
 
 from __future__ import annotations
 
-import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +17,7 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
 from ovbench.errors import DataError
+from ovbench.harness.atomic import replacing
 from ovbench.harness.protocol import Image, LabelMap
 
 # Pillow warns above 89 million pixels and refuses above 179 million; satellite and panorama
@@ -98,12 +97,8 @@ def write_label(path: Path, label: LabelMap, palette: npt.NDArray[np.uint8] | No
     picture = Pillow.fromarray(label)
     if label.dtype == np.uint8:
         picture.putpalette((voc_palette() if palette is None else palette).tobytes())
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    try:
+    with replacing(path) as temporary:
         picture.save(temporary, "PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def voc_palette(n: int = 256) -> npt.NDArray[np.uint8]:

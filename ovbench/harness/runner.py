@@ -92,6 +92,7 @@ class Options:
             the image's ground truth holds, as some released code does, and marks the result.
         limit: only the first images, and marks the result.
         batch_size: images given to the method at once.
+        save_predictions: keep every label map in the run directory, as ``predictions/<id>.png``.
         skip_bad: record unreadable images and go on; the result is then incomplete.
         workers: threads that read ahead; None chooses by the machine.
         allow_ignored: predictions may hold the ignore label where the ground truth does.
@@ -101,6 +102,7 @@ class Options:
     classes: ClassOracle = "all"
     limit: int | None = None
     batch_size: int = 1
+    save_predictions: bool = False
     skip_bad: bool = False
     workers: int | None = None
     allow_ignored: bool = False
@@ -168,7 +170,7 @@ class Run:
             batches = self._pending(done)[world.rank :: world.size]
             if batches:
                 with ShardWriter(store, world.rank) as shard:
-                    self._work(batches, done, shard, world)
+                    self._work(batches, done, store, shard, world)
             world.gather(None)
             return _finish(store, identity) if world.rank == 0 else None
         finally:
@@ -220,6 +222,7 @@ class Run:
         self,
         batches: Sequence[Sequence[int]],
         done: Collection[str],
+        store: RunStore,
         shard: ShardWriter,
         world: World,
     ) -> None:
@@ -253,6 +256,8 @@ class Run:
                     samples, maps, candidates, spent, self.runtime, wait_s=wait_s, warmup=warmup
                 )
                 seen += len(samples)
+                if self.options.save_predictions:
+                    store.save_predictions([sample.id for sample in samples], maps)
                 fresh = [record for record in records if record.image not in done]
                 shard.append(fresh)
                 for record in fresh:

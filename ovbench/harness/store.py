@@ -4,6 +4,7 @@
 
     run.json              identity, written first, never changed
     records/rank-*.jsonl  one shard per process, appended to while running
+    predictions/          label maps, if they were asked for
     result.json           written last, atomically
 
 A process that is killed leaves at most one torn line at the end of its shard, which is
@@ -12,11 +13,9 @@ dropped when the run is resumed.
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +23,9 @@ from types import TracebackType
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.atomic import replacing
+from ovbench.harness.images import write_label
+from ovbench.harness.protocol import LabelMap
 from ovbench.harness.records import BadImage, ImageRecord, Record, Session, decode, encode
 
 SCHEMA_VERSION = 1
@@ -105,6 +107,13 @@ class RunStore:
                 records.add(record)
         return records
 
+    def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
+        """Keep label maps as ``predictions/<id>.png``; values index the vocabulary."""
+        for name, label_map in zip(ids, maps, strict=True):
+            path = self.path / "predictions" / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_label(path, label_map)
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json`` atomically."""
         write_json(self.path / "result.json", result)
@@ -149,24 +158,14 @@ class ShardWriter:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write JSON so that a reader sees the old file or the new one, never a part."""
-    write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    """Write a JSON object atomically.
 
-
-def write_text(path: Path, text: str) -> None:
-    """Write a UTF-8 text file so that a reader sees the old file or the new one."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)  # mkstemp's 0600 would lock out the rest of a shared cluster
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    Raises:
+        ValueError: a number JSON does not have, such as not-a-number.
+    """
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -96,6 +96,16 @@ def test_changed_files_are_another_run(tiny_voc: Path, tmp_path: Path) -> None:
     assert after["metrics"]["miou"] == 100.0
 
 
+def test_saved_predictions_score_as_the_run_did(tiny_voc: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    asked = ("run", "--method", "random", "--dataset", "voc", "--root", tiny_voc)
+    done = ovbench(*asked, "--save-predictions", "--json", "--output", run, cwd=tmp_path)
+    measured = json.loads(done.stdout)
+    scored = score(run / "predictions", tiny_voc, tmp_path)
+    assert scored["metrics"] == measured["metrics"]
+    assert scored["per_class"] == measured["per_class"]
+
+
 def refused(tmp_path: Path, *arguments: str | Path) -> str:
     done = ovbench(*arguments, cwd=tmp_path)
     assert done.returncode in (1, 2), done.stdout
