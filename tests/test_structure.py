@@ -80,7 +80,8 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--help"], ["list", "methods"], ["list", "datasets"], ["run", "--help"]]
+    "arguments",
+    [["--help"], ["list"], ["list", "methods"], ["list", "datasets"], ["run", "--help"]],
 )
 def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
     program = (

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from ovbench.cli import check, datasets, leaderboard, run, score
@@ -9,11 +12,28 @@ from ovbench.cli import list as listing
 
 app = typer.Typer(
     name="ovbench",
-    help="Benchmark open-vocabulary semantic segmentation: how good, how fast, how heavy.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def show_version(asked: bool) -> None:
+    """Print the version and leave."""
+    if asked:
+        print(f"ovbench {version('ovbench')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Benchmark open-vocabulary semantic segmentation: how good, how fast, how heavy."""
+
+
 app.command("run")(run.run)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -1,4 +1,4 @@
-"""``ovbench list methods|datasets``."""
+"""``ovbench list [methods|datasets]``."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from rich.table import Table
 from ovbench.cli.show import console
 from ovbench.harness.registry import DATASETS, METHODS, Registry
 
-app = typer.Typer(help="What can be run.", no_args_is_help=True)
+app = typer.Typer(invoke_without_command=True)
+
+
+@app.callback()
+def everything(context: typer.Context) -> None:
+    """What can be run: methods and datasets, built in and from other packages."""
+    if context.invoked_subcommand is None:
+        methods()
+        datasets()
 
 
 @app.command("methods")
