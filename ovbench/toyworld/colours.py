@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import TypeAlias
 
 import numpy as np
@@ -36,7 +37,7 @@ def jitter(colour: HSV, dice: Dice, hue: int, rest: int = 8) -> HSV:
 def ramp(stops: Sequence[tuple[int, HSV]]) -> Ramp:
     """Colours between stops at ascending brightness values, the first at 0, the last at 255."""
     table = np.empty((256, 3), np.int16)
-    for (low, dark), (high, light) in zip(stops[:-1], stops[1:], strict=True):
+    for (low, dark), (high, light) in pairwise(stops):
         steps = np.arange(high - low + 1, dtype=np.int32)[:, None]
         start, end = np.array(rgb(dark), np.int32), np.array(rgb(light), np.int32)
         table[low : high + 1] = start + (end - start) * steps // (high - low)

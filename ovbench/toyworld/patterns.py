@@ -35,7 +35,7 @@ PALETTES: dict[str, tuple[HSV, HSV]] = {
 
 def _wave(position: Ints, period: int) -> Bytes:
     """A soft square wave along ``position`` (1 / PIXEL pixels)."""
-    return SOFT_SQUARE[position // period & 255]
+    return SOFT_SQUARE.take(position // period & 255)
 
 
 def _stripes(frame: Frame, period: int) -> Bytes:
@@ -44,16 +44,19 @@ def _stripes(frame: Frame, period: int) -> Bytes:
 
 def _chequers(frame: Frame, period: int) -> Bytes:
     across, down = _wave(frame.u, period).astype(np.int32), _wave(frame.v, period)
-    return ((across * (255 - down) + (255 - across) * down) // 255).astype(np.uint8)
+    mixed: Bytes = ((across * (255 - down) + (255 - across) * down) // 255).astype(np.uint8)
+    return mixed
 
 
 def _dots(frame: Frame, period: int) -> Bytes:
     across, down = (frame.u // period & 255) - 128, (frame.v // period & 255) - 128
-    return np.clip((84 * 84 - across * across - down * down) // 16 + 128, 0, 255).astype(np.uint8)
+    height = (84 * 84 - across * across - down * down) // 16 + 128
+    dots: Bytes = np.clip(height, 0, 255).astype(np.uint8)
+    return dots
 
 
 def _rays(frame: Frame, period: int) -> Bytes:
-    return SOFT_SQUARE[(frame.turn * 5 + 64) & 255]
+    return SOFT_SQUARE.take((frame.turn * 5 + 64) & 255)
 
 
 def _lattice(frame: Frame, period: int) -> Bytes:
@@ -62,7 +65,7 @@ def _lattice(frame: Frame, period: int) -> Bytes:
 
 
 def _segments(frame: Frame, period: int) -> Bytes:
-    return SOFT_SQUARE[frame.turn * 8 & 255]
+    return SOFT_SQUARE.take(frame.turn * 8 & 255)
 
 
 def _zigzag(frame: Frame, period: int) -> Bytes:

@@ -86,7 +86,8 @@ def _beyond_border(dice: Dice) -> npt.NDArray[np.bool_]:
     across, along = x * cosine + y * sine, y * cosine - x * sine
     phase = along * dice.between(2, 5) // ONE + dice.below(256)
     wave = SINE[phase & 255] * (dice.between(2, 6) * ONE // 127)
-    return across > dice.between(-SIZE // 6, SIZE // 6) * ONE + wave
+    beyond: npt.NDArray[np.bool_] = across > dice.between(-SIZE // 6, SIZE // 6) * ONE + wave
+    return beyond
 
 
 def _placements(dice: Dice) -> list[tuple[str, int, int, int]]:

@@ -59,7 +59,7 @@ def _polygon(points: Points) -> Distance:
     """Distance to a closed polygon: nearest edge, signed by the even-odd rule."""
 
     def distance(x: Floats, y: Floats) -> Floats:
-        nearest = np.full(x.shape, np.inf)
+        nearest: Floats = np.full(x.shape, np.inf)
         inside = np.zeros(x.shape, bool)
         for (ax, ay), (bx, by) in zip(points, [*points[1:], points[0]], strict=True):
             ex, ey, px, py = bx - ax, by - ay, x - ax, y - ay
@@ -67,7 +67,8 @@ def _polygon(points: Points) -> Distance:
             nearest = np.minimum(nearest, (px - ex * along) ** 2 + (py - ey * along) ** 2)
             if ey != 0:
                 inside ^= ((ay > y) != (by > y)) & (px < ex * py / ey)
-        return np.sqrt(nearest) * np.where(inside, -1, 1)
+        signed: Floats = np.sqrt(nearest) * np.where(inside, -1, 1)
+        return signed
 
     return distance
 
@@ -84,7 +85,7 @@ def _heart() -> Points:
     for i in range(64):
         t = math.tau * i / 64
         y = 13 * math.cos(t) - 5 * math.cos(2 * t) - 2 * math.cos(3 * t) - math.cos(4 * t)
-        curve.append((16 * math.sin(t) ** 3 / 17, (-y - 2) / 17))
+        curve.append((16 * math.sin(t) ** 3 / 18, (-y - 2) / 18))
     return curve
 
 

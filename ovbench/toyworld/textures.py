@@ -12,9 +12,9 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.toyworld.colours import Ramp, jitter, ramp
+from ovbench.toyworld.colours import Ramp, ramp
 from ovbench.toyworld.dice import Dice
-from ovbench.toyworld.fixedpoint import SINE, Bytes, Ints
+from ovbench.toyworld.fixedpoint import ONE, SINE, Bytes, Ints
 from ovbench.toyworld.world import SIZE
 
 Texture: TypeAlias = Callable[[Dice], Bytes]
@@ -23,31 +23,35 @@ _X: Ints = np.arange(SIZE, dtype=np.int32)
 _Y: Ints = _X[:, None]
 
 
-def _tent(cells: int) -> npt.NDArray[np.float64]:
-    """Linear interpolation from ``cells + 1`` knots, ``(SIZE, cells + 1)``, in SIZE-ths.
+def _blend(cells: int) -> npt.NDArray[np.float64]:
+    """Smooth interpolation from ``cells + 1`` knots, ``(SIZE, cells + 1)``, in 1 / ONE.
 
     Whole numbers in double precision: products with it are exact, whatever adds them up.
     """
-    place = np.arange(SIZE) * cells
-    return np.maximum(SIZE - np.abs(place[:, None] - SIZE * np.arange(cells + 1)), 0).astype(float)
+    place = np.arange(SIZE)[:, None] * cells / SIZE
+    near = np.maximum(1 - np.abs(place - np.arange(cells + 1)), 0)
+    weights: npt.NDArray[np.float64] = np.rint(ONE * near * near * (3 - 2 * near))
+    return weights
 
 
-_BLADES, _CLOUDS = _tent(7), _tent(5)
+_BLADES, _CLOUDS = _blend(7), _blend(5)
+_CREST: Bytes = ((SINE + 127) ** 2 // 256).astype(np.uint8)
 
 
 def _grass(dice: Dice) -> Bytes:
     """Upright blades, two pixels wide, that lean to one side."""
-    blades = _BLADES @ dice.noise(8, 64) // SIZE
+    blades: Bytes = (_BLADES @ dice.noise(8, 64) // (ONE + 4)).astype(np.uint8)
     lean = dice.between(-3, 3)
-    column = (_X + (_Y * lean >> 3)) // 2 & 63
-    return blades.astype(np.uint8)[_Y, column]
+    column: Ints = (_X + (_Y * lean >> 3)) // 2 & 63
+    field: Bytes = blades[_Y, column]
+    return field
 
 
 def _water(dice: Dice) -> Bytes:
     """Level waves with bright crests."""
     swell = SINE[(_X * dice.between(5, 9) + dice.below(256)) & 255]
-    wave = SINE[(_Y * dice.between(20, 30) + swell // 2 + dice.below(256)) & 255] + 127
-    return (wave * wave // 256).astype(np.uint8)
+    phase: Ints = _Y * dice.between(20, 30) + swell // 2 + dice.below(256)
+    return _CREST.take(phase & 255)
 
 
 def _sand(dice: Dice) -> Bytes:
@@ -61,16 +65,17 @@ def _brick(dice: Dice) -> Bytes:
     y, x = _Y + dice.below(height), _X + dice.below(width)
     course = y // height
     x = x + (course & 1) * (width // 2)
-    shade = dice.noise(16, 8)[course, x // width] * 3 // 4
-    mortar = (y % height < 2) | (x % width < 2)
-    return np.where(mortar, np.uint8(255), shade.astype(np.uint8))
+    wall = (dice.noise(16, 8) // 4 * 3)[course, x // width]
+    wall[(y % height < 2) | (x % width < 2)] = 255
+    return wall
 
 
 def _sky(dice: Dice) -> Bytes:
     """Soft clouds, paler towards the horizon."""
     knots = dice.noise(8, 8)[:6, :6]
-    clouds = (_CLOUDS @ knots @ _CLOUDS.T // (SIZE * SIZE)).astype(np.int32)
-    return np.clip((clouds - 110) * 2 + _Y, 0, 255).astype(np.uint8)
+    clouds: Ints = (_CLOUDS @ knots @ _CLOUDS.T // (ONE * ONE)).astype(np.int32)
+    heaven: Bytes = np.clip((clouds - 110) * 2 + _Y, 0, 255).astype(np.uint8)
+    return heaven
 
 
 TEXTURES: dict[str, Texture] = {

@@ -26,7 +26,7 @@ SIZE = 96
 """Height and width of a scene, in pixels."""
 
 SPLITS = {
-    "train": range(0, 10_000_000),
+    "train": range(10_000_000),
     "val": range(10_000_000, 10_000_500),
     "test": range(20_000_000, 20_001_000),
 }
