@@ -34,7 +34,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches of a few pictures, both kinds of step, quick figures."""
     small = {"scenes": 40, "crop_batch": 12}
     monkeypatch.setattr(clip, "RECIPE", clip.RECIPE | small)
-    stages = tuple({**s, "share": 0.5, "crop_share": 0.5, "scene_batch": 6} for s in clip.STAGES)
+    stages = tuple({**s, "share": 1 / 3, "crop_share": 0.5, "scene_batch": 6} for s in clip.STAGES)
     monkeypatch.setattr(clip, "STAGES", stages)
     monkeypatch.setattr(clip, "EVALUATED", 2)
 
@@ -55,14 +55,16 @@ def train_until(step: int, options: Options) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
-    """Killed in the first stage after one step, and in the second after one."""
-    whole = Options(tmp_path / "whole", steps=4, save_every=1)
+    """Killed in every stage after one step."""
+    whole = Options(tmp_path / "whole", steps=6, save_every=1)
     clip.train(whole)
-    broken = Options(tmp_path / "broken", steps=4, save_every=1)
+    broken = Options(tmp_path / "broken", steps=6, save_every=1)
     train_until(1, broken)
     assert torch.load(broken.output / "training-1.pt", weights_only=True)["step"] == 1
     train_until(3, broken)
     assert torch.load(broken.output / "training-2.pt", weights_only=True)["step"] == 1
+    train_until(5, broken)
+    assert torch.load(broken.output / "training-3.pt", weights_only=True)["step"] == 1
     clip.train(broken)
     assert (broken.output / WEIGHTS).read_bytes() == (whole.output / WEIGHTS).read_bytes()
     assert not list(broken.output.glob("*.pt"))
@@ -70,9 +72,9 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("tiny")
 def test_the_state_of_another_run_is_refused(tmp_path: Path) -> None:
-    train_until(1, Options(tmp_path, steps=2, save_every=1))
+    train_until(1, Options(tmp_path, steps=6, save_every=1))
     with pytest.raises(UsageError, match="--steps"):
-        clip.train(Options(tmp_path, steps=2, seed=1))
+        clip.train(Options(tmp_path, steps=6, seed=1))
 
 
 @pytest.mark.usefixtures("tiny")
@@ -80,9 +82,9 @@ def test_the_command_writes_what_open_clip_loads(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    assert main(["clip", "--steps", "2", "--output", str(tmp_path)]) == 0
+    assert main(["clip", "--steps", "3", "--output", str(tmp_path)]) == 0
     check_checkpoint(tmp_path)
-    assert json.loads((tmp_path / "card.json").read_text())["steps"] == 2
+    assert json.loads((tmp_path / "card.json").read_text())["steps"] == 3
 
 
 @pytest.mark.usefixtures("tiny")
@@ -98,7 +100,7 @@ def test_the_shipped_checkpoint_is_the_one_its_card_describes(
     folder = Path(clip.__file__).parent.parent / "weights" / "clip"
     check_checkpoint(folder)
     card = json.loads((folder / "card.json").read_text())
-    assert card["metrics"]["miou_15_96px"] > 40
+    assert card["metrics"]["miou_15_96px"] > 50
     assert (folder / WEIGHTS).stat().st_size < 5_000_000
     assert sum(file.stat().st_size for file in folder.iterdir()) < 5_000_000
 
@@ -162,6 +164,31 @@ def test_a_crop_keeps_its_place_in_the_scene() -> None:
     # bicubic interpolation overshoots by a few hundredths of a patch near the borders
     assert torch.allclose(rows[:, 3], 1.75 + torch.arange(8) / 2, atol=0.1)
     assert torch.allclose(columns[3, :], 5.75 + torch.arange(8) / 2, atol=0.1)
+
+
+def test_attention_alone_is_what_the_value_path_reads() -> None:
+    """Over a single token, attention is its value through the output layer."""
+    model = clip.build(len(clip.words()), Options(Path(), 1)).eval()
+    block = model.visual.transformer.resblocks[-1]
+    tokens = torch.randn(2, 1, clip.VISION["width"])
+    with clip.attention_alone(model.visual, True):
+        alone = model.visual.transformer.resblocks[-1](tokens)
+    assert model.visual.transformer.resblocks[-1] is block
+    weight, bias = (p.chunk(3)[2] for p in (block.attn.in_proj_weight, block.attn.in_proj_bias))
+    values = torch.nn.functional.linear(block.ln_1(tokens), weight, bias)
+    assert torch.allclose(alone, block.attn.out_proj(values), atol=1e-6)
+
+
+def test_sigmoid_loss_prefers_the_truth() -> None:
+    lesson = clip.Lesson.__new__(clip.Lesson)
+    cosines = torch.full((1, len(NAMES)), -1.0)
+    cosines[0, 3] = 1.0
+    lesson._logits = lambda image, named, rng: 10 * cosines
+    present = np.zeros((1, len(NAMES)), bool)
+    present[0, 3] = True
+    right = lesson._sigmoid(torch.zeros(1, 1), present, np.random.default_rng(0))
+    wrong = lesson._sigmoid(torch.zeros(1, 1), ~present, np.random.default_rng(0))
+    assert right < 0.01 < wrong
 
 
 def test_a_caption_names_all_classes_or_some() -> None:

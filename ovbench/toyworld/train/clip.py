@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,21 +33,44 @@ from ovbench.toyworld.train.views import Views, draw_views
 from ovbench.toyworld.train.words import UNKNOWN, vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE
 
-STEPS = 3000
+STEPS = 4000
 
 STAGES: tuple[dict[str, Any], ...] = (
-    {"share": 11 / 15, "learning_rate": 1.5e-3, "crop_share": 0.9, "scene_batch": 96},
-    {"share": 4 / 15, "learning_rate": 1e-3, "crop_share": 0.25, "scene_batch": 128},
+    {
+        "share": 0.55,  # of the steps
+        "loss": "contrastive",
+        "learning_rate": 1.5e-3,  # at its peak
+        "crop_share": 0.9,  # of the steps; the others see whole scenes
+        "scene_batch": 96,
+        "patch_dropout": 0.5,  # where there are many patches, except in the last steps
+        "attention_alone": 0.0,  # of the steps
+    },
+    {
+        "share": 0.2,
+        "loss": "contrastive",
+        "learning_rate": 1e-3,
+        "crop_share": 0.25,
+        "scene_batch": 128,
+        "patch_dropout": 0.5,
+        "attention_alone": 0.0,
+    },
+    {
+        "share": 0.25,
+        "loss": "sigmoid",
+        "learning_rate": 1e-3,
+        "crop_share": 0.8,
+        "scene_batch": 128,
+        "patch_dropout": 0.0,
+        "attention_alone": 0.7,
+    },
 )
-"""Mostly crops, then mostly whole scenes: ``share`` of the steps, the learning rate's peak, in
-how many steps the pictures are crops, and how many whole scenes are in a batch."""
+"""Mostly crops, then mostly whole scenes, then one class a caption."""
 
 RECIPE: dict[str, Any] = {
     "scenes": 20_000,  # of the train split, with captions drawn afresh every time
     "crop_side": 32,
     "crop_zooms": [1.0, 1.5, 2.0, 2.5],  # one per step
     "crop_batch": 160,
-    "patch_dropout": 0.5,  # where there are many patches, except in the last steps
     "many_patches": 64,
     "last_share": 0.2,
     "partial_captions": 0.5,  # of the captions name some of the classes only
@@ -55,13 +80,15 @@ RECIPE: dict[str, Any] = {
     "warmup": 100,
     "schedule": "cosine",  # in each stage, with a fresh optimizer
     "gradient_clip": 1.0,
+    "sigmoid_bias": -2.0,  # about two of the 15 classes are in a picture
 }
 
 SUPERVISION = (
     "Supervision is image-level: pictures and captions that name every class in the picture, "
     "or some of them, from a few templates. Many pictures are 32-pixel crops of scenes, enlarged "
     "up to 2.5 times and captioned by what the crop shows. The model sees no label map, box or "
-    "point."
+    "point. In the last stage every caption names one class, and in most of its steps the last "
+    "block is its attention alone, so that the values of that attention carry the classes."
 )
 
 MEAN, STD = 0.5, 0.25
@@ -120,7 +147,7 @@ def write_config(tokens: list[str], folder: Path) -> None:
 
 
 class Lesson:
-    """The contrastive loss of one training step, which its number determines."""
+    """The loss of one training step, which its number determines."""
 
     def __init__(
         self,
@@ -138,22 +165,50 @@ class Lesson:
         self.droppable = torch.tensor([t not in NAMES and not t.startswith("[") for t in tokens])
 
     def loss(self, step: int) -> Tensor:
+        """How badly captions and pictures of a fresh batch find each other."""
+        rng = np.random.default_rng([self.options.seed, self.first + step])
+        views, zoom = self._views(rng)
+        alone = self.stage["attention_alone"]
+        with attention_alone(self.model.visual, bool(alone) and rng.random() < alone):
+            image = F.normalize(self._encode(views, zoom, step), dim=-1)
+        if self.stage["loss"] == "sigmoid":
+            return self._sigmoid(image, views.present, rng)
+        return self._contrastive(image, views.present, rng)
+
+    def _contrastive(
+        self, image: Tensor, present: npt.NDArray[np.bool_], rng: np.random.Generator
+    ) -> Tensor:
         """Symmetric cross-entropy over a batch of pictures and their captions.
 
         Every caption that is true of a picture is a right answer, as in supervised
         contrastive learning (Khosla et al., NeurIPS 2020).
         """
-        rng = np.random.default_rng([self.options.seed, self.first + step])
-        views, zoom = self._views(rng)
-        named = name_some(views.present, rng)
-        image = F.normalize(self._encode(views, zoom, step), dim=-1)
-        text = self.model.encode_text(self._tokens(named, rng), normalize=True)
-        scale = self.model.logit_scale.clamp(max=math.log(100)).exp()
-        logits = (scale * image @ text.T).float()
-        true = torch.from_numpy((named <= views.present[:, None]).all(axis=-1)).to(logits)
+        named = name_some(present, rng)
+        logits = self._logits(image, named, rng)
+        true = torch.from_numpy((named <= present[:, None]).all(axis=-1)).to(logits)
         by_image = F.cross_entropy(logits, true / true.sum(dim=1, keepdim=True))
         by_text = F.cross_entropy(logits.T, (true / true.sum(dim=0)).T)
         return (by_image + by_text) / 2
+
+    def _sigmoid(
+        self, image: Tensor, present: npt.NDArray[np.bool_], rng: np.random.Generator
+    ) -> Tensor:
+        """Is a caption of a single class true of a picture? For every pair of the two.
+
+        The loss of SigLIP (Zhai et al., ICCV 2023).
+        """
+        logits = self._logits(image, np.eye(len(NAMES), dtype=bool), rng)
+        true = torch.from_numpy(present).to(logits)
+        return F.binary_cross_entropy_with_logits(logits + RECIPE["sigmoid_bias"], true)
+
+    def _logits(
+        self, image: Tensor, named: npt.NDArray[np.bool_], rng: np.random.Generator
+    ) -> Tensor:
+        """Scaled cosines of pictures and captions that name the classes in ``named``."""
+        text = self.model.encode_text(self._tokens(named, rng), normalize=True)
+        scale = self.model.logit_scale.clamp(max=math.log(100)).exp()
+        logits: Tensor = (scale * image @ text.T).float()
+        return logits
 
     def _views(self, rng: np.random.Generator) -> tuple[Views, float]:
         """Crops and how much to enlarge them in most steps, else whole scenes."""
@@ -171,7 +226,7 @@ class Lesson:
         last = step >= self.options.steps * (1 - RECIPE["last_share"])
         visual = self.model.visual
         visual.patch_dropout = (
-            nn.Identity() if few or last else PatchDropout(RECIPE["patch_dropout"])
+            nn.Identity() if few or last else PatchDropout(self.stage["patch_dropout"])
         )
         return encode_views(visual, pixels, (views.top, views.left), zoom)
 
@@ -182,6 +237,38 @@ class Lesson:
         unlucky = torch.from_numpy(rng.random(tokens.shape) < RECIPE["word_dropout"])
         dropped = tokens.masked_fill(unlucky & self.droppable[tokens], self.unknown)
         return dropped.to(self.options.device)
+
+
+class AttentionAlone(nn.Module):
+    """A block without its residual and its MLP."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, q_x: Tensor, attn_mask: Tensor | None = None) -> Tensor:
+        """The block's attention, on ``(N, tokens, width)``."""
+        attended = self.block.attention(q_x=self.block.ln_1(q_x), attn_mask=attn_mask)
+        scaled: Tensor = self.block.ls_1(attended)
+        return scaled
+
+
+@contextmanager
+def attention_alone(visual: Any, alone: bool) -> Iterator[None]:
+    """Leave the last block's residual and MLP out: stochastic depth for one block.
+
+    Then the picture's embedding is made of the values of the last attention and of nothing
+    else, and these must carry the classes. In four layers they would otherwise leave much of
+    that to the last MLP.
+    """
+    blocks = visual.transformer.resblocks
+    block = blocks[-1]
+    if alone:
+        blocks[-1] = AttentionAlone(block)
+    try:
+        yield
+    finally:
+        blocks[-1] = block
 
 
 def name_some(present: npt.NDArray[np.bool_], rng: np.random.Generator) -> npt.NDArray[np.bool_]:
