@@ -138,10 +138,11 @@ def _stages(costs: Sequence[Cost], mean_total: float) -> dict[str, dict[str, flo
 
 
 def _environment_warnings(sessions: Sequence[Session]) -> list[str]:
-    kinds = {(s.device, str(s.environment.get("packages"))) for s in sessions}
+    traits = ("packages", "git_commit", "git_dirty")
+    kinds = {(s.device, *(str(s.environment.get(trait)) for trait in traits)) for s in sessions}
     if len(kinds) == 1:
         return []
-    return [f"measured in {len(kinds)} different environments (devices or package versions)"]
+    return [f"measured in {len(kinds)} environments: devices, package versions or commits differ"]
 
 
 def number(value: float) -> float | None:

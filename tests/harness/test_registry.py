@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib.metadata import EntryPoint
+
 import pytest
 
 from ovbench.errors import UsageError
@@ -17,6 +19,14 @@ def test_unknown_names_get_a_suggestion() -> None:
 def test_every_builtin_entry_resolves(registry: Registry) -> None:
     for name in registry.entries:
         assert callable(registry.load(name))
+
+
+def test_a_name_that_two_packages_claim_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("maskclip", "elsewhere:MaskCLIP", "ovbench.methods")
+    monkeypatch.setattr("ovbench.harness.registry.entry_points", lambda group: [point])
+    registry = Registry("method", "ovbench.methods", {"maskclip": Entry("a:B", "")})
+    with pytest.raises(UsageError, match="'maskclip' of package unknown is already provided by"):
+        registry.entry("maskclip")
 
 
 def test_a_module_that_is_not_there_is_one_clear_line() -> None:

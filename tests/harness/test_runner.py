@@ -195,6 +195,20 @@ def test_too_few_maps(tmp_path, memory_dataset, thresholds) -> None:
         evaluate(thresholds, memory_dataset(), output=tmp_path)
 
 
+def test_a_run_finished_in_another_environment_says_so(
+    tmp_path, memory_dataset, thresholds, monkeypatch
+) -> None:
+    with pytest.raises(DataError):
+        evaluate(thresholds, memory_dataset(bad=[6]), output=tmp_path)
+    monkeypatch.setattr(
+        "ovbench.harness.runner.environment", lambda device: {"packages": {"torch": "0.0"}}
+    )
+    result = evaluate(thresholds, memory_dataset(), output=tmp_path)
+    assert result["run"]["warnings"] == [
+        "measured in 2 environments: devices, package versions or commits differ"
+    ]
+
+
 def test_a_wrong_count_is_a_warning_in_the_result(tmp_path, memory_dataset, thresholds) -> None:
     info = DatasetInfo("memory", "val", "class", expected_images=1449)
     result = evaluate(thresholds, memory_dataset(info=info), output=tmp_path)
