@@ -46,6 +46,7 @@ def test_it_runs(installed: dict[str, str], tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "result.json").read_text())
     assert result["config"] == {"unknown": "navy", "gamma": 2.2}
+    assert result["run"]["changes"] == {"unknown": "navy"}
     assert result["run"]["method_version"] == "0.1.0"
     assert result["metrics"]["miou"] > 90
     assert "match" in result["profile"]["stages"]

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
+from ovbench.leaderboards.table import Conditions, variant
 
 
 def console() -> Console:
@@ -34,7 +35,7 @@ def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -
 
 def _summary(result: Mapping[str, Any]) -> Table:
     run, metrics, profile = result["run"], result["metrics"], result["profile"]
-    title = f"{run['method']} on {run['dataset']} {run['split']}, {run['num_images']} images"
+    title = f"{variant(result)} on {Conditions.of(result).words(run['num_images'])}"
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     low, high = metrics["miou_ci95"]
     table.add_row("mIoU", f"[bold]{percent(metrics['miou'])}[/]  [{percent(low)}, {percent(high)}]")

@@ -29,6 +29,7 @@ class Subject:
         version: of the package that provides it.
         preset: the named preset it was built from, or None.
         settings: resolved, JSON-ready.
+        changes: the settings in which it differs from its preset, or from its defaults.
         checkpoints: the weights it loaded.
     """
 
@@ -37,6 +38,7 @@ class Subject:
     runtime: Runtime
     preset: str | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    changes: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[CheckpointRecord, ...] = ()
 
 
@@ -87,8 +89,10 @@ def load_method(
     """
     entry = METHODS.entry(name)
     method_class: SegmenterClass = METHODS.load(name)
-    values = {**preset_values(name, method_class, preset), **(settings or {})}
-    parsed = override(method_class.Settings, values)
+    chosen = preset_values(name, method_class, preset)
+    baseline = resolved(override(method_class.Settings, chosen))
+    parsed = override(method_class.Settings, {**chosen, **(settings or {})})
+    values = resolved(parsed)
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     segmenter = method_class(parsed, runtime)
     subject = Subject(
@@ -96,7 +100,8 @@ def load_method(
         package_version(entry.package),
         runtime,
         preset,
-        resolved(parsed),
+        values,
+        {key: value for key, value in values.items() if value != baseline[key]},
         _checkpoints(segmenter),
     )
     return Method(subject, segmenter)

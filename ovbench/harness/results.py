@@ -38,6 +38,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "method": identity["method"]["name"],
             "method_version": identity["method"]["version"],
             "preset": identity["method"]["preset"],
+            "changes": identity["method"]["changes"],
             "dataset": dataset["name"],
             "split": dataset["split"],
             "background": dataset["background"],

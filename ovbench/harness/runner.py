@@ -191,7 +191,12 @@ class Run:
         subject, info, vocabulary = self.subject, self.dataset.info, self.dataset.vocabulary
         return {
             "protocol_version": PROTOCOL_VERSION,
-            "method": {"name": subject.name, "version": subject.version, "preset": subject.preset},
+            "method": {
+                "name": subject.name,
+                "version": subject.version,
+                "preset": subject.preset,
+                "changes": dict(subject.changes),
+            },
             "settings": dict(subject.settings),
             "checkpoint_flavour": self.runtime.checkpoints,
             "checkpoints": [asdict(c) for c in subject.checkpoints],

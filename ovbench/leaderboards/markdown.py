@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.table import Board, Result, footnotes
+from ovbench.leaderboards.table import Board, Result, footnotes, variant
 
 COLUMNS = ("#", "method", "mIoU", "95 % interval", "pixel acc.", "mean acc.", "boundary IoU",
            "s/image", "prepare s", "peak GPU MiB", "peak RSS MiB", "device", "run")  # fmt: skip
@@ -36,7 +36,7 @@ def _cells(rank: int, result: Result, notes: list[str]) -> list[str]:
     low, high = metrics["miou_ci95"]
     return [
         str(rank),
-        _name(result) + _marks(result, notes),
+        variant(result).replace("|", "\\|") + _marks(result, notes),
         _percent(metrics["miou"]),
         "–" if low is None else f"{low:.2f}–{high:.2f}",
         _percent(metrics["pixel_accuracy"]),
@@ -49,12 +49,6 @@ def _cells(rank: int, result: Result, notes: list[str]) -> list[str]:
         f"{run['device']}, {run['precision']}",
         f"`{run['id']}`",
     ]
-
-
-def _name(result: Result) -> str:
-    run = result["run"]
-    name = run["method"] if run["preset"] is None else f"{run['method']} ({run['preset']})"
-    return str(name).replace("|", "\\|")
 
 
 def _marks(result: Result, notes: list[str]) -> str:

@@ -42,6 +42,29 @@ class Conditions:
             run["checkpoints"],
         )
 
+    def words(self, num_images: int) -> str:
+        """The conditions as a table's title."""
+        background = {"class": "with background", "ignore": "background ignored"}
+        words = [
+            f"{self.dataset} {self.split}",
+            f"{num_images} images",
+            background.get(self.background, "no background class"),
+            f"names {self.names} ({self.names_sha256[:8]})",
+        ]
+        if self.classes != "all":
+            words.append("class oracle")
+        if self.checkpoints == "toy":
+            words.append("toy weights")
+        return ", ".join(words)
+
+
+def variant(result: Result) -> str:
+    """The method with its preset and whatever settings were changed."""
+    run = result["run"]
+    changes = [f"{name}={value}" for name, value in run["changes"].items()]
+    details = [*([run["preset"]] if run["preset"] else []), *changes]
+    return f"{run['method']} ({', '.join(details)})" if details else str(run["method"])
+
 
 @dataclass(frozen=True, slots=True)
 class Board:
@@ -54,19 +77,7 @@ class Board:
     @property
     def title(self) -> str:
         """The conditions in words."""
-        c = self.conditions
-        background = {"class": "with background", "ignore": "background ignored"}
-        words = [
-            f"{c.dataset} {c.split}",
-            f"{self.num_images} images",
-            background.get(c.background, "no background class"),
-            f"names {c.names} ({c.names_sha256[:8]})",
-        ]
-        if c.classes != "all":
-            words.append("class oracle")
-        if c.checkpoints == "toy":
-            words.append("toy weights")
-        return ", ".join(words)
+        return self.conditions.words(self.num_images)
 
 
 def find_results(paths: Iterable[Path]) -> list[Result]:

@@ -21,7 +21,8 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     """A result with the fields a leaderboard reads; numbers are made up."""
     return {
         "run": {
-            "id": method.replace("|", "-"), "method": method, "preset": None, "dataset": "voc",
+            "id": method.replace("|", "-"), "method": method, "changes": {},
+            "preset": None, "dataset": "voc",
             "split": "val", "background": "class", "classes": "all", "checkpoints": "real",
             "num_images": 1449, "ids_sha256": "f" * 64, "limit": None, "complete": True,
             "bad_images": [], "warnings": [], "device": "cpu", "precision": "fp32", **run,
@@ -43,6 +44,7 @@ def several() -> list[dict[str, Any]]:
     made = [
         result("slow|one", 40.0),
         result("best", 51.234, preset="paper"),
+        result("tuned", 50.0, preset="paper", changes={"layer": 8, "blur": False}),
         result("broken", None),
         result("partial", 45.0, complete=False, bad_images=[{"image": "x", "reason": "y"}]),
         result("told", 70.0, classes="oracle"),
@@ -62,8 +64,8 @@ def test_markdown_is_stable_to_the_byte() -> None:
 
 def test_only_comparable_runs_are_ranked_together() -> None:
     ranked = [[row["run"]["method"] for row in board.rows] for board in boards(several())]
-    assert ["best", "partial", "slow|one", "broken"] in ranked
-    assert sorted(map(len, ranked)) == [1, 1, 1, 1, 4]
+    assert ["best", "tuned", "partial", "slow|one", "broken"] in ranked
+    assert sorted(map(len, ranked)) == [1, 1, 1, 1, 5]
 
 
 def test_a_run_given_twice_counts_once() -> None:
