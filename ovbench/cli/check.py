@@ -24,7 +24,7 @@ def check(
     """
     from rich.table import Table
 
-    from ovbench.cli.show import console
+    from ovbench.cli.console import console
     from ovbench.datasets import load_dataset
     from ovbench.harness.conformance import conformance_checks
     from ovbench.harness.methods import Method, load_method

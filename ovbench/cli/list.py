@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from ovbench.cli.show import console
+from ovbench.cli.console import console
 from ovbench.harness.registry import DATASETS, METHODS, Registry
 
 app = typer.Typer(invoke_without_command=True)

@@ -7,18 +7,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
 
+from ovbench.cli.console import console
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.table import Conditions, variant
-
-
-def console() -> Console:
-    """stdout, wide enough for a table when it is a pipe or a file."""
-    out = Console()
-    return out if out.is_terminal else Console(width=120)
 
 
 def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -> None:
