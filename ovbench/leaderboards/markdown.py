@@ -46,7 +46,7 @@ def _cells(rank: int, result: Result, notes: list[str]) -> list[str]:
         _number(profile["prepare_s"], ".3g"),
         _mebibytes(profile["peak_gpu_bytes"]),
         _mebibytes(profile["peak_rss_bytes"]),
-        f"{run['device']}, {run['precision']}",
+        f"{run['device']}, {run['precision']}, batch {run['batch_size']}",
         f"`{run['id']}`",
     ]
 
