@@ -237,8 +237,9 @@ class Run:
         shard.append([self._session(preparation, world)])
         indices = [i for batch in batches for i in batch]
         if self.observer:
-            remaining = sum(self.ids[i] not in done for i in indices)
-            self.observer.started(remaining, len(self.ids))
+            ids = self.ids
+            remaining = sum(ids[i] not in done for i in indices)
+            self.observer.started(remaining, len(ids))
         counter = Counter(
             self.dataset.info,
             len(self.dataset.vocabulary),

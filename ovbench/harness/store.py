@@ -51,11 +51,12 @@ class RunRecords:
     sessions: list[Session] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
-        """Take one record in; the first good record of an image stays."""
+        """Take one record in; a good record of an image outdoes a bad one, in any order."""
         if isinstance(record, Session):
             self.sessions.append(record)
         elif isinstance(record, BadImage):
-            self.bad[record.image] = record
+            if record.image not in self.images:
+                self.bad[record.image] = record
         else:
             self.images.setdefault(record.image, record)
             self.bad.pop(record.image, None)
@@ -105,6 +106,8 @@ class RunStore:
         for shard in sorted(self.shards.glob("rank-*.jsonl")):
             for record in _read_shard(shard):
                 records.add(record)
+        # Shards are read by rank; a resume by fewer processes is later than what they hold.
+        records.sessions.sort(key=lambda session: session.started)
         return records
 
     def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
@@ -117,11 +120,6 @@ class RunStore:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json`` atomically."""
         write_json(self.path / "result.json", result)
-
-    def result(self) -> dict[str, Any] | None:
-        """The content of ``result.json``, None while the run is unfinished."""
-        path = self.path / "result.json"
-        return read_json(path) if path.exists() else None
 
 
 class ShardWriter:

@@ -95,6 +95,26 @@ def test_a_good_record_heals_a_bad_one(store: RunStore) -> None:
     assert set(records.bad) == {"b"}
 
 
+def test_a_good_record_in_an_earlier_shard_heals_a_bad_one_in_a_later(store: RunStore) -> None:
+    for rank, record in ((1, BadImage("a", "truncated")), (0, image_record("a"))):
+        with ShardWriter(store, rank) as shard:
+            shard.append([record])
+    records = store.records()
+    assert set(records.images) == {"a"}
+    assert records.bad == {}
+
+
+def test_sessions_are_in_order_of_time_not_of_rank(store: RunStore) -> None:
+    def session(started: str, rank: int, world_size: int) -> Session:
+        return Session(started, "", rank, world_size, 1, "cpu", 0.0, {}, {})
+
+    with ShardWriter(store, 0) as shard:
+        shard.append([session("2026-01-01T00:00:00", 0, 2), session("2026-01-02T00:00:00", 0, 1)])
+    with ShardWriter(store, 1) as shard:
+        shard.append([session("2026-01-01T00:00:00", 1, 2)])
+    assert [s.world_size for s in store.records().sessions] == [2, 2, 1]
+
+
 def test_two_processes_cannot_write_one_shard(store: RunStore) -> None:
     with ShardWriter(store, 0), pytest.raises(OvbenchError, match="another process"):
         ShardWriter(store, 0)
