@@ -13,7 +13,7 @@ from ovbench.errors import ContractError, OvbenchError
 from ovbench.harness.boundary import boundary_areas
 from ovbench.harness.metrics import Confusion, areas, confusion, scores
 from ovbench.harness.profiler import Measurement, peak_memory
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Runtime, Sample
+from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
 
 ClassOracle: TypeAlias = Literal["all", "oracle"]
@@ -25,13 +25,13 @@ class Counter:
     """Counts predictions against ground truth.
 
     Attributes:
-        num_labels: of the vocabulary, background included.
+        ignore_label: of the ground truth.
         classes: whether methods are told which classes an image holds.
         allow_ignored: predictions may hold the ignore label where the ground truth does.
     """
 
-    info: DatasetInfo
-    num_labels: int
+    vocabulary: Vocabulary
+    ignore_label: int
     classes: ClassOracle
     allow_ignored: bool = False
 
@@ -66,7 +66,7 @@ class Counter:
             allowed = None if candidates is None else candidates[position]
             counted = self._confusion(sample, prediction, allowed)
             edges = boundary_areas(
-                sample.label, prediction, self.num_labels, self.info.ignore_label
+                sample.label, prediction, len(self.vocabulary), self.ignore_label
             )
             cost = Cost(
                 wait_s=wait_s / batch,
@@ -82,16 +82,13 @@ class Counter:
             records.append(ImageRecord(sample.id, counted, edges, cost))
         return records
 
-    @property
-    def _first_class(self) -> int:
-        return 1 if self.info.background == "class" else 0
-
     def _present(self, label: LabelMap) -> tuple[int, ...]:
         values = (int(v) for v in np.unique(label))
-        present = tuple(v for v in values if v >= self._first_class and v != self.info.ignore_label)
-        if present or self._first_class:
+        first_class = self.vocabulary.offset
+        present = tuple(v for v in values if v >= first_class and v != self.ignore_label)
+        if present or first_class:
             return present
-        return tuple(range(self.num_labels))  # nothing is scored here, yet an answer is due
+        return tuple(range(len(self.vocabulary)))  # nothing is scored here, yet an answer is due
 
     def _confusion(
         self, sample: Sample, prediction: LabelMap, allowed: Collection[int] | None
@@ -100,15 +97,15 @@ class Counter:
             counted = confusion(
                 sample.label,
                 prediction,
-                self.num_labels,
-                self.info.ignore_label,
+                len(self.vocabulary),
+                self.ignore_label,
                 allow_ignored=self.allow_ignored,
             )
         except OvbenchError as error:
             raise type(error)(f"image {sample.id}: {error}") from None
         if allowed is not None:
-            strays = set(counted.pred.tolist()) - set(allowed) - set(range(self._first_class))
-            if strays:
+            background = range(self.vocabulary.offset)
+            if strays := set(counted.pred.tolist()) - set(allowed) - set(background):
                 raise ContractError(
                     f"image {sample.id}: labels {sorted(strays)} were predicted though they "
                     "are not among the candidates"

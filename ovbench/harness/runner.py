@@ -241,8 +241,8 @@ class Run:
             remaining = sum(ids[i] not in done for i in indices)
             self.observer.started(remaining, len(ids))
         counter = Counter(
-            self.dataset.info,
-            len(self.dataset.vocabulary),
+            self.dataset.vocabulary,
+            self.dataset.info.ignore_label,
             self.options.classes,
             self.options.allow_ignored,
         )
