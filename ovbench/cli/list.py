@@ -1,12 +1,16 @@
-"""``ovbench list [methods|datasets]``."""
+"""``ovbench list [methods|datasets|checkpoints]``."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from rich.filesize import decimal
 from rich.table import Table
 
+from ovbench.cli import options as opt
 from ovbench.cli.console import console
 from ovbench.harness.registry import DATASETS, METHODS, Registry
 
@@ -36,6 +40,24 @@ def methods(
 def datasets() -> None:
     """List the datasets."""
     _show(DATASETS, "dataset")
+
+
+@app.command("checkpoints")
+def checkpoints(as_json: opt.AsJson = False) -> None:
+    """List the checkpoints: the packaged miniatures, and what the methods download."""
+    from ovbench.models.inventory import inventory
+
+    items = inventory()
+    if as_json:
+        print(json.dumps([asdict(item) for item in items], indent=2, default=str))
+        return
+    table = Table("role", "checkpoint", "size", "licence")
+    table.add_column("source, then the place on this machine if it is here", overflow="fold")
+    for item in items:
+        size = "" if item.bytes is None else decimal(item.bytes)
+        place = "\n".join([item.source, *([str(item.path)] if item.path else [])])
+        table.add_row(item.role, item.name, size, item.licence, place)
+    console().print(table)
 
 
 def _show(registry: Registry, kind: str) -> None:

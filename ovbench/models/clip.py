@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from typing import Any
@@ -12,19 +12,16 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime
-from ovbench.models.checkpoints import from_hub, packaged
+from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.models.checkpoints import file_from_hub, packaged
 from ovbench.models.clip_dense import DenseFeatures, DenseTower, dense_tower
+from ovbench.models.clip_layers import read_layer
+from ovbench.models.patch_encoder import Facet
+from ovbench.models.precision import DTYPES
 
 ROLE = "clip"
 TEXT_BATCH = 256
 """Texts per forward pass: about 1 GiB of activations in the largest text towers."""
-
-_DTYPES: Mapping[Precision, torch.dtype] = {
-    "fp32": torch.float32,
-    "bf16": torch.bfloat16,
-    "fp16": torch.float16,
-}
 
 
 class CLIP:
@@ -47,7 +44,7 @@ class CLIP:
         runtime: Runtime,
     ) -> None:
         self._model = model.eval().requires_grad_(False).to(runtime.device)
-        self._dtype = _DTYPES[runtime.precision]
+        self._dtype = DTYPES[runtime.precision]
         self._model.visual.to(self._dtype)
         self._tokenizer = tokenizer
         self.checkpoint = checkpoint
@@ -120,6 +117,23 @@ class CLIP:
             raise ValueError(f"{height}x{width} is no multiple of the stride {self.stride}")
         return self._tower.encode(images.to(self.device, self._dtype), residual)
 
+    @torch.inference_mode()
+    def patch_features(self, images: Tensor, layer: int = -1, facet: Facet = "token") -> Tensor:
+        """A block's tokens or a projection in its attention, for every patch.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
+            layer: of the blocks, from 0; negative ones count from the last.
+
+        Returns:
+            ``(B, width, h, w)`` float32, not normalised.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        pixels = images.to(self.device, self._dtype)
+        return read_layer(self._model.visual, pixels, layer, facet, self.checkpoint.name)
+
 
 def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
     """Load a CLIP.
@@ -144,9 +158,8 @@ def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
 
 
 def _load_packaged(runtime: Runtime) -> CLIP:
-    checkpoint = packaged(ROLE)
-    name = f"local-dir:{checkpoint.path.parent}"
-    return _create(name, checkpoint.record, runtime)
+    located = packaged(ROLE)
+    return _create(f"local-dir:{located.path}", located.records[0], runtime)
 
 
 def _load_random(architecture: str, runtime: Runtime) -> CLIP:
@@ -160,12 +173,12 @@ def _load_pretrained(architecture: str, pretrained: str, runtime: Runtime) -> CL
     tag, _, pin = pretrained.partition("@")
     config = _pretrained_config(architecture, tag)
     owner, name, file = config["hf_hub"].split("/")
-    checkpoint = from_hub(ROLE, f"{owner}/{name}@{pin}", _weight_files(file))
+    located = file_from_hub(ROLE, f"{owner}/{name}@{pin}", _weight_files(file))
     return _create(
         architecture,
-        checkpoint.record,
+        located.records[0],
         runtime,
-        pretrained=str(checkpoint.path),
+        pretrained=str(located.path),
         # open_clip reads these from its table only when it fetches the weights itself.
         force_quick_gelu=config.get("quick_gelu", False),
         force_preprocess_cfg={"mean": config["mean"], "std": config["std"]},

@@ -53,7 +53,7 @@ def dense_tower(visual: nn.Module, architecture: str) -> DenseTower:
     from open_clip.timm_model import TimmModel
     from timm.models.convnext import ConvNeXt
 
-    if _is_plain_transformer(visual):
+    if is_plain_transformer(visual):
         stride = int(visual.patch_size[0])  # type: ignore[index]
         return DenseTower(stride, lambda x, residual: _transformer(visual, x, residual))
     if isinstance(visual, ModifiedResNet):
@@ -67,7 +67,7 @@ def dense_tower(visual: nn.Module, architecture: str) -> DenseTower:
     )
 
 
-def _is_plain_transformer(visual: nn.Module) -> bool:
+def is_plain_transformer(visual: nn.Module) -> bool:
     from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
 
     return (
@@ -78,21 +78,29 @@ def _is_plain_transformer(visual: nn.Module) -> bool:
 
 
 def _transformer(visual: Any, images: Tensor, residual: bool) -> DenseFeatures:
-    patches = visual.conv1(images)
-    grid = patches.shape[-2:]
-    tokens = patches.flatten(2).mT
-    class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    positions = resize_positions(visual.positional_embedding, visual.grid_size, tuple(grid))
-    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions.to(tokens.dtype))
+    tokens, grid = embed(visual, images)
     *blocks, last = visual.transformer.resblocks
     for block in blocks:
-        tokens = _block(block, tokens)
+        tokens = run_block(block, tokens)
     values, keys = _value_path(last, tokens[:, 1:], residual)
     values = visual.ln_post(values) @ visual.proj
     return DenseFeatures(*(x.float().mT.unflatten(2, grid) for x in (values, keys)))
 
 
-def _block(block: Any, tokens: Tensor) -> Tensor:
+def embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
+    """Tokens ``(B, 1 + h * w, width)`` as they enter the first block, and the grid."""
+    patches = visual.conv1(images)
+    height, width = patches.shape[-2:]
+    tokens = patches.flatten(2).mT
+    class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
+    positions = resize_positions(visual.positional_embedding, visual.grid_size, (height, width)).to(
+        tokens.dtype
+    )
+    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions)
+    return tokens, (height, width)
+
+
+def run_block(block: Any, tokens: Tensor) -> Tensor:
     """The block's own forward pass, on PyTorch's fused attention.
 
     In inference mode ``nn.MultiheadAttention`` takes another path, which was measured to make

@@ -20,8 +20,8 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Runtime
-from ovbench.models import checkpoints
 from ovbench.models import clip as module
+from ovbench.models import packaged
 from ovbench.models.clip import load_clip
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
@@ -156,7 +156,7 @@ def test_the_packaged_model_has_its_own_architecture_and_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write_package(tmp_path)
-    monkeypatch.setattr(checkpoints, "files", lambda _: tmp_path)
+    monkeypatch.setattr(packaged, "files", lambda _: tmp_path)
     clip = load_clip("ViT-B-16", "openai", Runtime(checkpoints="toy"))
     assert clip.checkpoint.name == "toyworld/clip"
     assert (clip.stride, clip.image_size, clip.mean) == (8, 32, (0.5, 0.5, 0.5))

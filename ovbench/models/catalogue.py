@@ -1,0 +1,207 @@
+"""Which weights the methods use, where they come from, and under which licence.
+
+Data and nothing else: no network, no torch. Licences, sizes and file formats are those that
+the source's own page stated when it was read; where it could not be, none is claimed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+
+from ovbench.errors import UsageError
+
+Need = tuple[tuple[str, ...], ...]
+"""Something a model is loaded from: alternatives in order of preference, each a set of files.
+An empty set as the last one means that a repository may be without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """A folder on the Hugging Face hub.
+
+    Attributes:
+        id: ``"owner/name"``, optionally with ``@revision`` (a branch, tag or commit).
+        needs: what is taken from it.
+        pickled: it had no safetensors when it was looked at, but in unmerged pull requests.
+    """
+
+    id: str
+    needs: tuple[Need, ...]
+    pickled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialFile:
+    """One file that the authors publish.
+
+    Attributes:
+        url: where it is.
+        name: what it is called on this machine.
+        sha256: of its content.
+    """
+
+    url: str
+    name: str
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One checkpoint.
+
+    Attributes:
+        role: what it is for; the folder of the miniature that stands in for it.
+        name: unique within the role.
+        source: where it comes from.
+        licence: of the weights.
+        summary: what it is.
+        size: of the weights in bytes, or None where the source was not seen to say. Pages of
+            the hub give three digits.
+    """
+
+    role: str
+    name: str
+    source: Repository | OfficialFile
+    licence: str
+    summary: str
+    size: int | None
+
+
+def _one_of(*names: str) -> Need:
+    return tuple((name,) for name in names)
+
+
+def _all_of(*names: str) -> tuple[Need, ...]:
+    return tuple(_one_of(name) for name in names)
+
+
+def _if_there(*names: str) -> tuple[Need, ...]:
+    return tuple(((name,), ()) for name in names)
+
+
+_WEIGHTS = _one_of("model.safetensors", "pytorch_model.bin")
+_UNET_OR_VAE = ("diffusion_pytorch_model.safetensors", "diffusion_pytorch_model.bin")
+_ENCODER = _all_of("config.json")
+_MATCHER = (
+    *_all_of("config.json", "preprocessor_config.json", "tokenizer.json"),
+    *_if_there("tokenizer_config.json"),
+)
+_STABLE_DIFFUSION = (
+    *_all_of("model_index.json", "scheduler/scheduler_config.json"),
+    *_all_of("text_encoder/config.json", "unet/config.json", "vae/config.json"),
+    (("tokenizer/vocab.json", "tokenizer/merges.txt"), ("tokenizer/tokenizer.json",)),
+    *_if_there("tokenizer/tokenizer_config.json", "feature_extractor/preprocessor_config.json"),
+    _one_of("text_encoder/model.safetensors", "text_encoder/pytorch_model.bin"),
+    _one_of(*(f"vae/{name}" for name in _UNET_OR_VAE)),
+    _one_of(*(f"unet/{name}" for name in _UNET_OR_VAE)),
+)
+
+LAYOUTS: Mapping[str, tuple[Need, ...]] = {
+    "clip": (_one_of("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),),
+    "blip": (*_MATCHER, _WEIGHTS),
+    "bridgetower": (*_MATCHER, _WEIGHTS),
+    "dino": (*_ENCODER, _WEIGHTS),
+    "dinov2": (*_ENCODER, _WEIGHTS),
+    "stable_diffusion": _STABLE_DIFFUSION,
+}
+"""What a role takes from a repository. Roles that are not here have official files alone."""
+
+
+def _hub(
+    role: str, name: str, repository: str, licence: str, summary: str, megabytes: int = 0
+) -> Entry:
+    source = Repository(repository, LAYOUTS[role])
+    return Entry(role, name, source, licence, summary, megabytes * 10**6 or None)
+
+
+def _pickled(
+    role: str, name: str, repository: str, licence: str, summary: str, megabytes: int
+) -> Entry:
+    source = Repository(repository, LAYOUTS[role], pickled=True)
+    return Entry(role, name, source, licence, summary, megabytes * 10**6)
+
+
+def _clip(name: str, repository: str, licence: str, summary: str, megabytes: int = 0) -> Entry:
+    """Named as open_clip names it: architecture and tag."""
+    return _hub("clip", name, repository, licence, f"CLIP {summary}", megabytes)
+
+
+def _sam(name: str, file: str, sha256: str, summary: str, size: int) -> Entry:
+    # Licence and addresses: the README of facebookresearch/segment-anything. The digits in the
+    # files' names begin their MD5; SHA-256 and size as several public copies state them.
+    url = f"https://dl.fbaipublicfiles.com/segment_anything/{file}"
+    return Entry("sam", name, OfficialFile(url, file, sha256), "apache-2.0", summary, size)
+
+
+_UNREAD = "see its page"
+
+ENTRIES: Sequence[Entry] = (
+    _clip("ViT-B-16 openai", "timm/vit_base_patch16_clip_224.openai", "apache-2.0",
+          "ViT-B/16", 599),
+    _clip("ViT-B-32 openai", "timm/vit_base_patch32_clip_224.openai", "apache-2.0",
+          "ViT-B/32", 605),
+    _clip("ViT-L-14-336 openai", "timm/vit_large_patch14_clip_336.openai", _UNREAD,
+          "ViT-L/14 at 336 pixels"),
+    _clip("RN50 openai", "timm/resnet50_clip.openai", "mit", "ResNet-50", 408),
+    _clip("ViT-B-32 laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", _UNREAD,
+          "ViT-B/32 trained on LAION-2B"),
+    _pickled("blip", "blip_flickr", "Salesforce/blip-itm-large-flickr", "bsd-3-clause",
+             "BLIP ViT-L, image-text matching, tuned on Flickr30k", 1780),
+    _pickled("blip", "blip_coco", "Salesforce/blip-itm-large-coco", "bsd-3-clause",
+             "BLIP ViT-L, image-text matching, tuned on COCO", 1780),
+    _pickled("bridgetower", "bridgetower_large_itm", "BridgeTower/bridgetower-large-itm-mlm",
+             "mit", "BridgeTower large, image-text matching", 3670),
+    _hub("dino", "dino_vitb8", "facebook/dino-vitb8", "apache-2.0", "DINO ViT-B/8", 343),
+    _hub("dino", "dino_vits8", "facebook/dino-vits8", "apache-2.0", "DINO ViT-S/8", 87),
+    _pickled("dino", "dino_vitb16", "facebook/dino-vitb16", "apache-2.0", "DINO ViT-B/16", 343),
+    _pickled("dino", "dino_vits16", "facebook/dino-vits16", "apache-2.0", "DINO ViT-S/16", 87),
+    _hub("dinov2", "dinov2_small", "facebook/dinov2-small", "apache-2.0", "DINOv2 ViT-S/14", 88),
+    _hub("dinov2", "dinov2_base", "facebook/dinov2-base", "apache-2.0", "DINOv2 ViT-B/14", 346),
+    _hub("dinov2", "dinov2_large", "facebook/dinov2-large", "apache-2.0",
+         "DINOv2 ViT-L/14", 1220),
+    _hub("stable_diffusion", "stable_diffusion_v1_5",
+         "stable-diffusion-v1-5/stable-diffusion-v1-5", _UNREAD,
+         "Stable Diffusion 1.5: U-Net, VAE, text encoder"),
+    _hub("stable_diffusion", "stable_diffusion_v1_4", "CompVis/stable-diffusion-v1-4",
+         "creativeml-openrail-m", "Stable Diffusion 1.4: U-Net, VAE, text encoder",
+         3440 + 335 + 492),
+    _sam("sam_vit_b", "sam_vit_b_01ec64.pth",
+         "ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+         "Segment Anything ViT-B", 375_042_383),
+    _sam("sam_vit_l", "sam_vit_l_0b3195.pth",
+         "3adcc4315b642a4d2101128f611684e8734c41232a17c648ed1693702a49a622",
+         "Segment Anything ViT-L", 1_249_524_607),
+    _sam("sam_vit_h", "sam_vit_h_4b8939.pth",
+         "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
+         "Segment Anything ViT-H", 2_564_550_879),
+    Entry("saliency", "found_dino_vits8",
+          OfficialFile("https://raw.githubusercontent.com/valeoai/FOUND/"
+                       "1ad22bacf1a6854faff1b5d4be300d54cad6f277/data/weights/decoder_weights.pt",
+                       "found_decoder_weights_1ad22bac.pt",
+                       "47ff2a4af3dbc6c80cb832cc81f8ed8ae81809e52576d0de5f9c754cf46ef9b5"),
+          "apache-2.0", "FOUND: saliency head on the keys of DINO ViT-S/8", 2689),
+)  # fmt: skip
+
+
+def look_up(role: str, name: str) -> Repository | OfficialFile:
+    """Where a checkpoint comes from.
+
+    Args:
+        role: of an entry or of :data:`LAYOUTS`.
+        name: of an entry, or a hub id where the role takes one.
+
+    Raises:
+        UsageError: there is no such entry, and it is no hub id either.
+    """
+    known = {entry.name: entry.source for entry in ENTRIES if entry.role == role}
+    if name in known:
+        return known[name]
+    takes_ids = role in LAYOUTS
+    if takes_ids and name.partition("@")[0].count("/") == 1:
+        return Repository(name, LAYOUTS[role])
+    close = get_close_matches(name, known, n=1)
+    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+    ids = ", and any hub id owner/name[@revision]" if takes_ids else ""
+    raise UsageError(f"no {role} checkpoint {name!r}; {hint}{ids}")

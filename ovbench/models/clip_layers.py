@@ -1,0 +1,49 @@
+"""Any layer of CLIP's image transformer, patch by patch, as OVDiff reads it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional
+
+from ovbench.errors import UsageError
+from ovbench.models.clip_dense import embed, is_plain_transformer, run_block
+from ovbench.models.patch_encoder import Facet
+
+_PROJECTIONS = ("query", "key", "value")
+
+
+def read_layer(visual: Any, images: Tensor, layer: int, facet: Facet, name: str) -> Tensor:
+    """One block's output or one projection in its attention, before any final normalisation.
+
+    Args:
+        visual: an image tower of open_clip.
+        images: ``(B, 3, H, W)`` in the tower's dtype, H and W multiples of the patch.
+        layer: of the blocks, from 0; negative ones count from the last.
+        facet: heads are concatenated, as the block's own layer gives them.
+        name: of the checkpoint, for the error's text.
+
+    Returns:
+        ``(B, width, h, w)`` float32.
+
+    Raises:
+        UsageError: a tower that is no plain vision transformer.
+    """
+    if not is_plain_transformer(visual):
+        raise UsageError(f"{name}: only plain vision transformers (ViT-B-16) have such layers")
+    blocks = visual.transformer.resblocks
+    index = range(len(blocks))[layer]
+    tokens, grid = embed(visual, images)
+    for block in blocks[:index]:
+        tokens = run_block(block, tokens)
+    patches = _facet(blocks[index], tokens, facet)[:, 1:].float().mT
+    return patches.reshape(*patches.shape[:2], *grid)
+
+
+def _facet(block: Any, tokens: Tensor, facet: Facet) -> Tensor:
+    if facet == "token":
+        return run_block(block, tokens)
+    place, attention = _PROJECTIONS.index(facet), block.attn
+    weight = attention.in_proj_weight.chunk(3)[place]
+    return functional.linear(block.ln_1(tokens), weight, attention.in_proj_bias.chunk(3)[place])

@@ -1,0 +1,71 @@
+"""The catalogue against itself and against open_clip's own table."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+
+from ovbench.errors import UsageError
+from ovbench.models.catalogue import ENTRIES, LAYOUTS, Entry, OfficialFile, Repository, look_up
+
+OFFICIAL = [entry for entry in ENTRIES if isinstance(entry.source, OfficialFile)]
+
+
+def test_names_are_unique_within_a_role() -> None:
+    (most,) = Counter((entry.role, entry.name) for entry in ENTRIES).most_common(1)
+    assert most[1] == 1
+
+
+@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: entry.name)
+def test_every_entry_is_found_and_complete(entry: Entry) -> None:
+    assert look_up(entry.role, entry.name) == entry.source
+    assert entry.licence
+    assert entry.summary
+    assert entry.size is None or entry.size > 0
+
+
+@pytest.mark.parametrize("entry", OFFICIAL, ids=lambda entry: entry.name)
+def test_official_files_have_an_address_and_a_whole_digest(entry: Entry) -> None:
+    assert isinstance(entry.source, OfficialFile)
+    assert entry.source.url.startswith("https://")
+    assert re.fullmatch("[0-9a-f]{64}", entry.source.sha256)
+    assert entry.size is not None
+
+
+@pytest.mark.parametrize("role", LAYOUTS)
+def test_layouts_prefer_safetensors_and_take_pickles(role: str) -> None:
+    weights = [need for need in LAYOUTS[role] if need[0] and need[0][0].endswith(".safetensors")]
+    assert weights
+    assert all(need[1][0].endswith(".bin") for need in weights)
+
+
+def test_clips_are_those_of_open_clip() -> None:
+    from open_clip.pretrained import get_pretrained_cfg
+
+    for entry in ENTRIES:
+        if entry.role == "clip":
+            assert isinstance(entry.source, Repository)
+            hub = get_pretrained_cfg(*entry.name.split())["hf_hub"]
+            assert hub == f"{entry.source.id}/"
+
+
+def test_any_hub_id_has_its_roles_layout() -> None:
+    assert look_up("blip", "owner/name") == Repository("owner/name", LAYOUTS["blip"])
+    assert look_up("dino", "a/b@refs/pr/4") == Repository("a/b@refs/pr/4", LAYOUTS["dino"])
+
+
+@pytest.mark.parametrize(
+    ("role", "name", "hint"),
+    [
+        ("blip", "blip_flicker", "did you mean 'blip_flickr'.*any hub id"),
+        ("dino", "zzz", "there are: dino_vitb8, .*any hub id"),
+        ("dino", "a/b/c", "there are"),
+        ("sam", "sam_vit_x", r"did you mean 'sam_vit_.'\?$"),
+        ("sam", "facebook/sam-vit-base", "no sam checkpoint 'facebook/sam-vit-base'"),
+    ],
+)
+def test_an_unknown_name_gets_a_suggestion(role: str, name: str, hint: str) -> None:
+    with pytest.raises(UsageError, match=hint):
+        look_up(role, name)
