@@ -1,0 +1,232 @@
+"""Self-supervised vision transformers read patch by patch: DINO and DINOv2.
+
+Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021); Oquab
+et al., "DINOv2: Learning Robust Visual Features without Supervision" (TMLR 2024); Darcet et
+al., "Vision Transformers Need Registers" (ICLR 2024). MAE's encoder (He et al., CVPR 2022) is,
+with no patch masked, the same transformer as DINO's and is read in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal, NamedTuple, TypeAlias
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, nn
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.models.checkpoints import locate
+from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.precision import DTYPES
+
+Facet: TypeAlias = Literal["token", "query", "key", "value"]
+"""A block's output, or what its attention compares and mixes, with all heads concatenated."""
+
+_PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
+
+_CLASSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
+    "vit": ("ViTModel", {"add_pooling_layer": False}),
+    "vit_mae": ("ViTModel", {"add_pooling_layer": False}),
+    "dinov2": ("Dinov2Model", {}),
+    "dinov2_with_registers": ("Dinov2WithRegistersModel", {}),
+}
+"""Per ``model_type`` of a configuration, the class of transformers and its options."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What to read, and where.
+
+    Attributes:
+        layer: of the transformer's blocks, from 0; negative ones count from the last.
+        facet: the block's output, or a projection within its attention.
+        norm: apply the model's final normalisation; only to tokens.
+    """
+
+    layer: int = -1
+    facet: Facet = "token"
+    norm: bool = False
+
+    def __post_init__(self) -> None:
+        if self.norm and self.facet != "token":
+            raise ValueError(f"the final normalisation is for tokens, not for a {self.facet}")
+
+
+class PatchFeatures(NamedTuple):
+    """One reading of a batch of images.
+
+    Attributes:
+        patches: ``(B, d, h, w)`` float32, not L2-normalised.
+        class_token: ``(B, d)`` float32.
+    """
+
+    patches: Tensor
+    class_token: Tensor
+
+
+class PatchEncoder:
+    """A frozen ``ViTModel``, ``Dinov2Model`` or ``Dinov2WithRegistersModel``.
+
+    The blocks compute in the runtime's precision, the patch and position embeddings in
+    float32: bicubic interpolation in half precision would move every patch.
+
+    Attributes:
+        checkpoints: which weights these are.
+        mean, std: per channel, of pixels scaled to 0..1: ImageNet's, as all of these models
+            were trained with.
+        patch_size: pixels per patch, along both axes.
+        width: channels of every facet.
+        layers: the number of blocks.
+    """
+
+    mean = IMAGENET_MEAN
+    std = IMAGENET_STD
+
+    def __init__(
+        self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+    ) -> None:
+        """Wrap a built model, which is frozen and moved in place."""
+        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._dtype = DTYPES[runtime.precision]
+        self._model.to(self._dtype).embeddings.float()
+        self._anatomy = _anatomy(model)
+        self.checkpoints = checkpoints
+        self.device = torch.device(runtime.device)
+        self.patch_size: int = model.config.patch_size
+        self.width: int = model.config.hidden_size
+        self.layers = len(self._anatomy.blocks)
+
+    def features(
+        self, images: Tensor, layer: int = -1, facet: Facet = "token", *, norm: bool = False
+    ) -> Tensor:
+        """The patches of one :class:`Reading`; ``(B, d, h, w)`` float32. See :meth:`read`."""
+        return self.read(images, Reading(layer, facet, norm))[0].patches
+
+    @torch.no_grad()
+    def read(self, images: Tensor, *readings: Reading) -> list[PatchFeatures]:
+        """Several readings from one forward pass, which ends where the deepest one is found.
+
+        Position embeddings are interpolated (bicubic) to the images' grid of patches, exactly
+        to its size. The original code of DINO and DINOv2 adds 0.1 to the size first, and so
+        samples them up to a tenth of a patch away from here.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`patch_size`.
+
+        Returns:
+            In the order of ``readings``, with h = H / patch_size and w = W / patch_size.
+        """
+        grid = self._grid(images)
+        # The state before block i has the index i, so a block's output has the next one.
+        places = [self._block(r.layer) + (r.facet == "token") for r in readings]
+        states = self._states(images, set(places))
+        facets = [self._facet(r, states[place]) for r, place in zip(readings, places, strict=True)]
+        return [_on_grid(facet.float(), grid) for facet in facets]
+
+    def _grid(self, images: Tensor) -> tuple[int, int]:
+        height, width = images.shape[-2:]
+        if height % self.patch_size or width % self.patch_size:
+            raise ValueError(f"{height}x{width} is no multiple of the patch {self.patch_size}")
+        return height // self.patch_size, width // self.patch_size
+
+    def _block(self, layer: int) -> int:
+        if not -self.layers <= layer < self.layers:
+            raise ValueError(f"layer {layer} is not one of {-self.layers}..{self.layers - 1}")
+        return layer % self.layers
+
+    def _states(self, images: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
+        """The wanted ones of the states before, between and behind the blocks."""
+        state = self._anatomy.embed(images.to(self.device, torch.float32)).to(self._dtype)
+        kept = {0: state}
+        for index, block in enumerate(self._anatomy.blocks[: max(wanted)], start=1):
+            state = block(state)
+            if index in wanted:
+                kept[index] = state
+        return kept
+
+    def _facet(self, reading: Reading, state: Tensor) -> Tensor:
+        """From the state before a block, or behind it for tokens; ``(B, tokens, d)``."""
+        if reading.facet == "token":
+            return self._model.layernorm(state) if reading.norm else state
+        block: Any = self._anatomy.blocks[reading.layer]
+        project = getattr(block.attention, _PROJECTIONS[reading.facet])
+        return project(getattr(block, self._anatomy.first_norm)(state))  # type: ignore[no-any-return]
+
+
+class _Anatomy(NamedTuple):
+    """Where a model's parts are.
+
+    Attributes:
+        embed: from ``(B, 3, H, W)`` to ``(B, tokens, d)``: the class token, registers if the
+            model has some, then the patches row by row.
+        first_norm: the name of the normalisation before a block's attention.
+    """
+
+    embed: Callable[[Tensor], Tensor]
+    blocks: nn.ModuleList
+    first_norm: str
+
+
+def _anatomy(model: Any) -> _Anatomy:
+    from transformers import ViTModel
+
+    if isinstance(model, ViTModel):
+        embed = partial(model.embeddings, interpolate_pos_encoding=True)
+        return _Anatomy(embed, model.layers, "layernorm_before")
+    return _Anatomy(model.embeddings, model.encoder.layer, "norm1")
+
+
+def _on_grid(tokens: Tensor, grid: tuple[int, int]) -> PatchFeatures:
+    patches = tokens[:, -grid[0] * grid[1] :]
+    return PatchFeatures(patches.mT.reshape(len(patches), -1, *grid), tokens[:, 0])
+
+
+def load_patch_encoder(
+    role: Literal["dino", "dinov2"], name: str, runtime: Runtime
+) -> PatchEncoder:
+    """Load a patch encoder.
+
+    Args:
+        role: which of the miniatures stands for it.
+        name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
+            optionally with ``@revision``.
+        runtime: its ``checkpoints`` decide between this and the packaged miniature.
+
+    Raises:
+        UsageError: weights that cannot be had, or are not those of such a model.
+    """
+    located = locate(role, name, runtime)
+    return PatchEncoder(_load(located.path), located.records, runtime)
+
+
+def _load(folder: Path) -> Any:
+    import transformers
+
+    try:
+        name, options = _class_of(folder)
+        model, report = getattr(transformers, name).from_pretrained(
+            folder, attn_implementation="sdpa", output_loading_info=True, **options
+        )
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageError(f"{folder}: cannot be loaded: {reason}") from None
+    except (EOFError, UnpicklingError):  # torch's own words advise to load it unsafely
+        raise UsageError(f"{folder}: its weights are damaged; delete it and run again") from None
+    if report["missing_keys"]:
+        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
+    return model
+
+
+def _class_of(folder: Path) -> tuple[str, Mapping[str, Any]]:
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    kind = config.get("model_type")
+    if kind not in _CLASSES:
+        raise ValueError(f"config.json says model type {kind!r}, not {' or '.join(_CLASSES)}")
+    return _CLASSES[kind]
