@@ -6,6 +6,7 @@ ECCV 2022), without and with that block's residual and MLP.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
@@ -16,8 +17,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from ovbench.models.clip import CLIP
-from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.world import NAMES, SIZE, SPLITS, THINGS
+from ovbench.toyworld.scene import Scene
+from ovbench.toyworld.world import NAMES, SIZE, THINGS
 
 TEMPLATES = ("a photo of a {}.", "a photo of the {}.", "a picture of a {}.", "this is a {}.")
 
@@ -25,13 +26,12 @@ SIDES = (SIZE, 216)
 """Input sizes: as trained, and enlarged in the proportion 512 / 224 that MaskCLIP uses."""
 
 
-def localisation(clip: CLIP, count: int) -> dict[str, float]:
-    """mIoU in percent on the first ``count`` validation scenes.
+def measure(clip: CLIP, scenes: Sequence[Scene]) -> dict[str, float]:
+    """mIoU in percent.
 
     Keys are ``"miou_15..."`` (things and stuff) and ``"miou_11..."`` (the stuff names ask for
     background) with the input's side and, where residual and MLP are kept, ``"residual"``.
     """
-    scenes = [render_scene(seed) for seed in SPLITS["val"][:count]]
     labels = np.stack([scene.label for scene in scenes])
     images = np.stack([scene.image for scene in scenes])
     results = {}

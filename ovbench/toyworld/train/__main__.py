@@ -11,8 +11,18 @@ from pathlib import Path
 from ovbench.errors import OvbenchError
 from ovbench.toyworld.train.options import Options
 
-ROLES = {"clip": "ovbench.toyworld.train.clip"}
-"""Each role's module, which has ``STEPS`` and ``train(options)``."""
+ROLES = (
+    "clip",
+    "blip",
+    "bridgetower",
+    "dino",
+    "dinov2",
+    "stable_diffusion",
+    "sam",
+    "saliency",
+    "classifier",
+)
+"""Each is a module of this package that has ``STEPS`` and ``train(options)``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +30,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     from ovbench.toyworld.train.device import require  # torch, which --help does without
 
-    module = import_module(ROLES[asked.role])
+    module = import_module(f"ovbench.toyworld.train.{asked.role}")
     train: Callable[[Options], None] = module.train
     steps = module.STEPS if asked.steps is None else asked.steps
     output = asked.output or Path("toyworld-weights") / asked.role

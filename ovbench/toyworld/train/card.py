@@ -26,7 +26,7 @@ class Card:
         supervision: what the model learned from, in words.
         recipe: every number of the training recipe.
         metrics: on held-out scenes, with the number of scenes in the names or values.
-        weights: the file that holds them.
+        weights: the file that holds them, or the folder of several.
     """
 
     role: str
@@ -38,7 +38,8 @@ class Card:
 
 
 def write_card(card: Card, options: Options, seconds: float) -> None:
-    """Write ``card.json`` and ``README.md`` next to ``card.weights``."""
+    """Write ``card.json`` and ``README.md`` next to the weights."""
+    folder = card.weights if card.weights.is_dir() else card.weights.parent
     content = {
         "role": card.role,
         "model": card.model,
@@ -51,15 +52,18 @@ def write_card(card: Card, options: Options, seconds: float) -> None:
         "torch": torch.__version__.partition("+")[0],
         "ovbench": version("ovbench"),
         "metrics": dict(card.metrics),
-        "weights": {
-            "file": card.weights.name,
-            "bytes": card.weights.stat().st_size,
-            "sha256": hashlib.sha256(card.weights.read_bytes()).hexdigest(),
-        },
+        "weights": [_describe(path, folder) for path in sorted(folder.rglob("*.safetensors"))],
     }
-    folder = card.weights.parent
     (folder / "card.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     (folder / "README.md").write_text(_readme(content), encoding="utf-8")
+
+
+def _describe(path: Path, folder: Path) -> dict[str, Any]:
+    return {
+        "file": path.relative_to(folder).as_posix(),
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+    }
 
 
 def _readme(content: Mapping[str, Any]) -> str:

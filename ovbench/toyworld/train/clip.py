@@ -23,15 +23,16 @@ from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.clip import CLIP
 from ovbench.models.clip_dense import resize_positions
 from ovbench.toyworld.captions import caption, vocabulary_texts
+from ovbench.toyworld.quality.localisation import measure
+from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.localise import localisation
 from ovbench.toyworld.train.loop import fit, forget
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.views import Views, draw_views
 from ovbench.toyworld.train.words import UNKNOWN, vocabulary, write_tokenizer
-from ovbench.toyworld.world import NAMES, SIZE
+from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
 STEPS = 4000
 
@@ -337,7 +338,8 @@ def _card(parameters: int, weights: Path) -> Card:
     source, folder = weights.name, f"local-dir:{weights.parent}"
     record = CheckpointRecord("clip", source, None, None)
     exported, tokenizer = open_clip.create_model(folder), open_clip.get_tokenizer(folder)
-    figures = localisation(CLIP(exported, tokenizer, record, Runtime()), EVALUATED)
+    scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
+    figures = measure(CLIP(exported, tokenizer, record, Runtime()), scenes)
     return Card(
         "clip",
         f"`CLIP` of open_clip, ViT of 4 layers with patch 8, {parameters / 1e6:.2f} M parameters",

@@ -1,0 +1,1 @@
+"""What the miniature models are worth, measured on scenes they never saw."""
