@@ -1,0 +1,1 @@
+"""``python -m ovbench.toyworld.evaluate``: are the miniatures as good as they should be?"""

@@ -1,0 +1,94 @@
+"""How each miniature is measured, and what it must reach."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Literal
+
+from ovbench.harness.protocol import Runtime
+from ovbench.toyworld.scene import Scene
+
+Figures = Mapping[str, float]
+
+FLOORS: Mapping[str, Figures] = {
+    "clip": {"miou_15_96px": 50.0},
+    "blip": {"itm_accuracy": 0.90},
+    "bridgetower": {"itm_accuracy": 0.90},
+    "dino": {"patch_accuracy_key_96px": 0.70},
+    "dinov2": {"patch_accuracy_token_96px": 0.70},
+    "stable_diffusion": {"recognised": 0.80, "attention_iou": 0.40},
+    "sam": {"interior_point_iou_things": 0.75, "best_proposal_iou": 0.80},
+    "saliency": {"foreground_iou_192px": 0.70},
+}
+"""Per role the figures that must not be lower; mIoU in percent, the others are shares."""
+
+_TOY = Runtime(checkpoints="toy")
+
+
+def measure(role: str, scenes: Sequence[Scene]) -> Figures:
+    """Load a role's miniature and measure it on scenes that it never saw."""
+    measures: Mapping[str, Callable[[Sequence[Scene]], Figures]] = {
+        "clip": _clip,
+        "blip": _blip,
+        "bridgetower": _bridgetower,
+        "dino": partial(_encoder, "dino"),
+        "dinov2": partial(_encoder, "dinov2"),
+        "stable_diffusion": _stable_diffusion,
+        "sam": _sam,
+        "saliency": _saliency,
+    }
+    return measures[role](scenes)
+
+
+# The names are those of the real checkpoints that the miniatures stand in for.
+
+
+def _clip(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.clip import load_clip
+    from ovbench.toyworld.quality import localisation
+
+    return localisation.measure(load_clip("ViT-B-16", "openai", _TOY), scenes)
+
+
+def _blip(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.blip import load_blip
+    from ovbench.toyworld.quality import matching
+
+    return matching.measure(load_blip("blip_flickr", _TOY), scenes)
+
+
+def _bridgetower(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.bridgetower import load_bridgetower
+    from ovbench.toyworld.quality import matching
+
+    return matching.measure(load_bridgetower("bridgetower_large_itm", _TOY), scenes)
+
+
+def _encoder(role: Literal["dino", "dinov2"], scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.patch_encoder import load_patch_encoder
+    from ovbench.toyworld.quality import patches
+
+    names = {"dino": "dino_vitb8", "dinov2": "dinov2_base"}
+    return patches.measure(load_patch_encoder(role, names[role], _TOY), scenes)
+
+
+def _stable_diffusion(_: Sequence[Scene]) -> Figures:
+    from ovbench.models.diffusion import load_diffusion
+    from ovbench.toyworld.quality import generation
+
+    return generation.measure(load_diffusion("stable_diffusion_v1_5", _TOY))
+
+
+def _sam(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.sam import load_sam
+    from ovbench.toyworld.quality import proposals
+
+    return proposals.measure(load_sam("sam_vit_b", _TOY), scenes)
+
+
+def _saliency(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.saliency import load_saliency
+    from ovbench.toyworld.quality import foreground
+
+    return foreground.measure(load_saliency("found_dino_vits8", _TOY), scenes)

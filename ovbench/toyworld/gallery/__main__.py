@@ -1,0 +1,110 @@
+"""``python -m ovbench.toyworld.gallery``: draw the page of pictures."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from ovbench.errors import OvbenchError
+from ovbench.harness.protocol import Runtime
+from ovbench.models.blip import load_blip
+from ovbench.models.bridgetower import load_bridgetower
+from ovbench.models.diffusion import load_diffusion
+from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.saliency import load_saliency
+from ovbench.models.sam import load_sam
+from ovbench.toyworld.gallery import sheets
+from ovbench.toyworld.gallery.canvas import sheet
+from ovbench.toyworld.quality.proposals import SETTINGS
+from ovbench.toyworld.scene import render_scene
+from ovbench.toyworld.world import SPLITS, THINGS
+
+_TOY = Runtime(checkpoints="toy")
+_SCENES = [render_scene(seed) for seed in SPLITS["test"][:6]]
+
+
+def _encoders() -> sheets.Rows:
+    models = [
+        ("DINO", load_patch_encoder("dino", "dino_vitb8", _TOY)),
+        ("DINOv2", load_patch_encoder("dinov2", "dinov2_base", _TOY)),
+    ]
+    return sheets.encoders(_SCENES, models)
+
+
+def _matching() -> sheets.Rows:
+    models = [
+        ("BLIP", load_blip("blip_flickr", _TOY)),
+        ("BridgeTower", load_bridgetower("bridgetower_large_itm", _TOY)),
+    ]
+    return sheets.matching(_SCENES, models)
+
+
+def _generation(names: tuple[str, ...]) -> sheets.Rows:
+    return sheets.generation(load_diffusion("stable_diffusion_v1_5", _TOY), names)
+
+
+SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
+    "world": ("Scenes and their labels.", lambda: sheets.world(_SCENES)),
+    "matching": (
+        "Where the miniature matchers look for a word, in a prompt that lists all classes.",
+        _matching,
+    ),
+    "generation": (
+        'Pictures that the miniature Stable Diffusion makes of "a photo of a ...", all from one '
+        "seed, and where the class's word acts in them.",
+        lambda: _generation(THINGS[:5]) + _generation(THINGS[5:]),
+    ),
+    "encoders": (
+        "Patch features of the miniature DINO and DINOv2: three principal components as red, "
+        "green and blue.",
+        _encoders,
+    ),
+    "proposals": (
+        "What the miniature SAM cuts out unasked, from a grid of points.",
+        lambda: sheets.proposals(_SCENES, load_sam("sam_vit_b", _TOY), SETTINGS),
+    ),
+    "saliency": (
+        "What the miniature FOUND takes for foreground.",
+        lambda: sheets.saliency(_SCENES, load_saliency("found_dino_vits8", _TOY)),
+    ),
+}
+"""Each sheet's name, what the page says of it, and how it is drawn."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Draw every sheet and write the page that shows them."""
+    parser = argparse.ArgumentParser(
+        prog="python -m ovbench.toyworld.gallery",
+        description="Draw what the rendered world is and what its miniature models make of it.",
+    )
+    parser.add_argument("--output", type=Path, default=Path("docs"), help="default: docs")
+    output = parser.parse_args(arguments).output
+    folder = output / "gallery"
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        for name, (_, draw) in SHEETS.items():
+            path = folder / f"{name}.png"
+            sheet(draw()).save(path, optimize=True)
+            print(path, file=sys.stderr, flush=True)
+    except OvbenchError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    (output / "gallery.md").write_text(_page(), encoding="utf-8")
+    return 0
+
+
+def _page() -> str:
+    parts = [
+        f"## {name.capitalize()}\n\n{text}\n\n![{name}](gallery/{name}.png)\n"
+        for name, (text, _) in SHEETS.items()
+    ]
+    return (
+        "# The miniature models in pictures\n\nDrawn by `python -m ovbench.toyworld.gallery` on "
+        "the first scenes of the test split; nothing was picked by hand.\n\n" + "\n".join(parts)
+    )
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

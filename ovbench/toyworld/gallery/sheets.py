@@ -1,0 +1,127 @@
+"""What each sheet of the gallery shows; every function returns rows of tiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ovbench.models.diffusion import Diffusion, Request
+from ovbench.models.images import input_tensor
+from ovbench.models.matcher import Matcher
+from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.saliency import Saliency
+from ovbench.models.sam import Sam
+from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
+from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
+from ovbench.toyworld.quality.matching import attention, best_place, encode
+from ovbench.toyworld.scene import Scene
+from ovbench.toyworld.world import NAMES, SIZE
+
+Rows = list[list[Tile]]
+
+SEED = 0
+"""Of every generated picture, so that the sheet shows what comes out and not what was chosen."""
+
+
+def world(scenes: Sequence[Scene]) -> Rows:
+    """Scenes and their labels."""
+    return [
+        [Tile(scene.image, ", ".join(scene.present[:3])) for scene in scenes],
+        [Tile(paint(scene.label), "labels") for scene in scenes],
+    ]
+
+
+def encoders(scenes: Sequence[Scene], models: Sequence[tuple[str, PatchEncoder]]) -> Rows:
+    """The principal components of patch features; similar patches have similar colours."""
+    rows = [[Tile(scene.image) for scene in scenes]]
+    for name, model in models:
+        features = model.features(inputs(model, scenes, 192))
+        colours = principal_colours(features.permute(0, 2, 3, 1).numpy())
+        rows.append([Tile(_fill(image, scenes[0]), name) for image in colours])
+    return rows
+
+
+def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
+    """What is foreground, whatever it is."""
+    probabilities = model.predict(inputs(model, scenes, 192))
+    shown = torch.nn.functional.avg_pool2d(probabilities, 2).numpy()
+    return [
+        [Tile(scene.image) for scene in scenes],
+        [Tile(heat(p), "probability") for p in shown],
+        [Tile(tint(s.image, p > 0.5), "above 0.5") for s, p in zip(scenes, shown, strict=True)],
+    ]
+
+
+def proposals(scenes: Sequence[Scene], model: Sam, settings: ProposalSettings) -> Rows:
+    """Everything that SAM cuts out unasked, small pieces over large ones."""
+    found = [propose(model, model.encode(scene.image), settings) for scene in scenes]
+    return [
+        [Tile(scene.image) for scene in scenes],
+        [
+            Tile(_painted(masks.masks, scene), f"{len(masks)} proposals")
+            for masks, scene in zip(found, scenes, strict=True)
+        ],
+    ]
+
+
+def matching(scenes: Sequence[Scene], models: Sequence[tuple[str, Matcher]]) -> Rows:
+    """Where the word of each scene's first class looks, in a prompt of all classes.
+
+    Attention of the layer that localises best by it, averaged over its heads.
+    """
+    rows = [[Tile(scene.image, scene.present[0]) for scene in scenes]]
+    for name, model in models:
+        features = encode(model, scenes)
+        layer = best_place(model, scenes, attention).layer
+        maps = attention(model, features, layer).mean(dim=1)
+        chosen = [maps[i, NAMES.index(scene.present[0])] for i, scene in enumerate(scenes)]
+        tiles = [heat(m.numpy(), s.image) for m, s in zip(chosen, scenes, strict=True)]
+        rows.append([Tile(tile, f"{name}, layer {layer + 1}") for tile in tiles])
+    return rows
+
+
+def generation(model: Diffusion, names: Sequence[str]) -> Rows:
+    """Pictures made from one word each, and where that word acts in them."""
+    requests = [Request(PROMPT.format(name), SEED, name=name) for name in names]
+    made = model.generate(requests, SAMPLING)
+    assert made.attribution is not None  # every request names its word
+    maps = torch.nn.functional.interpolate(made.attribution[:, None], (SIZE, SIZE), mode="bicubic")
+    return [
+        [Tile(image, name) for image, name in zip(made.images, names, strict=True)],
+        [Tile(heat(m.numpy(), i)) for m, i in zip(maps[:, 0].cpu(), made.images, strict=True)],
+    ]
+
+
+def inputs(model: PatchEncoder | Saliency, scenes: Sequence[Scene], side: int) -> Tensor:
+    """Scenes as a model takes them, enlarged to ``side``; ``(N, 3, side, side)``."""
+    return torch.stack(
+        [
+            input_tensor(
+                scene.image,
+                (side, side),
+                mean=model.mean,
+                std=model.std,
+                mode="bicubic",
+                device=model.device,
+            )
+            for scene in scenes
+        ]
+    )
+
+
+def _painted(masks: npt.NDArray[np.bool_], scene: Scene) -> npt.NDArray[np.uint8]:
+    image = scene.image.copy()
+    for i in np.argsort(-masks.sum(axis=(1, 2))):
+        image[masks[i]] = 0.35 * image[masks[i]] + 0.65 * COLOURS[i % len(COLOURS)]
+    return image
+
+
+def _fill(image: npt.NDArray[np.uint8], scene: Scene) -> npt.NDArray[np.uint8]:
+    """A grid of patches at the size of a scene."""
+    times = scene.label.shape[0] // image.shape[0]
+    return image.repeat(times, axis=0).repeat(times, axis=1)
