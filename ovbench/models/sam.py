@@ -1,0 +1,304 @@
+"""SAM, promptable segmentation: masks from points, boxes and earlier masks.
+
+Kirillov et al., "Segment Anything" (ICCV 2023), through the ``Sam`` class of the authors'
+``segment_anything``. Proposals for a whole image are in :mod:`ovbench.models.sam_proposals`.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.models.checkpoints import locate
+from ovbench.models.precision import DTYPES
+
+ROLE = "sam"
+CONFIG, WEIGHTS = "config.json", "model.safetensors"
+"""The two files of a checkpoint that is a folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class SamConfig:
+    """The numbers that ``segment_anything``'s builder sets; the defaults are the official ones.
+
+    Attributes:
+        encoder_global_attn_indexes: blocks that attend globally; the others within windows.
+        encoder_window_size: side of a window, in patches.
+        prompt_embed_dim: channels of image embedding, prompt embedding and mask decoder.
+    """
+
+    encoder_embed_dim: int
+    encoder_depth: int
+    encoder_num_heads: int
+    encoder_global_attn_indexes: tuple[int, ...]
+    encoder_window_size: int = 14
+    image_size: int = 1024
+    patch_size: int = 16
+    prompt_embed_dim: int = 256
+    mask_in_chans: int = 16
+    decoder_depth: int = 2
+    decoder_num_heads: int = 8
+    decoder_mlp_dim: int = 2048
+    iou_head_depth: int = 3
+    iou_head_hidden_dim: int = 256
+
+
+OFFICIAL = {
+    "vit_b": SamConfig(768, 12, 12, (2, 5, 8, 11)),
+    "vit_l": SamConfig(1024, 24, 16, (5, 11, 17, 23)),
+    "vit_h": SamConfig(1280, 32, 16, (7, 15, 23, 31)),
+}
+"""By the part of the official file's name, such as ``sam_vit_b_01ec64.pth``."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EncodedImage:
+    """An image's embedding, from which any number of prompts are answered.
+
+    Attributes:
+        features: ``(1, C, h, w)`` float32.
+        size: height and width of the image.
+        input_size: height and width it was resized to; the rest of the model's square input
+            is padding.
+    """
+
+    features: Tensor
+    size: tuple[int, int]
+    input_size: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskPrediction:
+    """The masks that answer one prompt.
+
+    Attributes:
+        masks: ``(n, H, W)`` bool, at the image's size; three of a multimask call, else one.
+        iou: ``(n,)`` float32, the model's own estimate of each mask's quality.
+        low_res: ``(n, h, w)`` float32, the logits; one of them, as ``(h, w)``, can be the
+            mask prompt of the next call.
+    """
+
+    masks: npt.NDArray[np.bool_]
+    iou: npt.NDArray[np.float32]
+    low_res: npt.NDArray[np.float32]
+
+
+class Sam:
+    """A frozen SAM.
+
+    The image encoder computes in the runtime's precision. The prompt encoder and the mask
+    decoder stay in float32: they are small, and mask borders and the filters on predicted
+    quality rest on them.
+
+    Attributes:
+        model: ``segment_anything``'s.
+        checkpoints: which weights these are.
+        image_size: side of the model's square input; an image's longer side is resized to it.
+    """
+
+    def __init__(
+        self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+    ) -> None:
+        from segment_anything.utils.transforms import ResizeLongestSide
+
+        self.model = model.eval().requires_grad_(False).to(runtime.device)
+        self._dtype = DTYPES[runtime.precision]
+        self.model.image_encoder.to(self._dtype)
+        self.checkpoints = checkpoints
+        self.device = torch.device(runtime.device)
+        self.image_size: int = self.model.image_encoder.img_size
+        self._transform = ResizeLongestSide(self.image_size)
+
+    @torch.inference_mode()
+    def encode(self, image: Image) -> EncodedImage:
+        """Embed an RGB image ``(H, W, 3)`` uint8; resized by Pillow, as the authors do."""
+        resized = self._transform.apply_image(image)
+        pixels = torch.as_tensor(resized, device=self.device).permute(2, 0, 1)[None]
+        features = self.model.image_encoder(self.model.preprocess(pixels).to(self._dtype))
+        height, width = image.shape[:2]
+        return EncodedImage(features.float(), (height, width), resized.shape[:2])
+
+    def predict(
+        self,
+        encoded: EncodedImage,
+        *,
+        points: npt.ArrayLike | None = None,
+        labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask: bool = True,
+    ) -> MaskPrediction:
+        """Answer one prompt; any combination of points, box and mask.
+
+        Args:
+            points: ``(k, 2)``, x and y in pixels of the image.
+            labels: ``(k,)``, 1 inside the object and 0 outside.
+            box: ``(4,)``, left, top, right, bottom in pixels of the image.
+            mask_input: ``(h, w)`` logits of an earlier prediction.
+            multimask: three masks for an ambiguous prompt instead of one.
+
+        Raises:
+            ValueError: points without labels, or labels without points.
+        """
+        if (points is None) != (labels is None):
+            raise ValueError("points and labels go together")
+        low_res, iou = self.decode(
+            encoded,
+            points=None if points is None else self.to_input(points, encoded).float()[None],
+            labels=None if labels is None else self._tensor(labels).int()[None],
+            boxes=None if box is None else self.to_input(box, encoded).float().reshape(1, 4),
+            masks=None if mask_input is None else self._tensor(mask_input).float()[None, None],
+            multimask=multimask,
+        )
+        masks = self.upscale(low_res, encoded) > self.model.mask_threshold
+        return MaskPrediction(*(part[0].cpu().numpy() for part in (masks, iou, low_res)))
+
+    @torch.inference_mode()
+    def decode(
+        self,
+        encoded: EncodedImage,
+        *,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
+        boxes: Tensor | None = None,
+        masks: Tensor | None = None,
+        multimask: bool = True,
+    ) -> tuple[Tensor, Tensor]:
+        """Answer ``b`` prompts on one image; places in the frame of the model's input.
+
+        Args:
+            points: ``(b, k, 2)``.
+            labels: ``(b, k)`` int.
+            boxes: ``(b, 4)``.
+            masks: ``(b, 1, h, w)`` logits.
+
+        Returns:
+            Logits ``(b, n, h, w)`` at low resolution and predicted IoU ``(b, n)``.
+        """
+        sparse, dense = self.model.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=boxes, masks=masks
+        )
+        low_res, iou = self.model.mask_decoder(
+            image_embeddings=encoded.features,
+            image_pe=self.model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
+        return low_res, iou
+
+    @torch.inference_mode()
+    def upscale(self, low_res: Tensor, encoded: EncodedImage) -> Tensor:
+        """Logits at the image's size: ``(b, n, h, w)`` to ``(b, n, H, W)``."""
+        logits: Tensor = self.model.postprocess_masks(low_res, encoded.input_size, encoded.size)
+        return logits
+
+    def to_input(self, places: npt.ArrayLike, encoded: EncodedImage) -> Tensor:
+        """From pixels of the image to the frame of the model's input.
+
+        Args:
+            places: x and y in turn along the last axis.
+
+        Returns:
+            ``(k, 2)`` float64, on the device.
+        """
+        pairs = np.asarray(places, np.float64).reshape(-1, 2)
+        return self._tensor(self._transform.apply_coords(pairs, encoded.size))
+
+    def _tensor(self, values: npt.ArrayLike) -> Tensor:
+        return torch.as_tensor(np.asarray(values), device=self.device)
+
+
+def load_sam(name: str, runtime: Runtime) -> Sam:
+    """Load a SAM.
+
+    Args:
+        name: of the catalogue, such as ``"sam_vit_b"``.
+        runtime: its ``checkpoints`` decide between these and the packaged miniature.
+
+    Raises:
+        UsageError: unknown name, or weights that cannot be had or read.
+    """
+    located = locate(ROLE, name, runtime)
+    model = model_from_folder(located.path) if located.path.is_dir() else _from_file(located.path)
+    return Sam(model, located.records, runtime)
+
+
+def build_sam(config: SamConfig) -> Any:
+    """An untrained ``segment_anything`` ``Sam``, as the authors' builder puts it together."""
+    from segment_anything import modeling
+
+    grid = config.image_size // config.patch_size
+    return modeling.Sam(
+        image_encoder=modeling.ImageEncoderViT(
+            depth=config.encoder_depth,
+            embed_dim=config.encoder_embed_dim,
+            img_size=config.image_size,
+            norm_layer=partial(nn.LayerNorm, eps=1e-6),
+            num_heads=config.encoder_num_heads,
+            patch_size=config.patch_size,
+            use_rel_pos=True,
+            global_attn_indexes=config.encoder_global_attn_indexes,
+            window_size=config.encoder_window_size,
+            out_chans=config.prompt_embed_dim,
+        ),
+        prompt_encoder=modeling.PromptEncoder(
+            embed_dim=config.prompt_embed_dim,
+            image_embedding_size=(grid, grid),
+            input_image_size=(config.image_size, config.image_size),
+            mask_in_chans=config.mask_in_chans,
+        ),
+        mask_decoder=modeling.MaskDecoder(
+            transformer=modeling.TwoWayTransformer(
+                depth=config.decoder_depth,
+                embedding_dim=config.prompt_embed_dim,
+                mlp_dim=config.decoder_mlp_dim,
+                num_heads=config.decoder_num_heads,
+            ),
+            transformer_dim=config.prompt_embed_dim,
+            iou_head_depth=config.iou_head_depth,
+            iou_head_hidden_dim=config.iou_head_hidden_dim,
+        ),
+    )
+
+
+def model_from_folder(folder: Path) -> Any:
+    """A ``segment_anything`` ``Sam`` as described and stored in a folder."""
+    from safetensors.torch import load_file
+
+    numbers = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    model = build_sam(SamConfig(**numbers))
+    model.load_state_dict(load_file(folder / WEIGHTS))
+    return model
+
+
+def _from_file(path: Path) -> Any:
+    """One of the official files, whose name tells its architecture."""
+    found = re.match(r"sam_(vit_[bhl])", path.name)
+    if found is None:
+        raise UsageError(f"{path.name}: no SAM known by this name; there are: {_official_names()}")
+    model = build_sam(OFFICIAL[found[1]])
+    try:
+        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+    except Exception as error:  # a cut or foreign file fails in many ways
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageError(
+            f"{path}: no weights of SAM's {found[1]} ({reason}); delete the file so that it is "
+            "downloaded again"
+        ) from None
+    return model
+
+
+def _official_names() -> str:
+    return ", ".join(f"sam_{name}" for name in OFFICIAL)

@@ -1,0 +1,151 @@
+"""Class-agnostic proposals for a whole image: SAM asked at every point of a grid.
+
+The algorithm of ``SamAutomaticMaskGenerator`` in ``segment_anything``, without crops and
+without clean-up of small regions (both are off in its defaults). The proposals are the same
+to the bit. It is faster because masks are enlarged to the image's size only where their
+predicted IoU passes, and never take the way through run-length codes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from ovbench.models.sam import EncodedImage, Sam
+
+
+@dataclass(frozen=True, slots=True)
+class ProposalSettings:
+    """The defaults of ``SamAutomaticMaskGenerator``.
+
+    Attributes:
+        points_per_side: of the grid of prompts.
+        points_per_batch: prompts answered together.
+        pred_iou_thresh: masks whose predicted IoU is not above it are dropped.
+        stability_score_thresh: masks whose stability is below it are dropped.
+        stability_score_offset: stability is the IoU of the masks at two thresholds, this far
+            above and below the usual one, in logits.
+        box_nms_thresh: of two masks whose boxes have a higher IoU, the better is kept.
+    """
+
+    points_per_side: int = 32
+    points_per_batch: int = 64
+    pred_iou_thresh: float = 0.88
+    stability_score_thresh: float = 0.95
+    stability_score_offset: float = 1.0
+    box_nms_thresh: float = 0.7
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Proposals:
+    """Masks in falling order of predicted IoU.
+
+    Attributes:
+        masks: ``(n, H, W)`` bool, at the image's size.
+        boxes: ``(n, 4)`` int64: left, top, right, bottom, the last two inclusive.
+        predicted_iou: ``(n,)`` float32, the model's own estimate.
+        stability: ``(n,)`` float32, in 0..1.
+        points: ``(n, 2)`` float64, the x and y that each mask answers, in pixels.
+    """
+
+    masks: npt.NDArray[np.bool_]
+    boxes: npt.NDArray[np.int64]
+    predicted_iou: npt.NDArray[np.float32]
+    stability: npt.NDArray[np.float32]
+    points: npt.NDArray[np.float64]
+
+    def __len__(self) -> int:
+        return len(self.masks)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Candidates:
+    """Masks that passed the filters, at low resolution so that thousands fit in memory."""
+
+    low_res: Tensor
+    iou: Tensor
+    stability: Tensor
+    boxes: Tensor
+    points: Tensor
+
+    def __getitem__(self, keep: Tensor) -> _Candidates:
+        return _Candidates(*(part[keep] for part in self._parts()))
+
+    def _parts(self) -> tuple[Tensor, ...]:
+        return self.low_res, self.iou, self.stability, self.boxes, self.points
+
+    @staticmethod
+    def cat(batches: list[_Candidates]) -> _Candidates:
+        """All of them, in order."""
+        return _Candidates(*map(torch.cat, zip(*(b._parts() for b in batches), strict=True)))
+
+
+@torch.inference_mode()
+def propose(sam: Sam, encoded: EncodedImage, settings: ProposalSettings | None = None) -> Proposals:
+    """Masks of everything that a grid of points finds.
+
+    Args:
+        encoded: the image, from :meth:`Sam.encode`.
+        settings: None for the defaults.
+    """
+    from torchvision.ops.boxes import batched_nms  # type: ignore[import-untyped]
+
+    settings = settings or ProposalSettings()
+    grid = point_grid(settings.points_per_side, encoded.size).to(sam.device)
+    found = _Candidates.cat(
+        [
+            _candidates(sam, encoded, p, settings)
+            for p in torch.split(grid, settings.points_per_batch)
+        ]
+    )
+    one_class = torch.zeros_like(found.iou)
+    found = found[batched_nms(found.boxes.float(), found.iou, one_class, settings.box_nms_thresh)]
+    return Proposals(
+        _masks(sam, encoded, found.low_res, settings.points_per_batch),
+        *(part.cpu().numpy() for part in (found.boxes, found.iou, found.stability, found.points)),
+    )
+
+
+def point_grid(per_side: int, size: tuple[int, int]) -> Tensor:
+    """Cell centres of a grid over an image, row by row; ``(per_side ** 2, 2)`` float64 x, y."""
+    from segment_anything.utils.amg import build_point_grid
+
+    height, width = size
+    return torch.as_tensor(build_point_grid(per_side) * np.array([width, height]))
+
+
+def _candidates(
+    sam: Sam, encoded: EncodedImage, points: Tensor, settings: ProposalSettings
+) -> _Candidates:
+    """The masks of one batch of points ``(b, 2)`` that pass the filters."""
+    from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
+
+    places = sam.to_input(points.cpu().numpy(), encoded)[:, None]
+    inside = torch.ones(places.shape[:2], dtype=torch.int, device=sam.device)
+    low_res, iou = sam.decode(encoded, points=places, labels=inside)
+    points = points.repeat_interleave(iou.shape[1], dim=0)
+    low_res, iou = low_res.flatten(0, 1), iou.flatten()
+    threshold = sam.model.mask_threshold
+    if settings.pred_iou_thresh > 0:
+        good = iou > settings.pred_iou_thresh
+        low_res, iou, points = low_res[good], iou[good], points[good]
+    logits = sam.upscale(low_res[:, None], encoded)[:, 0]
+    stability = calculate_stability_score(logits, threshold, settings.stability_score_offset)
+    boxes = batched_mask_to_box(logits > threshold)
+    found = _Candidates(low_res, iou, stability, boxes, points)
+    if settings.stability_score_thresh > 0:
+        found = found[stability >= settings.stability_score_thresh]
+    return found
+
+
+def _masks(sam: Sam, encoded: EncodedImage, low_res: Tensor, batch: int) -> npt.NDArray[np.bool_]:
+    """Masks at the image's size, a batch at a time on the device."""
+    parts = [
+        (sam.upscale(part[:, None], encoded)[:, 0] > sam.model.mask_threshold).cpu().numpy()
+        for part in torch.split(low_res, batch)
+    ]
+    return np.concatenate(parts)
