@@ -63,3 +63,15 @@ def test_other_sizes_and_the_packaged_miniature() -> None:
 def test_a_resnet_has_no_such_layers() -> None:
     with pytest.raises(UsageError, match="plain vision transformers"):
         read_layer(tower("tiny-resnet"), torch.randn(1, 3, 32, 32), -1, "key", "tiny-resnet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "width"), [("ViT-B-16", 768), ("ViT-L-14-336", 1024)])
+def test_the_real_sizes_run(name: str, width: int) -> None:
+    """Random weights; the text tower reads, too."""
+    clip = load_clip(name, "random", Runtime())
+    side = 14 * clip.stride
+    images = torch.randn(1, 3, side, side)
+    assert clip.patch_features(images, layer=-2, facet="key").shape == (1, width, 14, 14)
+    values = clip.dense_features(images, residual=False).values
+    assert values.shape == (1, clip.encode_text(["a cat"]).shape[1], 14, 14)
