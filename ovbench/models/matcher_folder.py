@@ -52,8 +52,12 @@ def _check_type(folder: Path, expected: str) -> None:
 
 
 def _normalisation(folder: Path) -> Normalisation:
-    path = folder / "preprocessor_config.json"
-    config = json.loads(path.read_text())
-    if not config.keys() >= {"image_mean", "image_std"}:
-        raise ValueError(f"{path.name} has no image_mean or no image_std")
-    return Normalisation(tuple(config["image_mean"]), tuple(config["image_std"]))
+    """What the file says; where it is silent, CLIP's values, as with both processor classes.
+
+    BridgeTower's file on the hub, for one, is silent.
+    """
+    from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
+
+    config = json.loads((folder / "preprocessor_config.json").read_text())
+    mean = config.get("image_mean", OPENAI_CLIP_MEAN)
+    return Normalisation(tuple(mean), tuple(config.get("image_std", OPENAI_CLIP_STD)))

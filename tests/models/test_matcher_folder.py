@@ -10,12 +10,13 @@ import pytest
 import torch
 from matchers import CLASSES, HEADS, NORMALISATION, build, pictures, save, tokenizer
 from safetensors.torch import load_file, save_file
+from transformers import BridgeTowerImageProcessor
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models import blip, bridgetower
 from ovbench.models.checkpoints import Located
-from ovbench.models.matcher import Matcher
+from ovbench.models.matcher import Matcher, Normalisation
 from ovbench.models.matcher_folder import Parts, load_parts
 
 
@@ -83,13 +84,20 @@ def cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:5000])
 
 
+def test_a_silent_file_means_what_the_models_own_processors_assume(tmp_path: Path) -> None:
+    save("bridgetower", tmp_path)
+    (tmp_path / "preprocessor_config.json").write_text('{"size": 288}')
+    processor = BridgeTowerImageProcessor.from_pretrained(tmp_path)
+    expected = Normalisation(tuple(processor.image_mean), tuple(processor.image_std))
+    assert load("bridgetower", tmp_path).normalisation == expected
+
+
 @pytest.mark.parametrize(
     ("file", "damage", "reason"),
     [
         ("config.json", Path.unlink, "No such file.*config.json"),
         ("tokenizer.json", Path.unlink, "tokenizer"),
         ("preprocessor_config.json", Path.unlink, "No such file.*preprocessor_config.json"),
-        ("preprocessor_config.json", lambda path: path.write_text("{}"), "no image_mean"),
         ("model.safetensors", cut, "deserializing"),
     ],
 )

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ovbench.errors import OvbenchError
+from ovbench.toyworld.arguments import positive
 from ovbench.toyworld.evaluate.floors import FLOORS, Figures, measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.world import SPLITS
@@ -71,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     roles = ", ".join(FLOORS)
     parser.add_argument("roles", nargs="*", type=_role, metavar="ROLE", help=f"default: {roles}")
-    parser.add_argument("--scenes", type=_positive, default=200, help="default: 200")
+    parser.add_argument("--scenes", type=positive, default=200, help="default: 200")
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     return parser
 
@@ -80,13 +81,6 @@ def _role(text: str) -> str:
     if text not in FLOORS:
         raise argparse.ArgumentTypeError(f"no miniature {text!r}; there are: {', '.join(FLOORS)}")
     return text
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
 
 
 if __name__ == "__main__":

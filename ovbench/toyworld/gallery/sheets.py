@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from ovbench.models.diffusion import Diffusion, Request
-from ovbench.models.images import input_tensor
 from ovbench.models.matcher import Matcher
 from ovbench.models.patch_encoder import PatchEncoder
 from ovbench.models.saliency import Saliency
@@ -18,6 +16,7 @@ from ovbench.models.sam import Sam
 from ovbench.models.sam_proposals import ProposalSettings, propose
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
+from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE
@@ -40,7 +39,7 @@ def encoders(scenes: Sequence[Scene], models: Sequence[tuple[str, PatchEncoder]]
     """The principal components of patch features; similar patches have similar colours."""
     rows = [[Tile(scene.image) for scene in scenes]]
     for name, model in models:
-        features = model.features(inputs(model, scenes, 192))
+        features = model.features(scene_inputs(model, scenes, 2 * SIZE))
         colours = principal_colours(features.permute(0, 2, 3, 1).numpy())
         rows.append([Tile(_fill(image, scenes[0]), name) for image in colours])
     return rows
@@ -48,7 +47,7 @@ def encoders(scenes: Sequence[Scene], models: Sequence[tuple[str, PatchEncoder]]
 
 def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
     """What is foreground, whatever it is."""
-    probabilities = model.predict(inputs(model, scenes, 192))
+    probabilities = model.predict(scene_inputs(model, scenes, 2 * SIZE))
     shown = torch.nn.functional.avg_pool2d(probabilities, 2).numpy()
     return [
         [Tile(scene.image) for scene in scenes],
@@ -95,23 +94,6 @@ def generation(model: Diffusion, names: Sequence[str]) -> Rows:
         [Tile(image, name) for image, name in zip(made.images, names, strict=True)],
         [Tile(heat(m.numpy(), i)) for m, i in zip(maps[:, 0].cpu(), made.images, strict=True)],
     ]
-
-
-def inputs(model: PatchEncoder | Saliency, scenes: Sequence[Scene], side: int) -> Tensor:
-    """Scenes as a model takes them, enlarged to ``side``; ``(N, 3, side, side)``."""
-    return torch.stack(
-        [
-            input_tensor(
-                scene.image,
-                (side, side),
-                mean=model.mean,
-                std=model.std,
-                mode="bicubic",
-                device=model.device,
-            )
-            for scene in scenes
-        ]
-    )
 
 
 def _painted(masks: npt.NDArray[np.bool_], scene: Scene) -> npt.NDArray[np.uint8]:

@@ -12,9 +12,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.models.images import input_tensor
 from ovbench.models.matcher import CrossAttention, ImageFeatures, Matcher
 from ovbench.toyworld.captions import caption
+from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.localisation import miou
 from ovbench.toyworld.scene import Scene, render_scene
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
@@ -72,19 +72,7 @@ def _localised(
 
 def encode(model: Matcher, scenes: Sequence[Scene]) -> ImageFeatures:
     """Scenes as the matcher sees them, at the size that it was trained on."""
-    side = model.image_size
-    pixels = [
-        input_tensor(
-            scene.image,
-            (side, side),
-            mean=model.mean,
-            std=model.std,
-            mode="bicubic",
-            device=model.device,
-        )
-        for scene in scenes
-    ]
-    return model.encode_images(torch.stack(pixels))
+    return model.encode_images(scene_inputs(model, scenes, model.image_size))
 
 
 def judge(model: Matcher, features: ImageFeatures, scenes: Sequence[Scene]) -> dict[str, float]:

@@ -9,6 +9,7 @@ from importlib import import_module
 from pathlib import Path
 
 from ovbench.errors import OvbenchError
+from ovbench.toyworld.arguments import positive
 from ovbench.toyworld.train.options import Options
 
 ROLES = (
@@ -50,18 +51,11 @@ def _parser() -> argparse.ArgumentParser:
         "where it was when the same command is given again.",
     )
     parser.add_argument("role", choices=ROLES)
-    parser.add_argument("--steps", type=_positive, help="optimizer steps (default: the recipe's)")
+    parser.add_argument("--steps", type=positive, help="optimizer steps (default: the recipe's)")
     parser.add_argument("--device", default="cpu", help="a torch device (default: cpu)")
     parser.add_argument("--output", type=Path, help="default: toyworld-weights/ROLE")
     parser.add_argument("--seed", type=int, default=0)
     return parser
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError("at least 1")
-    return value
 
 
 if __name__ == "__main__":

@@ -1,0 +1,32 @@
+"""Scenes as the models that take tensors want them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from ovbench.models.images import input_tensor
+from ovbench.models.matcher import Matcher
+from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.saliency import Saliency
+from ovbench.toyworld.scene import Scene
+
+
+def scene_inputs(
+    model: Matcher | PatchEncoder | Saliency, scenes: Sequence[Scene], side: int
+) -> Tensor:
+    """Scenes enlarged to ``side`` pixels and normalised, ``(N, 3, side, side)`` float32."""
+    pixels = [
+        input_tensor(
+            scene.image,
+            (side, side),
+            mean=model.mean,
+            std=model.std,
+            mode="bicubic",
+            device=model.device,
+        )
+        for scene in scenes
+    ]
+    return torch.stack(pixels)
