@@ -7,7 +7,7 @@ which OVDiff follows, and Wu et al., "DiffuMask" (ICCV 2023), which RIM follows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -134,7 +134,7 @@ class AttentionTotals:
 class _Listener:
     """Brings one layer's query and key together, which are computed one after the other."""
 
-    def __init__(self, attention: Any, add: Any) -> None:
+    def __init__(self, attention: Any, add: Callable[[Any, Tensor, Tensor], None]) -> None:
         self._attention, self._add = attention, add
 
     def keep_query(self, _module: Any, _arguments: Any, query: Tensor) -> None:

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-
-from ovbench.errors import UsageError
+from ovbench.models.pretrained import reading
 
 
 class Parts(NamedTuple):
@@ -41,7 +38,7 @@ def load_parts(folder: Path) -> Parts:
 
     # Said expressly, diffusers does not warn that accelerate is not there.
     lean = {"low_cpu_mem_usage": is_accelerate_available()}
-    try:
+    with reading(folder):
         return Parts(
             _model(AutoencoderKL, folder / "vae", **lean),
             _model(CLIPTextModel, folder / "text_encoder"),
@@ -49,11 +46,6 @@ def load_parts(folder: Path) -> Parts:
             _model(UNet2DConditionModel, folder / "unet", **lean),
             dict(DDIMScheduler.load_config(folder / "scheduler")),  # whichever solver it is for
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"{folder}: cannot be loaded: {reason}") from None
-    except (EOFError, UnpicklingError):  # torch's own words advise to load it unsafely
-        raise UsageError(f"{folder}: its weights are damaged; delete it and run again") from None
 
 
 def _model(model_class: Any, folder: Path, **options: bool) -> Any:

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safetensors import SafetensorError
-
 from ovbench.errors import UsageError
 from ovbench.models.matcher import Normalisation
+from ovbench.models.pretrained import reading
 
 
 class Parts(NamedTuple):
@@ -33,13 +32,10 @@ def load_parts(model_class: Any, head: str, folder: Path) -> Parts:
     """
     from transformers import AutoTokenizer
 
-    try:
+    with reading(folder):
         _check_type(folder, model_class.config_class.model_type)
         model, report = model_class.from_pretrained(folder, output_loading_info=True)
         parts = Parts(model, AutoTokenizer.from_pretrained(folder), _normalisation(folder))
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"{folder}: cannot be loaded: {reason}") from None
     if any(key.startswith(f"{head}.") for key in report["missing_keys"]):
         raise UsageError(f"{folder}: not trained for image-text matching: it has no {head}")
     return parts

@@ -13,11 +13,9 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
@@ -25,6 +23,7 @@ from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
+from ovbench.models.pretrained import reading
 
 Facet: TypeAlias = Literal["token", "query", "key", "value"]
 """A block's output, or what its attention compares and mixes, with all heads concatenated."""
@@ -209,16 +208,11 @@ def load_patch_encoder(
 def _load(folder: Path) -> Any:
     import transformers
 
-    try:
+    with reading(folder):
         name, options = _class_of(folder)
         model, report = getattr(transformers, name).from_pretrained(
             folder, attn_implementation="sdpa", output_loading_info=True, **options
         )
-    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"{folder}: cannot be loaded: {reason}") from None
-    except (EOFError, UnpicklingError):  # torch's own words advise to load it unsafely
-        raise UsageError(f"{folder}: its weights are damaged; delete it and run again") from None
     if report["missing_keys"]:
         raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
     return model
