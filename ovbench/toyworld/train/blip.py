@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -10,25 +9,21 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovbench.harness.protocol import Runtime
 from ovbench.models.blip import BLIP, encoder_token
 from ovbench.models.checkpoints import packaged
-from ovbench.models.matcher import Normalisation
 from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.clip import MEAN, STD, normalize
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
+from ovbench.toyworld.train.card import write_card
+from ovbench.toyworld.train.clip import normalize
+from ovbench.toyworld.train.loop import forget
 from ovbench.toyworld.train.matching import (
     PATCH,
-    RECIPE,
-    SUPERVISION,
     Learner,
-    Lesson,
     export,
-    figures,
-    make_optimizer,
+    load_exported,
+    make_card,
     make_tokenizer,
+    millions,
+    teach,
 )
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.world import SIZE
@@ -72,14 +67,16 @@ def train(options: Options) -> None:
     model = build(len(tokenizer))
     clip = open_clip.create_model(f"local-dir:{packaged('clip').path}")
     start_from_clip(model.vision_model, clip.visual)
-    learner = BlipLearner(model).to(options.device).train()
     start = encoder_token(model.config)
-    lesson = Lesson(learner, tokenizer, SceneBank(RECIPE["scenes"]), start, options)
-    with plain_attention(options.device):
-        optimizer = make_optimizer(learner, model.vision_model)
-        seconds = fit(learner, optimizer, lesson.loss, options, RECIPE["warmup"])
+    seconds = teach(BlipLearner(model), model.vision_model, tokenizer, start, options)
+    description = (
+        "`BlipForImageTextRetrieval` of transformers, 4 image layers with patch 8 and 4 text "
+        f"layers, {millions(model)}"
+    )
     export(model, options.output)
-    write_card(_card(options.output, tokenizer), options, seconds)
+    exported = load_exported(type(model), BLIP, options.output)
+    recipe = {"taught_layer": TAUGHT_LAYER, "vision": VISION, "text": TEXT}
+    write_card(make_card("blip", description, recipe, exported, options.output), options, seconds)
     forget(options)
 
 
@@ -159,21 +156,3 @@ class BlipLearner(Learner):
         ).last_hidden_state
         logits: Tensor = self.model.itm_head(states[:, 0])
         return logits
-
-
-def _card(folder: Path, tokenizer: Any) -> Card:
-    """The card, with figures of the checkpoint as it is loaded from disk."""
-    from transformers import BlipForImageTextRetrieval
-
-    model = BlipForImageTextRetrieval.from_pretrained(folder, dtype=torch.float32)
-    parameters = sum(p.numel() for p in model.parameters())
-    pixels = Normalisation((MEAN,) * 3, (STD,) * 3)
-    return Card(
-        "blip",
-        "`BlipForImageTextRetrieval` of transformers, 4 image layers with patch 8 and 4 text "
-        f"layers, {parameters / 1e6:.2f} M parameters",
-        SUPERVISION,
-        RECIPE | {"taught_layer": TAUGHT_LAYER, "vision": VISION, "text": TEXT},
-        figures(BLIP(model, tokenizer, pixels, (), Runtime())),
-        folder / "model.safetensors",
-    )

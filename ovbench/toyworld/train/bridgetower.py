@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import open_clip
@@ -13,21 +12,18 @@ from ovbench.harness.protocol import Runtime
 from ovbench.models.bridgetower import BridgeTower
 from ovbench.models.checkpoints import packaged
 from ovbench.models.matcher import ImageFeatures, Normalisation
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
+from ovbench.toyworld.train.card import write_card
 from ovbench.toyworld.train.clip import MEAN, STD
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
+from ovbench.toyworld.train.loop import forget
 from ovbench.toyworld.train.matching import (
     PATCH,
-    RECIPE,
-    SUPERVISION,
     Learner,
-    Lesson,
     export,
-    figures,
-    make_optimizer,
+    load_exported,
+    make_card,
     make_tokenizer,
+    millions,
+    teach,
 )
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.world import SIZE
@@ -69,14 +65,20 @@ def train(options: Options) -> None:
     visual = model.bridgetower.vision_model.visual
     clip = open_clip.create_model(f"local-dir:{packaged('clip').path}")
     start_from_clip(visual, clip.visual)
-    learner = BridgeTowerLearner(model, tokenizer, options.device).train()
     start = tokenizer("").input_ids[0]
-    lesson = Lesson(learner, tokenizer, SceneBank(RECIPE["scenes"]), start, options)
-    with plain_attention(options.device):
-        optimizer = make_optimizer(learner, visual)
-        seconds = fit(learner, optimizer, lesson.loss, options, RECIPE["warmup"])
+    seconds = teach(
+        BridgeTowerLearner(model, tokenizer, options.device), visual, tokenizer, start, options
+    )
+    description = (
+        "`BridgeTowerForImageAndTextRetrieval` of transformers, 4 image layers with patch 8, 4 "
+        f"text layers and 2 cross-modal ones, {millions(model)}"
+    )
     export(model, options.output)
-    write_card(_card(options.output, tokenizer), options, seconds)
+    exported = load_exported(type(model), BridgeTower, options.output)
+    recipe = {"taught_layer": TAUGHT_LAYER, "vision": VISION, "text": TEXT, "cross": CROSS}
+    write_card(
+        make_card("bridgetower", description, recipe, exported, options.output), options, seconds
+    )
     forget(options)
 
 
@@ -129,21 +131,3 @@ class BridgeTowerLearner(Learner):
         times, side = len(ids) // len(images), round((images.shape[1] - 1) ** 0.5)
         levels = torch.split(images.repeat_interleave(times, dim=0), WIDTH, dim=-1)
         return self._matcher._match(ImageFeatures(levels, (side, side)), ids)
-
-
-def _card(folder: Path, tokenizer: Any) -> Card:
-    """The card, with figures of the checkpoint as it is loaded from disk."""
-    from transformers import BridgeTowerForImageAndTextRetrieval
-
-    model = BridgeTowerForImageAndTextRetrieval.from_pretrained(folder, dtype=torch.float32)
-    parameters = sum(p.numel() for p in model.parameters())
-    pixels = Normalisation((MEAN,) * 3, (STD,) * 3)
-    return Card(
-        "bridgetower",
-        "`BridgeTowerForImageAndTextRetrieval` of transformers, 4 image layers with patch 8, 4 "
-        f"text layers and 2 cross-modal ones, {parameters / 1e6:.2f} M parameters",
-        SUPERVISION,
-        RECIPE | {"taught_layer": TAUGHT_LAYER, "vision": VISION, "text": TEXT, "cross": CROSS},
-        figures(BridgeTower(model, tokenizer, pixels, (), Runtime())),
-        folder / "model.safetensors",
-    )

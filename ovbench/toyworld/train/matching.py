@@ -19,12 +19,16 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from ovbench.models.matcher import Matcher
+from ovbench.harness.protocol import Runtime
+from ovbench.models.matcher import Matcher, Normalisation
 from ovbench.toyworld.captions import SINGLE, caption, vocabulary_texts
 from ovbench.toyworld.quality.matching import measure
 from ovbench.toyworld.scene import MIN_VISIBLE, render_scene
 from ovbench.toyworld.train.bank import SceneBank
+from ovbench.toyworld.train.card import Card
 from ovbench.toyworld.train.clip import MEAN, STD, normalize
+from ovbench.toyworld.train.device import plain_attention
+from ovbench.toyworld.train.loop import fit
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.words import vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
@@ -286,7 +290,22 @@ class Lesson:
         return self.learner.match(images, seen, ids, encoded.attention_mask)
 
 
-def make_optimizer(learner: Learner, tower: nn.Module) -> torch.optim.Optimizer:
+def teach(
+    learner: Learner, tower: nn.Module, tokenizer: Any, start: int, options: Options
+) -> float:
+    """Train a matcher to the end; returns the seconds that took.
+
+    Args:
+        tower: its image tower.
+        start: see :class:`Lesson`.
+    """
+    learner.to(options.device).train()
+    lesson = Lesson(learner, tokenizer, SceneBank(RECIPE["scenes"]), start, options)
+    with plain_attention(options.device):
+        return fit(learner, _optimizer(learner, tower), lesson.loss, options, RECIPE["warmup"])
+
+
+def _optimizer(learner: Learner, tower: nn.Module) -> torch.optim.Optimizer:
     """AdamW; the image tower, which has been trained before, moves slower."""
     known = set(map(id, tower.parameters()))
     others = [p for p in learner.parameters() if id(p) not in known]
@@ -313,10 +332,27 @@ def export(model: Any, folder: Path) -> None:
     path.write_text(json.dumps(pixels, indent=2) + "\n", encoding="utf-8")
 
 
-def figures(matcher: Matcher) -> dict[str, float]:
-    """What a card says of a matcher."""
+def load_exported(model_class: Any, wrapper: type[Matcher], folder: Path) -> Matcher:
+    """The checkpoint as it is on disk, wrapped for use."""
+    from transformers import AutoTokenizer
+
+    model = model_class.from_pretrained(folder, dtype=torch.float32)
+    pixels = Normalisation((MEAN,) * 3, (STD,) * 3)
+    return wrapper(model, AutoTokenizer.from_pretrained(folder), pixels, (), Runtime())
+
+
+def make_card(
+    role: str, model: str, recipe: dict[str, Any], matcher: Matcher, folder: Path
+) -> Card:
+    """The card of an exported matcher; ``model`` says in words what it is."""
     scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
-    return {"validation_scenes": EVALUATED} | measure(matcher, scenes)
+    figures = {"validation_scenes": EVALUATED} | measure(matcher, scenes)
+    return Card(role, model, SUPERVISION, RECIPE | recipe, figures, folder / "model.safetensors")
+
+
+def millions(model: nn.Module) -> str:
+    """The number of parameters, in words."""
+    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters"
 
 
 def match_loss(logits: Tensor, true: Tensor) -> Tensor:
