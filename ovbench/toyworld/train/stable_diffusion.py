@@ -150,11 +150,9 @@ def build_text_encoder(tokenizer: Any) -> Any:
     """An untrained ``CLIPTextModel`` for the tokenizer's vocabulary."""
     from transformers import CLIPTextConfig, CLIPTextModel
 
-    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in _SPECIAL}
+    special = (f"{name}_token_id" for name in ("bos", "eos", "pad"))
+    ids = {name: getattr(tokenizer, name) for name in special}
     return CLIPTextModel(CLIPTextConfig(**TEXT, vocab_size=len(tokenizer), **ids))
-
-
-_SPECIAL = ("bos", "eos", "pad")
 
 
 def build_unet() -> Any:
