@@ -75,7 +75,13 @@ def train(options: Options) -> None:
     )
     export(model, options.output)
     exported = load_exported(type(model), BridgeTower, options.output)
-    recipe = {"taught_layer": TAUGHT_LAYER, "vision": VISION, "text": TEXT, "cross": CROSS}
+    recipe = {
+        "class_token_hidden": 0.0,  # the lesson asks for it, but here no image token is hidden
+        "taught_layer": TAUGHT_LAYER,
+        "vision": VISION,
+        "text": TEXT,
+        "cross": CROSS,
+    }
     write_card(
         make_card("bridgetower", description, recipe, exported, options.output), options, seconds
     )

@@ -59,12 +59,15 @@ RECIPE: dict[str, Any] = {
 
 SUPERVISION = (
     "Supervision is image-level: pictures and which classes they show, asked for by captions "
-    "that are true or have one word swapped, and by lists of classes. The image tower starts "
+    "that are true or have one word swapped, and by lists of classes. Half of the pictures are "
+    "crops and some are partly blackened; which classes each still shows is counted from its "
+    "part of the label map, which is more exact than captions of whole scenes. The image tower "
+    "starts "
     "from the miniature CLIP, which learned from captions. One loss acts on the attention "
     "itself: over a picture's patches, the softened maximum of a class word's attention scores "
     "in one layer must tell whether the class is there (multiple-instance learning). So this "
-    "miniature is drawn to localise by attention, without ever being told where anything is; "
-    "the real model finds that by itself."
+    "miniature is drawn to localise by attention, though no loss says where in a picture "
+    "anything is; the real model finds that by itself."
 )
 
 PREFIX = "a picture of"
