@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
+from ovbench.toyworld.quality.recognition import to_pixels
 from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.views import draw_views
@@ -56,8 +57,8 @@ def reconstruction_loss(autoencoder: Any, bank: SceneBank, options: Options, ste
     whole = step >= options.steps * (1 - RECIPE["whole_share"])
     size = "whole" if whole else "crop"
     side = SIZE if whole else RECIPE["crop_side"]
-    pixels = normalize(draw_views(bank, RECIPE[f"{size}_batch"], side, rng).images)
-    pixels = pixels.to(options.device)
+    images = draw_views(bank, RECIPE[f"{size}_batch"], side, rng).images
+    pixels = to_pixels(torch.from_numpy(images)).to(options.device)
     latents = autoencoder.encode(pixels).latent_dist
     rebuilt = autoencoder.decode(latents.sample()).sample
     error = F.l1_loss(rebuilt, pixels) + RECIPE["squared_error"] * F.mse_loss(rebuilt, pixels)
@@ -65,15 +66,10 @@ def reconstruction_loss(autoencoder: Any, bank: SceneBank, options: Options, ste
     return loss
 
 
-def normalize(images: npt.NDArray[np.uint8]) -> Tensor:
-    """``(N, H, W, 3)`` uint8 to float ``(N, 3, H, W)`` in -1..1."""
-    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
-
-
 @torch.inference_mode()
 def decibels(autoencoder: Any, images: npt.NDArray[np.uint8]) -> float:
     """Peak signal-to-noise ratio of pictures that went through the latents."""
-    pixels = normalize(images)
+    pixels = to_pixels(torch.from_numpy(images))
     rebuilt = autoencoder.decode(autoencoder.encode(pixels).latent_dist.mode()).sample
     error = F.mse_loss(rebuilt.float().clamp(-1, 1), pixels)
     return float(10 * torch.log10(4 / error))
@@ -105,7 +101,7 @@ class LatentBank:
 
     @torch.no_grad()
     def _encode(self, images: npt.NDArray[np.uint8]) -> Tensor:
-        pixels = normalize(images).to(self._device)
+        pixels = to_pixels(torch.from_numpy(images)).to(self._device)
         with torch.autocast(pixels.device.type, enabled=False):
             latents: Tensor = self._autoencoder.encode(pixels).latent_dist.mode()
         return latents.cpu()

@@ -22,10 +22,10 @@ from ovbench.toyworld.train.matching import (
     load_exported,
     make_card,
     make_tokenizer,
-    millions,
     teach,
 )
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.world import SIZE
 
 STEPS = 1000
@@ -71,7 +71,7 @@ def train(options: Options) -> None:
     seconds = teach(BlipLearner(model), model.vision_model, tokenizer, start, options)
     description = (
         "`BlipForImageTextRetrieval` of transformers, 4 image layers with patch 8 and 4 text "
-        f"layers, {millions(model)}"
+        f"layers, {millions(model)} parameters"
     )
     export(model, options.output)
     exported = load_exported(type(model), BLIP, options.output)

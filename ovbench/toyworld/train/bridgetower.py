@@ -22,10 +22,10 @@ from ovbench.toyworld.train.matching import (
     load_exported,
     make_card,
     make_tokenizer,
-    millions,
     teach,
 )
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.world import SIZE
 
 STEPS = 600
@@ -71,7 +71,7 @@ def train(options: Options) -> None:
     )
     description = (
         "`BridgeTowerForImageAndTextRetrieval` of transformers, 4 image layers with patch 8, 4 "
-        f"text layers and 2 cross-modal ones, {millions(model)}"
+        f"text layers and 2 cross-modal ones, {millions(model)} parameters"
     )
     export(model, options.output)
     exported = load_exported(type(model), BridgeTower, options.output)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from safetensors.torch import save
 from torch import Tensor
 
 from ovbench.toyworld.quality.recognition import ROLE, Labeller, load_judge, measure, to_pixels
@@ -18,6 +17,7 @@ from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.loop import fit, forget
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.weights import millions, save_half
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 1200
@@ -113,22 +113,17 @@ def spoil(pixels: Tensor, rng: np.random.Generator) -> Tensor:
 
 def export(network: Labeller, folder: Path) -> Path:
     """Save in half precision; returns the weight file."""
-    state = {name: value.half().cpu() for name, value in network.state_dict().items()}
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "config.json").write_text(json.dumps(MODEL) + "\n", encoding="utf-8")
-    path = folder / "model.safetensors"
-    path.write_bytes(save(state, metadata={"format": "pt"}))
-    return path
+    return save_half(network.state_dict(), folder / "model.safetensors")
 
 
 def _card(network: Labeller, weights: Path) -> Card:
     """The card, with figures of the network as it is loaded from disk."""
     scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
-    parameters = sum(weight.numel() for weight in network.parameters())
     return Card(
         ROLE,
-        f"A fully convolutional network that labels every pixel, {parameters / 1e6:.2f} M "
-        "parameters",
+        f"A fully convolutional network that labels every pixel, {millions(network)} parameters",
         SUPERVISION,
         RECIPE | MODEL,
         {"validation_scenes": EVALUATED} | measure(load_judge(weights.parent), scenes),

@@ -16,7 +16,6 @@ import open_clip
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from open_clip.transformer import PatchDropout
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovbench.harness.protocol import CheckpointRecord, Runtime
@@ -29,8 +28,10 @@ from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.device import plain_attention
 from ovbench.toyworld.train.loop import fit, forget
+from ovbench.toyworld.train.optimizer import adamw
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.views import Views, draw_views
+from ovbench.toyworld.train.weights import millions, save_half
 from ovbench.toyworld.train.words import UNKNOWN, vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
@@ -113,13 +114,13 @@ def train(options: Options) -> None:
         part = replace(options, steps=round(options.steps * share) - first)
         lesson = Lesson(model, tokenizer, tokens, bank, stage, part, first)
         with plain_attention(options.device):
-            optimizer = _optimizer(model, stage["learning_rate"])
+            optimizer = adamw(model.parameters(), RECIPE, stage["learning_rate"])
             seconds += fit(model, optimizer, lesson.loss, part, RECIPE["warmup"], number)
         round_to_half(model)
         first += part.steps
-    weights = _export(model, options.output)
-    parameters = sum(p.numel() for p in model.parameters())
-    write_card(_card(parameters, weights), options, seconds)
+    # where open_clip looks for them
+    weights = save_half(model.state_dict(), options.output / "open_clip_model.safetensors")
+    write_card(_card(weights), options, seconds)
     forget(options)
 
 
@@ -307,17 +308,6 @@ def encode_views(visual: Any, pixels: Tensor, corner: tuple[int, int], zoom: flo
     return embeddings
 
 
-def _optimizer(model: nn.Module, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW; gains, biases and the temperature are not decayed."""
-    matrices = [p for p in model.parameters() if p.ndim > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1]
-    groups = [
-        {"params": matrices, "weight_decay": RECIPE["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=RECIPE["betas"])
-
-
 @torch.no_grad()
 def round_to_half(model: nn.Module) -> None:
     """Round the weights as the export does, so that a stage can start from an export."""
@@ -325,15 +315,7 @@ def round_to_half(model: nn.Module) -> None:
         parameter.copy_(parameter.half())
 
 
-def _export(model: nn.Module, folder: Path) -> Path:
-    """Save the weights in half precision, where open_clip looks for them."""
-    path = folder / "open_clip_model.safetensors"
-    state = {name: value.half().contiguous().cpu() for name, value in model.state_dict().items()}
-    path.write_bytes(save(state, metadata={"format": "pt"}))
-    return path
-
-
-def _card(parameters: int, weights: Path) -> Card:
+def _card(weights: Path) -> Card:
     """The card, with figures of the checkpoint as it is loaded from disk."""
     source, folder = weights.name, f"local-dir:{weights.parent}"
     record = CheckpointRecord("clip", source, None, None)
@@ -342,7 +324,7 @@ def _card(parameters: int, weights: Path) -> Card:
     figures = measure(CLIP(exported, tokenizer, record, Runtime()), scenes)
     return Card(
         "clip",
-        f"`CLIP` of open_clip, ViT of 4 layers with patch 8, {parameters / 1e6:.2f} M parameters",
+        f"`CLIP` of open_clip, ViT of 4 layers with patch 8, {millions(exported)} parameters",
         SUPERVISION,
         RECIPE | {"stages": STAGES, "vision": VISION, "text": TEXT, "embed": EMBED},
         {"validation_scenes": EVALUATED} | figures,

@@ -30,7 +30,9 @@ from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.device import plain_attention
 from ovbench.toyworld.train.loop import fit, forget
+from ovbench.toyworld.train.optimizer import adamw
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.train.windows import Window, draw_window, encode, span
 from ovbench.toyworld.world import SIZE, SPLITS
 
@@ -96,8 +98,9 @@ def train(miniature: Miniature, options: Options) -> None:
     bank = SceneBank(recipe["scenes"])
     clip = load_clip("ViT-B-16", "openai", Runtime(device=options.device, checkpoints="toy"))
     lesson = Lesson(model, bank, targets_of(clip, bank, recipe["target_side"]), recipe, options)
+    optimizer = adamw(model.parameters(), recipe, recipe["learning_rate"])
     with plain_attention(options.device):
-        seconds = fit(model, _optimizer(model, recipe), lesson.loss, options, recipe["warmup"])
+        seconds = fit(model, optimizer, lesson.loss, options, recipe["warmup"])
     exported = export(model, options.output)
     write_card(_card(miniature, exported, clip, options.output), options, seconds)
     forget(options)
@@ -190,18 +193,6 @@ def resemblance_error(found: Tensor, wanted: Tensor) -> Tensor:
         return F.mse_loss(found @ found.T, wanted @ wanted.T)
 
 
-def _optimizer(model: Any, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """AdamW; gains, biases, tokens and positions are not decayed."""
-    parameters = list(model.parameters())
-    decayed = [p for p in parameters if p.ndim > 1 and len(p) > 1]
-    others = [p for p in parameters if p.ndim <= 1 or len(p) <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": recipe["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=recipe["learning_rate"], betas=recipe["betas"])
-
-
 def export(model: Any, folder: Path) -> Any:
     """Save weights in half precision, their configuration and that of the pictures.
 
@@ -235,7 +226,7 @@ def _card(miniature: Miniature, model: Any, teacher: CLIP, folder: Path) -> Card
         miniature.role,
         f"`{name}` of transformers, {config.num_hidden_layers} layers of width "
         f"{config.hidden_size} with patch {config.patch_size}, "
-        f"{model.num_parameters() / 1e6:.2f} M parameters",
+        f"{millions(model)} parameters",
         miniature.supervision,
         {
             **miniature.recipe,

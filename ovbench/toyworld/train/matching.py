@@ -23,13 +23,14 @@ from ovbench.harness.protocol import Runtime
 from ovbench.models.matcher import Matcher, Normalisation
 from ovbench.toyworld.captions import SINGLE, caption, vocabulary_texts
 from ovbench.toyworld.quality.matching import measure
-from ovbench.toyworld.scene import MIN_VISIBLE, render_scene
+from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card
 from ovbench.toyworld.train.clip import MEAN, STD, normalize
 from ovbench.toyworld.train.device import plain_attention
 from ovbench.toyworld.train.loop import fit
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.views import HIDDEN, presence
 from ovbench.toyworld.train.words import vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
@@ -106,9 +107,8 @@ def draw_pictures(bank: SceneBank, rng: np.random.Generator) -> Pictures:
     images, labels = images[:, *window].copy(), labels[:, *window].copy()
     hidden = _hidden(count, side // PATCH, rng)
     images[hidden] = 0
-    # A label that does not exist, so that what is hidden does not count as seen.
-    seen = np.where(hidden, len(NAMES), labels)
-    return Pictures(images, _presence(seen), (top, left))
+    seen = np.where(hidden, np.uint8(HIDDEN), labels)
+    return Pictures(images, presence(seen), (top, left))
 
 
 def _hidden(count: int, grid: int, rng: np.random.Generator) -> npt.NDArray[np.bool_]:
@@ -117,12 +117,6 @@ def _hidden(count: int, grid: int, rng: np.random.Generator) -> npt.NDArray[np.b
     share *= rng.random(count) < RECIPE["darkened_share"]
     patches = rng.random((count, grid, grid)) < share[:, None, None]
     return patches.repeat(PATCH, axis=1).repeat(PATCH, axis=2)
-
-
-def _presence(labels: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
-    pixels = [(labels == i).sum(axis=(1, 2)) for i in range(len(NAMES))]
-    seen: npt.NDArray[np.bool_] = np.stack(pixels, axis=1) >= MIN_VISIBLE
-    return seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -351,11 +345,6 @@ def make_card(
     scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
     figures = {"validation_scenes": EVALUATED} | measure(matcher, scenes)
     return Card(role, model, SUPERVISION, RECIPE | recipe, figures, folder / "model.safetensors")
-
-
-def millions(model: nn.Module) -> str:
-    """The number of parameters, in words."""
-    return f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters"
 
 
 def match_loss(logits: Tensor, true: Tensor) -> Tensor:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovbench.harness.protocol import Runtime
@@ -20,6 +19,7 @@ from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.loop import fit, forget
 from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.weights import save_half
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 400
@@ -87,11 +87,8 @@ class Lesson:
 
 def export(head: nn.Conv2d, folder: Path) -> Path:
     """Save the head in half precision; returns the weight file."""
-    state = {f"decoder.{name}": value.half().cpu() for name, value in head.state_dict().items()}
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / "model.safetensors"
-    path.write_bytes(save(state, metadata={"format": "pt"}))
-    return path
+    state = {f"decoder.{name}": value for name, value in head.state_dict().items()}
+    return save_half(state, folder / "model.safetensors")
 
 
 def _card(encoder: PatchEncoder, weights: Path) -> Card:

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from ovbench.harness.protocol import Runtime
@@ -26,8 +25,10 @@ from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.device import plain_attention
 from ovbench.toyworld.train.loop import fit, forget
 from ovbench.toyworld.train.mask_losses import grouping_loss, mask_loss, shrink
+from ovbench.toyworld.train.optimizer import adamw
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.prompts import Prompts, draw_objects, first_prompts, second_prompts
+from ovbench.toyworld.train.weights import millions, save_half
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 2200
@@ -83,8 +84,9 @@ def train(options: Options) -> None:
     match_alike(model)
     model.to(options.device).train()
     lesson = Lesson(model, SceneBank(RECIPE["scenes"]), options)
+    optimizer = adamw(model.parameters(), RECIPE, RECIPE["learning_rate"], fused=True)
     with plain_attention(options.device):
-        seconds = fit(model, _optimizer(model), lesson.loss, options, RECIPE["warmup"])
+        seconds = fit(model, optimizer, lesson.loss, options, RECIPE["warmup"])
     sharpen(model, RECIPE["logit_scale"])
     weights = export(model, options.output)
     write_card(_card(weights), options, seconds)
@@ -168,38 +170,23 @@ def sharpen(model: Any, scale: float) -> None:
     model.prompt_encoder.mask_downscaling[0].weight.div_(scale)
 
 
-def _optimizer(model: nn.Module) -> torch.optim.Optimizer:
-    """AdamW; gains, biases and embeddings of single tokens are not decayed."""
-    decayed = [p for p in model.parameters() if p.ndim > 1 and len(p) > 1]
-    others = [p for p in model.parameters() if p.ndim <= 1 or len(p) <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": RECIPE["weight_decay"]},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=RECIPE["learning_rate"], betas=RECIPE["betas"], fused=True)
-
-
 def export(model: nn.Module, folder: Path) -> Path:
     """Save configuration and weights, these in half precision; returns the weight file."""
     folder.mkdir(parents=True, exist_ok=True)
     numbers = json.dumps(asdict(MODEL), indent=2) + "\n"
     (folder / CONFIG).write_text(numbers, encoding="utf-8")
-    state = {name: value.half().contiguous().cpu() for name, value in model.state_dict().items()}
-    path = folder / WEIGHTS
-    path.write_bytes(save(state, metadata={"format": "pt"}))
-    return path
+    return save_half(model.state_dict(), folder / WEIGHTS)
 
 
 def _card(weights: Path) -> Card:
     """The card, with figures of the checkpoint as it is loaded from disk."""
     model = model_from_folder(weights.parent)
-    parameters = sum(p.numel() for p in model.parameters())
     scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
     figures = measure(Sam(model, (), Runtime()), scenes)
     return Card(
         "sam",
         f"`Sam` of segment_anything, ViT of {MODEL.encoder_depth} layers with patch "
-        f"{MODEL.patch_size} at {MODEL.image_size} pixels, {parameters / 1e6:.2f} M parameters",
+        f"{MODEL.patch_size} at {MODEL.image_size} pixels, {millions(model)} parameters",
         SUPERVISION,
         RECIPE | {"prompts": prompts.RECIPE, "losses": mask_losses.RECIPE, "config": asdict(MODEL)},
         {"validation_scenes": EVALUATED} | figures,

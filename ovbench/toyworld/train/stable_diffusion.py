@@ -7,7 +7,6 @@ which cost less than half as much and show fewer things, then mostly on whole sc
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -32,9 +31,11 @@ from ovbench.toyworld.train.binding import KeepCrossAttention, stray_mass
 from ovbench.toyworld.train.card import Card, write_card
 from ovbench.toyworld.train.device import plain_attention
 from ovbench.toyworld.train.loop import fit, forget
+from ovbench.toyworld.train.optimizer import adamw
 from ovbench.toyworld.train.options import Options
 from ovbench.toyworld.train.subwords import write_clip_tokenizer
 from ovbench.toyworld.train.views import presence
+from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.world import NAMES, SIZE, STUFF, THINGS
 
 STEPS = 6000
@@ -131,7 +132,7 @@ def train(options: Options) -> None:
     for number, stage in enumerate(STAGES, start=2):
         part = replace(options, steps=round(options.steps * stage["share"]))
         lesson = Lesson(painter, tokenizer, Material(bank, latents), stage, part, first)
-        optimizer = _optimizer(painter, stage["learning_rate"])
+        optimizer = adamw(painter.parameters(), RECIPE, stage["learning_rate"], fused=True)
         with plain_attention(options.device):
             seconds += fit(painter, optimizer, lesson.loss, part, RECIPE["warmup"], number)
         first += part.steps
@@ -308,16 +309,6 @@ def _emphasis(regions: Tensor) -> Tensor:
     return weight
 
 
-def _optimizer(painter: Painter, learning_rate: float) -> torch.optim.Optimizer:
-    """AdamW; gains and biases are not decayed."""
-    trained = [p for p in painter.parameters() if p.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": RECIPE["weight_decay"]},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=learning_rate, betas=RECIPE["betas"], fused=True)
-
-
 def export(vae: Any, painter: Painter, tokenizer: Any, folder: Path) -> None:
     """Save the pipeline in half precision, as ``from_pretrained`` finds it."""
     from diffusers import DDIMScheduler, StableDiffusionPipeline
@@ -340,10 +331,6 @@ def export(vae: Any, painter: Painter, tokenizer: Any, folder: Path) -> None:
     pipeline.save_pretrained(folder, safe_serialization=True)
 
 
-def _parameters(modules: Sequence[nn.Module]) -> str:
-    return ", ".join(f"{sum(p.numel() for p in m.parameters()) / 1e6:.2f} M" for m in modules)
-
-
 def _card(vae: Any, painter: Painter, folder: Path) -> Card:
     seeds = SceneBank(EVALUATED, "val")
     images, _ = seeds.take(np.arange(EVALUATED))
@@ -351,7 +338,7 @@ def _card(vae: Any, painter: Painter, folder: Path) -> Card:
     return Card(
         "stable_diffusion",
         "`AutoencoderKL`, `CLIPTextModel` and `UNet2DConditionModel` of "
-        f"`StableDiffusionPipeline`, {_parameters(parts)} parameters",
+        f"`StableDiffusionPipeline`, {', '.join(map(millions, parts))} parameters",
         SUPERVISION,
         RECIPE
         | {"autoencoder": autoencoder.RECIPE | autoencoder.CONFIG}

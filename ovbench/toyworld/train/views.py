@@ -11,6 +11,9 @@ from ovbench.toyworld.scene import MIN_VISIBLE
 from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SIZE
 
+HIDDEN = len(NAMES)
+"""A label that no class has."""
+
 
 @dataclass(frozen=True, slots=True)
 class Views:
@@ -37,8 +40,11 @@ def draw_views(bank: SceneBank, count: int, side: int, rng: np.random.Generator)
 
 
 def presence(labels: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
-    """Which classes each label map ``(N, H, W)`` shows, ``(N, 15)`` bool."""
-    count = len(labels)
-    keys = labels.reshape(count, -1) + np.arange(count, dtype=np.int32)[:, None] * len(NAMES)
-    pixels = np.bincount(keys.ravel(), minlength=count * len(NAMES))
-    return pixels.reshape(count, len(NAMES)) >= MIN_VISIBLE
+    """Which classes each label map ``(N, H, W)`` shows, ``(N, 15)`` bool.
+
+    :data:`HIDDEN` in a label map stands for what cannot be seen.
+    """
+    count, values = len(labels), len(NAMES) + 1
+    keys = labels.reshape(count, -1) + np.arange(count, dtype=np.int32)[:, None] * values
+    pixels = np.bincount(keys.ravel(), minlength=count * values)
+    return pixels.reshape(count, values)[:, :HIDDEN] >= MIN_VISIBLE
