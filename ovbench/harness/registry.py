@@ -1,7 +1,7 @@
-"""Methods and datasets by name, imported only when asked for.
+"""Methods, class filters and datasets by name, imported only when asked for.
 
-Third parties add theirs through the entry-point groups ``ovbench.methods`` and
-``ovbench.datasets``; see ``examples/`` for a package that does.
+Third parties add theirs through the entry-point groups ``ovbench.methods``,
+``ovbench.filters`` and ``ovbench.datasets``; see ``examples/`` for a package that does.
 """
 
 from __future__ import annotations
@@ -93,6 +93,10 @@ METHODS = Registry(
     "method",
     "ovbench.methods",
     {
+        "pnp_ovss": Entry(
+            "ovbench.adapters.pnp_ovss:PnPOVSS",
+            "PnP-OVSS (Luo et al., CVPR 2024): where a vision-language model looks for each word",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
@@ -106,6 +110,17 @@ METHODS = Registry(
     },
 )
 
+FILTERS = Registry(
+    "class filter",
+    "ovbench.filters",
+    {
+        "clip": Entry(
+            "ovbench.adapters.clip_filter:CLIPFilter",
+            "CLIP compares the whole image with every class",
+        ),
+    },
+)
+
 DATASETS = Registry(
     "dataset",
     "ovbench.datasets",
@@ -113,6 +128,10 @@ DATASETS = Registry(
         "voc": Entry(
             "ovbench.datasets.voc:open_voc",
             "PASCAL VOC 2012: 20 classes and background; --background ignore gives VOC20",
+        ),
+        "cocostuff": Entry(
+            "ovbench.datasets.cocostuff:open_cocostuff",
+            "COCO-Stuff 164k: 80 things and 91 kinds of stuff, no background",
         ),
         "toyworld": Entry(
             "ovbench.datasets.toyworld:open_toyworld",
