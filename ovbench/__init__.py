@@ -14,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ovbench.datasets import load_dataset
+    from ovbench.harness.filters import load_filter
     from ovbench.harness.methods import load_method
     from ovbench.harness.protocol import (
         Background,
+        ClassFilter,
         ClassQuery,
         Dataset,
         Runtime,
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 
 _HOME = {
     "Background": "ovbench.harness.protocol",
+    "ClassFilter": "ovbench.harness.protocol",
     "ClassQuery": "ovbench.harness.protocol",
     "Dataset": "ovbench.harness.protocol",
     "Options": "ovbench.harness.runner",
@@ -37,11 +40,13 @@ _HOME = {
     "Vocabulary": "ovbench.harness.protocol",
     "evaluate": "ovbench.harness.runner",
     "load_dataset": "ovbench.datasets",
+    "load_filter": "ovbench.harness.filters",
     "load_method": "ovbench.harness.methods",
 }
 
 __all__ = [
     "Background",
+    "ClassFilter",
     "ClassQuery",
     "Dataset",
     "Options",
@@ -51,6 +56,7 @@ __all__ = [
     "Vocabulary",
     "evaluate",
     "load_dataset",
+    "load_filter",
     "load_method",
 ]
 

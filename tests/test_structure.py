@@ -18,7 +18,14 @@ GROUND = {"errors", "harness.protocol"}
 ALLOWED = {
     "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
     "leaderboards": {"errors", "harness.store", "harness.metrics"},
-    "adapters": {*GROUND, "harness.settings", "harness.profiler", "models", "refine"},
+    "adapters": {
+        *GROUND,
+        "harness.settings",
+        "harness.profiler",
+        "harness.tuning",
+        "models",
+        "refine",
+    },
     "datasets": {*GROUND, "harness.images", "harness.loader", "harness.registry", "toyworld"},
     "models": {*GROUND, "harness.profiler"},
     "refine": set(),
@@ -35,6 +42,7 @@ HARNESS_GROUND = (
     "profiler",
     "images",
     "atomic",
+    "tuning",
 )
 
 
@@ -88,6 +96,7 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["list", "datasets"],
         ["list", "checkpoints"],
         ["run", "--help"],
+        ["tune", "--help"],
     ],
 )
 def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:

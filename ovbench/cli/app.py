@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, datasets, leaderboard, run, score
+from ovbench.cli import check, datasets, leaderboard, run, score, tune
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -35,6 +35,7 @@ def main(
 
 
 app.command("run")(run.run)
+app.command("tune")(tune.tune)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("check")(check.check)

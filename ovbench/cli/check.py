@@ -13,6 +13,7 @@ def check(
     method: Annotated[str, typer.Argument(help="See `ovbench list methods`.")],
     checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
+    settings_file: opt.SettingsFile = None,
     settings: opt.Set = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
@@ -28,16 +29,16 @@ def check(
     from ovbench.datasets import load_dataset
     from ovbench.harness.conformance import conformance_checks
     from ovbench.harness.methods import Method, load_method
-    from ovbench.harness.settings import parse_assignments
+    from ovbench.harness.settings_file import given_settings
 
     things, stuff = load_dataset("toyworld"), load_dataset("toyworld_stuff")
-    assignments = parse_assignments(settings or [])
+    given = given_settings(settings_file, method, settings)
 
     def build() -> Method:
         return load_method(
             method,
             preset=preset,
-            settings=assignments,
+            settings=given,
             device=device,
             precision=precision,
             checkpoints=opt.flavour(checkpoints, things.info),

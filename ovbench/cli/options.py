@@ -38,6 +38,10 @@ Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A method's setting as name=value; repeatable.", metavar="K=V"),
 ]
+SettingsFile = Annotated[
+    Path | None,
+    typer.Option("--settings", help="A file of settings, as `ovbench tune` writes it."),
+]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="A named set of the method's settings.")
 ]

@@ -17,11 +17,23 @@ def run(
     background: opt.Background = None,
     names: opt.Names = None,
     classes: Annotated[
-        Literal["all", "oracle"],
-        typer.Option("--classes", help="oracle: tell the method each image's true classes."),
+        Literal["all", "oracle", "predicted"],
+        typer.Option(
+            "--classes",
+            help="Tell the method each image's classes: the true ones, or what a CLIP predicts.",
+        ),
     ] = "all",
+    filter_settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--filter-set",
+            help="With --classes predicted, a setting of the CLIP as name=value; repeatable.",
+            metavar="K=V",
+        ),
+    ] = None,
     checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
+    settings_file: opt.SettingsFile = None,
     settings: opt.Set = None,
     limit: opt.Limit = None,
     device: opt.Device = "auto",
@@ -44,21 +56,30 @@ def run(
     from ovbench.cli.progress import observer
     from ovbench.cli.show import show_result
     from ovbench.datasets import load_dataset
+    from ovbench.errors import UsageError
+    from ovbench.harness.filters import load_filter
     from ovbench.harness.methods import load_method
     from ovbench.harness.runner import Options, evaluate
     from ovbench.harness.settings import parse_assignments
+    from ovbench.harness.settings_file import given_settings
 
-    assignments = parse_assignments(settings or [])
+    given = given_settings(settings_file, method, settings)
+    filter_given = parse_assignments(filter_settings or [], "--filter-set")
+    if filter_given and classes != "predicted":
+        raise UsageError("--filter-set goes with --classes predicted only")
     data = load_dataset(dataset, root=root, split=split, background=background, names=names)
     loaded = load_method(
         method,
         preset=preset,
-        settings=assignments,
+        settings=given,
         device=device,
         precision=precision,
         checkpoints=opt.flavour(checkpoints, data.info),
         seed=seed,
     )
+    class_filter = None
+    if classes == "predicted":
+        class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
     run_options = Options(
         classes=classes,
         limit=limit,
@@ -69,6 +90,13 @@ def run(
         command=opt.command_line(),
     )
     with observer(f"{method} on {dataset}", len(data.vocabulary)) as watching:
-        result = evaluate(loaded, data, output=output, options=run_options, observer=watching)
+        result = evaluate(
+            loaded,
+            data,
+            class_filter=class_filter,
+            output=output,
+            options=run_options,
+            observer=watching,
+        )
     if result is not None:
         show_result(result, as_json, output)

@@ -52,6 +52,8 @@ def _summary(result: Mapping[str, Any]) -> Table:
     table.add_row("images per second", _rate(profile["images_per_s"]))
     table.add_row("prepare", f"{seconds(profile['prepare_s'])} s")
     table.add_row("peak memory", _memory(profile))
+    for note in result["run"].get("notes", []):
+        table.add_row("prepared", note)
     for mark in marks(result):
         table.add_row("[yellow]note[/]", f"[yellow]{mark}[/]")
     return table

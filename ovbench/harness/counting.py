@@ -16,7 +16,7 @@ from ovbench.harness.profiler import Measurement, peak_memory
 from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
 
-ClassOracle: TypeAlias = Literal["all", "oracle"]
+ClassChoice: TypeAlias = Literal["all", "oracle", "predicted"]
 Candidates: TypeAlias = Sequence[Collection[int]] | None
 
 
@@ -26,18 +26,18 @@ class Counter:
 
     Attributes:
         ignore_label: of the ground truth.
-        classes: whether methods are told which classes an image holds.
+        classes: whether methods are told which classes an image holds, and by whom.
         allow_ignored: predictions may hold the ignore label where the ground truth does.
     """
 
     vocabulary: Vocabulary
     ignore_label: int
-    classes: ClassOracle
+    classes: ClassChoice
     allow_ignored: bool = False
 
     def candidates(self, samples: Sequence[Sample]) -> Candidates:
         """What the oracle tells of each image: the classes of its ground truth."""
-        if self.classes == "all":
+        if self.classes != "oracle":
             return None
         return [self._present(sample.label) for sample in samples]
 
@@ -83,10 +83,8 @@ class Counter:
         return records
 
     def _present(self, label: LabelMap) -> tuple[int, ...]:
-        values = (int(v) for v in np.unique(label))
-        first_class = self.vocabulary.offset
-        present = tuple(v for v in values if v >= first_class and v != self.ignore_label)
-        if present or first_class:
+        present = present_labels(label, self.vocabulary, self.ignore_label)
+        if present or self.vocabulary.background:
             return present
         return tuple(range(len(self.vocabulary)))  # nothing is scored here, yet an answer is due
 
@@ -111,6 +109,12 @@ class Counter:
                     "are not among the candidates"
                 )
         return counted
+
+
+def present_labels(label: LabelMap, vocabulary: Vocabulary, ignore_label: int) -> tuple[int, ...]:
+    """The classes of a ground truth, ascending; neither background nor what is ignored."""
+    values = (int(v) for v in np.unique(label))
+    return tuple(v for v in values if v >= vocabulary.offset and v != ignore_label)
 
 
 class RunningMiou:

@@ -92,7 +92,7 @@ def load_method(
     chosen = preset_values(name, method_class, preset)
     baseline = resolved(override(method_class.Settings, chosen))
     parsed = override(method_class.Settings, {**chosen, **(settings or {})})
-    values = resolved(parsed)
+    given = resolved(parsed)
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     segmenter = method_class(parsed, runtime)
     subject = Subject(
@@ -100,8 +100,9 @@ def load_method(
         package_version(entry.package),
         runtime,
         preset,
-        values,
-        {key: value for key, value in values.items() if value != baseline[key]},
+        # A method may fill in settings that depend on its weights; a result has no blanks.
+        resolved(getattr(segmenter, "settings", parsed)),
+        {key: value for key, value in given.items() if value != baseline[key]},
         _checkpoints(segmenter),
     )
     return Method(subject, segmenter)

@@ -31,8 +31,9 @@ class PredictionFolder:
     dataset: Dataset
     encoding: Encoding
 
-    def prepare(self) -> None:
+    def prepare(self) -> Sequence[str]:
         """Nothing to prepare."""
+        return ()
 
     def predict(self, samples: Sequence[Sample], candidates: Candidates) -> Sequence[LabelMap]:
         """Read the label maps of the samples."""

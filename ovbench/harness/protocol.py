@@ -255,8 +255,10 @@ class Segmenter(Protocol):
 
     A method that is registered is a class called as ``Method(settings, runtime)`` with a
     frozen dataclass ``Settings`` (see :mod:`ovbench.harness.settings`) and optionally
-    ``presets``, a mapping from a name to the settings it changes. It may have an attribute
-    ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded.
+    ``presets``, a mapping from a name to the settings it changes, and ``tuner(settings,
+    runtime)``, which returns a :class:`~ovbench.harness.tuning.Tuner`. It may have attributes:
+    ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded; ``settings``, with
+    what depends on the weights filled in; ``notes``, what a result should say of ``prepare``.
     """
 
     def prepare(self, vocabulary: Vocabulary) -> None:
@@ -282,6 +284,31 @@ class Segmenter(Protocol):
         ...
 
 
+@runtime_checkable
+class ClassFilter(Protocol):
+    """Says which classes an image holds, so that a method may answer within them.
+
+    One that is registered is a class called as ``Filter(settings, runtime)`` with a frozen
+    dataclass ``Settings``, and may have an attribute ``checkpoints``, as a :class:`Segmenter`.
+    """
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        """Do what is done once per vocabulary; a later call replaces an earlier one."""
+        ...
+
+    def select(self, images: Sequence[Image]) -> Sequence[Collection[int]]:
+        """Name the classes of every image.
+
+        Args:
+            images: RGB uint8 at original size; sizes may differ.
+
+        Returns:
+            Per image the labels of at least one class; background is not among them, as a
+            method may always answer with it.
+        """
+        ...
+
+
 class SegmenterClass(Protocol):
     """What a method's registry entry resolves to."""
 
@@ -289,4 +316,14 @@ class SegmenterClass(Protocol):
 
     def __call__(self, settings: Any, runtime: Runtime) -> Segmenter:
         """Build the method and load its weights."""
+        ...
+
+
+class ClassFilterClass(Protocol):
+    """What a class filter's registry entry resolves to."""
+
+    Settings: ClassVar[type[Any]]
+
+    def __call__(self, settings: Any, runtime: Runtime) -> ClassFilter:
+        """Build the filter and load its weights."""
         ...

@@ -10,7 +10,7 @@ or the header of a session (one process from start to end).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -75,6 +75,7 @@ class Session:
         prepare_stages_s: seconds per stage that the method marked in it.
         device: in words.
         environment: versions, hardware and commit.
+        notes: what the method says of its preparation.
     """
 
     started: str
@@ -86,6 +87,7 @@ class Session:
     prepare_s: float
     prepare_stages_s: Mapping[str, float]
     environment: Mapping[str, Any]
+    notes: Sequence[str] = ()
 
 
 Record = ImageRecord | BadImage | Session
@@ -104,7 +106,8 @@ def decode(line: str) -> Record:
     """
     data = json.loads(line)
     if "session" in data:
-        return Session(**data["session"])
+        session = data["session"]
+        return Session(**{**session, "notes": tuple(session.get("notes", ()))})
     if "bad" in data:
         return BadImage(data["image"], data["bad"])
     return ImageRecord(

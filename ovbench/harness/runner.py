@@ -7,13 +7,12 @@ often a run was killed and whatever number of processes shares it.
 
 from __future__ import annotations
 
-import hashlib
 import random
 import sys
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import closing
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -22,15 +21,17 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.counting import Candidates, ClassOracle, Counter
+from ovbench.harness.counting import Candidates, ClassChoice, Counter
 from ovbench.harness.distributed import World, join_world
 from ovbench.harness.environment import device_name, environment
+from ovbench.harness.filters import Filter
+from ovbench.harness.identity import conditions
 from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import Method, Subject
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.profiler import Measurement, measure
 from ovbench.harness.protocol import (
-    PROTOCOL_VERSION,
+    ClassFilter,
     Dataset,
     LabelMap,
     Runtime,
@@ -59,8 +60,9 @@ class Observer(Protocol):
 class Predictor(Protocol):
     """What turns samples into label maps: a method, or files made elsewhere."""
 
-    def prepare(self) -> None:
-        """Do what is done once."""
+    def prepare(self) -> Sequence[str]:
+        """Do what is done once; returns what the result should say of it."""
+        ...
 
     def predict(self, samples: Sequence[Sample], candidates: Candidates) -> Sequence[LabelMap]:
         """One label map per sample."""
@@ -74,9 +76,10 @@ class SegmenterPredictor:
     segmenter: Segmenter
     vocabulary: Vocabulary
 
-    def prepare(self) -> None:
-        """Prepare the method for the dataset's vocabulary."""
+    def prepare(self) -> Sequence[str]:
+        """Prepare the method for the dataset's vocabulary; returns its ``notes``."""
         self.segmenter.prepare(self.vocabulary)
+        return tuple(getattr(self.segmenter, "notes", ()))
 
     def predict(self, samples: Sequence[Sample], candidates: Candidates) -> Sequence[LabelMap]:
         """Segment the samples' images."""
@@ -89,7 +92,8 @@ class Options:
 
     Attributes:
         classes: "all" asks for the whole vocabulary; "oracle" tells the method which classes
-            the image's ground truth holds, as some released code does, and marks the result.
+            the image's ground truth holds, as some released code does; "predicted" tells it
+            which ones a class filter finds. Both mark the result.
         limit: only the first images, and marks the result.
         batch_size: images given to the method at once.
         save_predictions: keep every label map in the run directory, as ``predictions/<id>.png``.
@@ -99,7 +103,7 @@ class Options:
         command: as typed, for the result.
     """
 
-    classes: ClassOracle = "all"
+    classes: ClassChoice = "all"
     limit: int | None = None
     batch_size: int = 1
     save_predictions: bool = False
@@ -119,6 +123,7 @@ def evaluate(
     method: Method | Segmenter,
     dataset: Dataset,
     *,
+    class_filter: Filter | ClassFilter | None = None,
     output: Path | str | None = None,
     options: Options | None = None,
     observer: Observer | None = None,
@@ -128,6 +133,8 @@ def evaluate(
     Args:
         method: from :func:`~ovbench.harness.methods.load_method`, or any segmenter.
         dataset: from :func:`~ovbench.datasets.load_dataset`, or any dataset.
+        class_filter: for ``classes="predicted"``: from
+            :func:`~ovbench.harness.filters.load_filter`, or any class filter.
         output: the run directory; the default is ``runs/<method>-<dataset>-<id>``.
         options: see :class:`Options`.
         observer: told of every image.
@@ -136,13 +143,16 @@ def evaluate(
         The result, as written to ``result.json``; None on every process but the first.
 
     Raises:
-        UsageError: the output directory holds another run, or data is missing or corrupt.
-        ContractError: the method's answer breaks the protocol; names the image.
+        UsageError: the output directory holds another run, data is missing or corrupt, or a
+            class filter is missing or not asked for.
+        ContractError: the method's or the filter's answer breaks the protocol; names the image.
     """
     if not isinstance(method, Method):
         method = Method.of(method)
+    if not isinstance(class_filter, Filter | None):
+        class_filter = Filter.of(class_filter)
     predictor = SegmenterPredictor(method.segmenter, dataset.vocabulary)
-    run = Run(predictor, method.subject, dataset, options or Options(), observer)
+    run = Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
     return run.execute(None if output is None else Path(output))
 
 
@@ -153,6 +163,8 @@ class Run:
     Attributes:
         predictor: is asked.
         subject: what the result says was asked.
+        class_filter: tells the predictor which classes an image holds, for
+            ``classes="predicted"``.
     """
 
     predictor: Predictor
@@ -160,6 +172,11 @@ class Run:
     dataset: Dataset
     options: Options
     observer: Observer | None = None
+    class_filter: Filter | None = None
+
+    def __post_init__(self) -> None:
+        if (self.options.classes == "predicted") != (self.class_filter is not None):
+            raise UsageError("classes='predicted' and a class filter go together")
 
     def execute(self, output: Path | None) -> dict[str, Any] | None:
         """Do this process's share of what is left; see :func:`evaluate`."""
@@ -188,33 +205,19 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Everything that can move a number of this run."""
-        subject, info, vocabulary = self.subject, self.dataset.info, self.dataset.vocabulary
+        subject, info = self.subject, self.dataset.info
         return {
-            "protocol_version": PROTOCOL_VERSION,
+            **conditions(subject, self.dataset, self.ids),
             "method": {
                 "name": subject.name,
                 "version": subject.version,
                 "preset": subject.preset,
                 "changes": dict(subject.changes),
             },
-            "settings": dict(subject.settings),
-            "checkpoint_flavour": self.runtime.checkpoints,
-            "checkpoints": [asdict(c) for c in subject.checkpoints],
-            "precision": self.runtime.precision,
-            "seed": self.runtime.seed,
-            "dataset": {
-                **asdict(info),
-                "num_images": len(self.ids),
-                "ids_sha256": hashlib.sha256("\n".join(self.ids).encode()).hexdigest(),
-            },
-            "vocabulary": {
-                "source": vocabulary.source,
-                "sha256": vocabulary.sha256,
-                "names": list(vocabulary.names),
-            },
             "classes": self.options.classes,
             "limit": self.options.limit,
             "warnings": info.count_warnings(len(self.dataset.ids)),
+            **({"filter": self.class_filter.identity()} if self.class_filter else {}),
         }
 
     def _pending(self, done: Collection[str]) -> list[Sequence[int]]:
@@ -233,8 +236,10 @@ class Run:
     ) -> None:
         seed_everything(self.runtime.seed)
         with measure(self.runtime.device) as preparation:
-            self.predictor.prepare()
-        shard.append([self._session(preparation, world)])
+            if self.class_filter:
+                self.class_filter.prepare(self.dataset.vocabulary)
+            notes = self.predictor.prepare()
+        shard.append([self._session(preparation, notes, world)])
         indices = [i for batch in batches for i in batch]
         if self.observer:
             ids = self.ids
@@ -256,6 +261,8 @@ class Run:
                     continue
                 candidates = counter.candidates(samples)
                 with measure(self.runtime.device) as spent:
+                    if self.class_filter:
+                        candidates = self.class_filter.select(samples, self.dataset.vocabulary)
                     maps = self.predictor.predict(samples, candidates)
                 warmup = seen < WARMUP_IMAGES
                 records = counter.count(
@@ -286,7 +293,7 @@ class Run:
         if self.observer:
             self.observer.recorded(image, confusion)
 
-    def _session(self, preparation: Measurement, world: World) -> Session:
+    def _session(self, preparation: Measurement, notes: Sequence[str], world: World) -> Session:
         return Session(
             started=datetime.now(UTC).isoformat(timespec="seconds"),
             command=self.options.command,
@@ -297,6 +304,7 @@ class Run:
             prepare_s=round(preparation.total_s, 6),
             prepare_stages_s={name: round(s, 6) for name, s in preparation.stages_s.items()},
             environment=environment(self.runtime.device),
+            notes=notes,
         )
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields
 from difflib import get_close_matches
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
@@ -90,8 +90,8 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
         raise UsageError(f"settings: {error}") from None
 
 
-def parse_assignments(assignments: list[str]) -> dict[str, str]:
-    """Split ``["name=value", ...]`` as given by repeated ``--set``.
+def parse_assignments(assignments: Sequence[str], option: str = "--set") -> dict[str, str]:
+    """Split ``["name=value", ...]`` as given by a repeated option.
 
     Raises:
         UsageError: an item without "=".
@@ -99,7 +99,7 @@ def parse_assignments(assignments: list[str]) -> dict[str, str]:
     pairs = [item.partition("=") for item in assignments]
     for name, sign, _ in pairs:
         if not sign or not name:
-            raise UsageError(f"--set {name}: write it as name=value")
+            raise UsageError(f"{option} {name}: write it as name=value")
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
@@ -115,6 +115,8 @@ def _parse(value: Any, hint: Any) -> Any:
         raise ValueError
     if origin is tuple:
         items = value.split(",") if isinstance(value, str) else value
+        if not isinstance(items, (list, tuple)):
+            raise ValueError
         return tuple(
             _parse(i.strip() if isinstance(i, str) else i, args[0]) for i in items if i != ""
         )
@@ -125,6 +127,8 @@ def _parse(value: Any, hint: Any) -> Any:
         except KeyError:
             raise ValueError from None
     if hint in (int, float, str):
+        if not isinstance(value, (str, int, float)):
+            raise ValueError
         if hint is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
         return hint(value)

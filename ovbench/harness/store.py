@@ -15,16 +15,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.images import write_label
+from ovbench.harness.lines import LineWriter, whole_lines
 from ovbench.harness.protocol import LabelMap
 from ovbench.harness.records import BadImage, ImageRecord, Record, Session, decode, encode
 
@@ -74,26 +73,15 @@ class RunStore:
         Raises:
             UsageError: the directory holds another run or cannot be written.
         """
-        existing = self.identity()
-        if existing is None:
-            try:
-                self.shards.mkdir(parents=True, exist_ok=True)
-                write_json(self.path / "run.json", {"identity": identity})
-            except OSError as error:
-                raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from None
-        elif existing != identity:
-            changed = ", ".join(sorted(_differences(existing, identity)))
-            raise UsageError(
-                f"{self.path} holds another run (differs in: {changed}); "
-                "give another --output or delete it"
-            )
+        claim(self.path / "run.json", identity, "run")
+        try:
+            self.shards.mkdir(exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from None
 
     def identity(self) -> dict[str, Any] | None:
         """The identity in ``run.json``, None where there is no run."""
-        path = self.path / "run.json"
-        if not path.exists():
-            return None
-        return dict(read_json(path)["identity"])
+        return _identity(self.path / "run.json")
 
     @property
     def shards(self) -> Path:
@@ -122,37 +110,19 @@ class RunStore:
         write_json(self.path / "result.json", result)
 
 
-class ShardWriter:
-    """Appends records to one process's shard; one ``write`` per call, so a line is whole or last.
+class ShardWriter(LineWriter):
+    """Appends records to one process's shard.
 
     Raises:
         OvbenchError: another process is writing the same shard.
     """
 
     def __init__(self, store: RunStore, rank: int) -> None:
-        path = store.shards / f"rank-{rank}.jsonl"
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        if not _lock(self._file):
-            os.close(self._file)
-            raise OvbenchError(f"{path}: another process is writing this run; wait for it")
-        _drop_torn_line(self._file)
+        super().__init__(store.shards / f"rank-{rank}.jsonl")
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records behind the others."""
-        data = "".join(map(encode, records)).encode()
-        while data:
-            data = data[os.write(self._file, data) :]
-
-    def __enter__(self) -> ShardWriter:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        os.close(self._file)
+        self.write("".join(map(encode, records)))
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
@@ -181,44 +151,42 @@ def read_json(path: Path) -> dict[str, Any]:
     return content
 
 
+def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
+    """Write an identity into a file of a directory, or find that it is already there.
+
+    Args:
+        path: of the file; its directory is made.
+        identity: JSON-ready.
+        what: the directory holds, such as "run".
+
+    Raises:
+        UsageError: the file holds another identity or cannot be written.
+    """
+    existing = _identity(path)
+    if existing is None:
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_json(path, {"identity": identity})
+        except OSError as error:
+            raise UsageError(f"{path.parent}: cannot be written ({error.strerror})") from None
+    elif existing != identity:
+        changed = ", ".join(sorted(_differences(existing, identity)))
+        raise UsageError(
+            f"{path.parent} holds another {what} (differs in: {changed}); "
+            "give another --output or delete it"
+        )
+
+
+def _identity(path: Path) -> dict[str, Any] | None:
+    return dict(read_json(path)["identity"]) if path.exists() else None
+
+
 def _read_shard(path: Path) -> Iterator[Record]:
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    for number, line in enumerate(whole.decode().split("\n")[:-1], start=1):
+    for number, line in whole_lines(path):
         try:
             yield decode(line)
         except (ValueError, KeyError, TypeError):
             raise OvbenchError(f"{path}:{number}: not a record; delete that line") from None
-
-
-def _drop_torn_line(file: int) -> None:
-    size = os.fstat(file).st_size
-    kept, block = size, 1 << 16
-    while kept > 0:
-        start = max(0, kept - block)
-        os.lseek(file, start, os.SEEK_SET)
-        newline = os.read(file, kept - start).rfind(b"\n")
-        if newline >= 0:
-            kept = start + newline + 1
-            break
-        kept = start
-    if kept < size:
-        os.ftruncate(file, kept)
-
-
-def _lock(file: int) -> bool:
-    """Take an exclusive lock that the system releases when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no second process is expected there
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -10,12 +10,21 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     """One short phrase for each way in which a result is not the plain benchmark."""
     run = result["run"]
     found = []
-    if run["classes"] != "all":
+    if run["classes"] == "oracle":
         found.append("class oracle: the method was told each image's true classes")
-    if run["checkpoints"] == "toy" and result["checkpoints"]:
+    if run["classes"] == "predicted":
+        name = result["filter"]["name"]
+        found.append(f"predicted classes: the filter {name} chose each image's classes")
+    if run["checkpoints"] == "toy" and _loaded_any(result):
         found.append("toy weights")
     if run["limit"] is not None:
         found.append(f"only the first {run['num_images']} images")
     if not run["complete"]:
         found.append(f"incomplete: {len(run['bad_images'])} unreadable images left out")
     return found + list(run["warnings"])
+
+
+def _loaded_any(result: Mapping[str, Any]) -> bool:
+    """Whether the method or its class filter loaded weights."""
+    class_filter = result.get("filter") or {}
+    return bool(result["checkpoints"] or class_filter.get("checkpoints"))

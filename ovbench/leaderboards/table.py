@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import read_json
+from ovbench.harness.store import identity_digest, read_json
 from ovbench.leaderboards.marks import marks
 
 Result = Mapping[str, Any]
@@ -25,6 +25,7 @@ class Conditions:
     names_sha256: str
     ids_sha256: str
     classes: str
+    class_filter: str
     checkpoints: str
 
     @classmethod
@@ -39,6 +40,7 @@ class Conditions:
             vocabulary["sha256"],
             run["ids_sha256"],
             run["classes"],
+            _filter_words(result),
             run["checkpoints"],
         )
 
@@ -51,8 +53,10 @@ class Conditions:
             background.get(self.background, "no background class"),
             f"names {self.names} ({self.names_sha256[:8]})",
         ]
-        if self.classes != "all":
+        if self.classes == "oracle":
             words.append("class oracle")
+        if self.classes == "predicted":
+            words.append(f"predicted classes: {self.class_filter}")
         if self.checkpoints == "toy":
             words.append("toy weights")
         return ", ".join(words)
@@ -109,8 +113,14 @@ def boards(results: Sequence[Result]) -> list[Board]:
 
 def footnotes(result: Result) -> list[str]:
     """What the row's board does not already say."""
-    shared = ("class oracle", "toy weights")
+    shared = ("class oracle", "predicted classes", "toy weights")
     return [mark for mark in marks(result) if not mark.startswith(shared)]
+
+
+def _filter_words(result: Result) -> str:
+    """The class filter's name and a digest of all that identifies it; empty without one."""
+    found = result.get("filter")
+    return f"{found['name']} ({identity_digest(found)[:8]})" if found else ""
 
 
 def _rank_key(result: Result) -> tuple[float, str, str]:

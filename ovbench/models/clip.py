@@ -68,6 +68,11 @@ class CLIP:
         """
         return self._tower.stride
 
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor on cosines before the softmax it was trained with."""
+        return float(self._model.logit_scale.exp())
+
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str]) -> Tensor:
         """Embed texts; equal ones are computed once.
@@ -98,6 +103,19 @@ class CLIP:
         prompts = [template.format(query) for query in queries for template in templates]
         embedded = self.encode_text(prompts).reshape(len(queries), len(templates), -1)
         return functional.normalize(embedded.mean(dim=1), dim=-1)
+
+    @torch.inference_mode()
+    def encode_image(self, images: Tensor) -> Tensor:
+        """Embed whole images.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; most towers need H = W = :attr:`image_size`.
+
+        Returns:
+            ``(B, d)`` float32, L2-normalised.
+        """
+        pixels = images.to(self.device, self._dtype)
+        return functional.normalize(self._model.encode_image(pixels).float(), dim=-1)
 
     @torch.inference_mode()
     def dense_features(self, images: Tensor, *, residual: bool) -> DenseFeatures:

@@ -61,6 +61,13 @@ class ImageFeatures:
         """Some of the images."""
         return ImageFeatures(tuple(level[index] for level in self.levels), self.grid)
 
+    def take(self, indices: Sequence[int]) -> ImageFeatures:
+        """Some of the images, by index; all of them in order are not copied."""
+        if list(indices) == list(range(len(self))):
+            return self
+        at = list(indices)
+        return ImageFeatures(tuple(level[at] for level in self.levels), self.grid)
+
 
 class Match(NamedTuple):
     """How well texts match images.
@@ -172,10 +179,18 @@ class Matcher(ABC):
         grid = (height // self.patch_size, width // self.patch_size)
         return ImageFeatures(tuple(level.float() for level in levels), grid)
 
-    def prompts(self, names: Sequence[str], prefix: str = "A picture of") -> list[Prompt]:
+    def prompts(
+        self,
+        names: Sequence[str],
+        prefix: str = "A picture of",
+        max_tokens: int | None = None,
+    ) -> list[Prompt]:
         """List names in a prompt, or in as few as :attr:`max_tokens` allows.
 
         Names are joined with single blanks, as PnP-OVSS's code does.
+
+        Args:
+            max_tokens: a lower limit than the model's own.
 
         Returns:
             Prompts which together hold every name once, in order.
@@ -185,7 +200,8 @@ class Matcher(ABC):
         """
         start, end = self._tokenizer("").input_ids
         head = (start, *self._tokenizer(prefix, add_special_tokens=False).input_ids)
-        room = self.max_tokens - len(head) - 1
+        limit = self.max_tokens if max_tokens is None else min(max_tokens, self.max_tokens)
+        room = limit - len(head) - 1
         pieces = [self._pieces(name, room) for name in names]
         return [_assemble(head, chunk, end) for chunk in _pack(pieces, room)]
 

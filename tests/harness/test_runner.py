@@ -257,3 +257,17 @@ def test_the_observer_is_told_of_every_image_once(tmp_path, memory_dataset, thre
 def test_options_are_checked(options) -> None:
     with pytest.raises(UsageError, match="must be at least 1"):
         Options(**options)
+
+
+def test_what_a_method_notes_in_preparing_is_in_the_result(tmp_path, memory_dataset) -> None:
+    class Noting:
+        """Everything is background."""
+
+        def prepare(self, vocabulary: Vocabulary) -> None:
+            self.notes = (f"{len(vocabulary)} labels",)
+
+        def segment(self, images, candidates=None):
+            return [np.zeros(image.shape[:2], np.uint8) for image in images]
+
+    assert evaluate(Noting(), memory_dataset(), output=tmp_path)["run"]["notes"] == ["4 labels"]
+    assert evaluate(Noting(), memory_dataset(), output=tmp_path)["run"]["notes"] == ["4 labels"]

@@ -36,6 +36,20 @@ def test_text_embeddings_are_open_clips() -> None:
     torch.testing.assert_close(clip.encode_text(texts), expected)
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_image_embeddings_are_open_clips(precision: str) -> None:
+    clip = load_clip("tiny-vit", "random", Runtime(precision=precision))
+    images = torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    original = load_clip("tiny-vit", "random", Runtime())._model
+    with torch.inference_mode():
+        expected = functional.normalize(original.encode_image(images), dim=-1)
+    embedded = clip.encode_image(images)
+    assert embedded.dtype == torch.float32
+    torch.testing.assert_close(embedded.norm(dim=-1), torch.ones(3))
+    tolerance = 1e-6 if precision == "fp32" else 0.02
+    torch.testing.assert_close(embedded, expected, atol=tolerance, rtol=0)
+
+
 def test_equal_texts_are_encoded_once_and_batches_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "TEXT_BATCH", 2)
     clip = load_clip("tiny-vit", "random", Runtime())

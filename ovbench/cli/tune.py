@@ -1,0 +1,128 @@
+"""``ovbench tune``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from rich.table import Table
+
+
+def tune(
+    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
+    dataset: opt.DatasetName,
+    root: opt.Root = None,
+    split: opt.Split = None,
+    background: opt.Background = None,
+    names: opt.Names = None,
+    checkpoints: opt.Checkpoints = "auto",
+    preset: opt.Preset = None,
+    settings_file: opt.SettingsFile = None,
+    settings: opt.Set = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first N images.")] = 100,
+    trials: Annotated[
+        int, typer.Option("--trials", min=0, help="Per phase; 0 tries every combination.")
+    ] = 34,
+    device: opt.Device = "auto",
+    precision: opt.Precision = "fp32",
+    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
+    seed: opt.Seed = 0,
+    output: opt.Output = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Search a method's settings; the same command finishes a search that was cut short.
+
+    Only the images and the names of the classes in them are used, never a pixel's label. What
+    --set gives stays as it is; a preset or a settings file is where the search starts from.
+    """
+    import json
+
+    from ovbench.cli.console import console
+    from ovbench.cli.tune_progress import observer
+    from ovbench.datasets import load_dataset
+    from ovbench.harness.search import Options, Search
+    from ovbench.harness.settings import parse_assignments
+    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.tuners import load_tuner
+
+    given = given_settings(settings_file, method, settings)
+    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    tunable = load_tuner(
+        method,
+        preset=preset,
+        settings=given,
+        fixed=parse_assignments(settings or []),
+        device=device,
+        precision=precision,
+        checkpoints=opt.flavour(checkpoints, data.info),
+        seed=seed,
+    )
+    with observer(f"tuning {method} on {dataset}") as watching:
+        search = Search(tunable, data, Options(trials or None, limit, batch_size), watching)
+        found = search.execute(output)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+        return
+    console().print(_table(found))
+    path = (output or search.directory()) / "settings.json"
+    conditions = {
+        "--dataset": dataset,
+        "--root": root,
+        "--background": background,
+        "--names": names,
+        "--checkpoints": None if checkpoints == "auto" else checkpoints,
+        "--precision": None if precision == "fp32" else precision,
+    }
+    print(_next_command(method, conditions, path))
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    tuning = found["tuning"]
+    title = (
+        f"{found['method']} tuned on {tuning['num_examples']} images of "
+        f"{tuning['dataset']} {tuning['split']}"
+    )
+    table = Table(title=title, title_justify="left")
+    for heading in (
+        "phase",
+        "trials",
+        "best values",
+        "reward",
+        "per class",
+        "median",
+        "tied with best",
+    ):
+        table.add_column(
+            heading, justify="left" if heading in ("phase", "best values") else "right"
+        )
+    for phase in tuning["phases"]:
+        table.add_row(
+            phase["name"],
+            str(phase["trials"]),
+            ", ".join(f"{name}={value}" for name, value in phase["values"].items()),
+            f"{phase['reward']:g}",
+            f"{phase['reward_per_class']:.3f}",
+            f"{phase['median_reward']:g}",
+            str(phase["ties"]),
+        )
+    return table
+
+
+def _next_command(method: str, conditions: Mapping[str, str | Path | None], path: Path) -> str:
+    """The run that uses what was found."""
+    import shlex
+
+    words = ["ovbench", "run", "--method", method]
+    for option, value in conditions.items():
+        if value is not None:
+            words += [option, str(value)]
+    return shlex.join([*words, "--settings", str(path)])

@@ -1,0 +1,38 @@
+"""The part of an identity that every measurement has: whose numbers, on what, with what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from ovbench.harness.methods import Subject
+from ovbench.harness.protocol import PROTOCOL_VERSION, Dataset
+
+
+def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
+    """What can move a number, whatever is measured; JSON-ready.
+
+    Args:
+        ids: the images that are used, of the dataset's.
+    """
+    vocabulary = dataset.vocabulary
+    return {
+        "protocol_version": PROTOCOL_VERSION,
+        "settings": dict(subject.settings),
+        "checkpoint_flavour": subject.runtime.checkpoints,
+        "checkpoints": [asdict(c) for c in subject.checkpoints],
+        "precision": subject.runtime.precision,
+        "seed": subject.runtime.seed,
+        "dataset": {
+            **asdict(dataset.info),
+            "num_images": len(ids),
+            "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
+        },
+        "vocabulary": {
+            "source": vocabulary.source,
+            "sha256": vocabulary.sha256,
+            "names": list(vocabulary.names),
+        },
+    }

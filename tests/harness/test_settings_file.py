@@ -1,0 +1,80 @@
+"""Reading settings files, and what is said of those that do not serve."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ovbench.errors import UsageError
+from ovbench.harness.settings import override, setting
+from ovbench.harness.settings_file import given_settings, read_settings_file
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "settings.json"
+    path.write_text(text)
+    return path
+
+
+def test_the_settings_are_read_and_their_origin_is_optional(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"method": "m", "settings": {"layer": 7, "sizes": [1, 2]}}')
+    assert read_settings_file(path, "m") == {"layer": 7, "sizes": [1, 2]}
+    path = write(tmp_path, '{"method": "m", "settings": {}, "tuning": {"seed": 0}}')
+    assert read_settings_file(path, "m") == {}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("layer: 7", "not readable as JSON"),
+        ("[7]", "expected a JSON object"),
+        ('{"method": "other", "settings": {}}', "made for the method 'other', not for 'm'"),
+        ('{"layer": 7}', 'needs "method", the name of the method'),
+        ('{"method": "m", "layer": 7}', 'needs "settings"'),
+        ('{"method": "m", "settings": [7]}', 'needs "settings"'),
+    ],
+)
+def test_a_file_that_does_not_serve_is_named(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError, match=message) as caught:
+        read_settings_file(path, "m")
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"gone\.json: no such settings file"):
+        read_settings_file(tmp_path / "gone.json", "m")
+
+
+def test_what_is_set_outdoes_the_file(tmp_path: Path) -> None:
+    path = write(tmp_path, '{"method": "m", "settings": {"layer": 7, "head": 1}}')
+    assert given_settings(path, "m", ["head=2"]) == {"layer": 7, "head": "2"}
+    assert given_settings(None, "m", ["head=2"]) == {"head": "2"}
+    assert given_settings(None, "m", None) == {}
+
+
+@dataclass(frozen=True)
+class Settings:
+    layer: int = setting(0, "our choice", "a layer")
+    name: str = setting("", "our choice", "a name")
+    sizes: tuple[int, ...] = setting((), "our choice", "some sizes")
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        ('{"layer": [7]}', r"layer=\[7\]: expected int"),
+        ('{"layer": null}', "layer=None: expected int"),
+        ('{"name": {}}', r"name=\{\}: expected str"),
+        ('{"sizes": 3}', "sizes=3: expected int,..."),
+    ],
+)
+def test_a_value_of_another_type_is_said_in_one_line(
+    tmp_path: Path, value: str, message: str
+) -> None:
+    path = write(tmp_path, f'{{"method": "m", "settings": {value}}}')
+    with pytest.raises(UsageError, match=message):
+        override(Settings, read_settings_file(path, "m"))
