@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ovbench.refine.permutohedral import Lattice, build_lattice
+from ovbench.refine.permutohedral import Lattice, build_lattice, join
 
 CPU_BYTES = 24 * 2**20
 """Values of a group of classes, filtered at a time on a CPU: glibc hands back what is above
@@ -105,19 +105,18 @@ class DenseCRF:
         flat = unary.reshape(len(unary), -1)
         field = Field(flat, flat.new_tensor(copies or [1] * len(flat)))
         if self.iterations:
-            kernels = self._kernels(image, unary.device)
-            edges = Edges.of(kernels)
+            kernel = self._kernel(image, unary.device)
             for _ in range(self.iterations):
-                field.update(kernels, edges)
+                field.update(kernel)
         return field
 
-    def _kernels(self, image: npt.NDArray[np.uint8], device: torch.device) -> list[Kernel]:
+    def _kernel(self, image: npt.NDArray[np.uint8], device: torch.device) -> Kernel:
         height, width = image.shape[:2]
         spatial = _spatial_kernel(height, width, self.spatial_std, device)
         places = _places(height, width, device) / self.bilateral_std
         colours = torch.tensor(image, device=device).reshape(-1, 3) / self.colour_std
         bilateral = Kernel.of(torch.cat([places, colours], dim=1))
-        return [spatial.times(self.spatial_weight), bilateral.times(self.bilateral_weight)]
+        return Kernel.sum([(spatial, self.spatial_weight), (bilateral, self.bilateral_weight)])
 
 
 def unary_from_probabilities(probabilities: Tensor, clip: float = 1e-5) -> Tensor:
@@ -126,11 +125,11 @@ def unary_from_probabilities(probabilities: Tensor, clip: float = 1e-5) -> Tenso
 
 
 class Kernel(NamedTuple):
-    """One Gaussian kernel, normalised symmetrically, on its lattice.
+    """A Gaussian kernel, normalised symmetrically, or a sum of such kernels.
 
     Attributes:
         spread: like the lattice's ``point_shares``, with the normalisation.
-        collect: ``(N, d + 1)``, like its ``shares``, with normalisation, scale and weight.
+        collect: like its ``shares``, with the normalisation, the scale and the weight.
     """
 
     lattice: Lattice
@@ -139,38 +138,21 @@ class Kernel(NamedTuple):
 
     @classmethod
     def of(cls, features: Tensor) -> Kernel:
-        """Between points with these ``(N, d)`` features."""
+        """Between points with these ``(N, d)`` features, of weight 1."""
         lattice = build_lattice(features)
         ones = features.new_ones(len(features), 1)
         norm = (lattice.filter(ones)[:, 0] + _NORM_EPSILON).rsqrt_()
         spread = lattice.point_shares * norm.index_select(0, lattice.points)
         return cls(lattice, spread, lattice.shares * (norm * lattice.scale)[:, None])
 
-    def times(self, weight: float) -> Kernel:
-        """Weighted."""
-        return self._replace(collect=self.collect * weight)
-
-
-class Edges(NamedTuple):
-    """All kernels' vertices in one table, so that messages are collected and added at once.
-
-    Attributes:
-        corners: ``(N, sum of d + 1)`` int32.
-        collect: the same shape, float32.
-    """
-
-    corners: Tensor
-    collect: Tensor
-
     @classmethod
-    def of(cls, kernels: Sequence[Kernel]) -> Edges:
-        """Of kernels whose tables are put behind one another."""
-        corners, first = [], 0
-        for kernel in kernels:
-            corners.append(kernel.lattice.corners + first)
-            first += kernel.lattice.vertices + 1
-        collect = torch.cat([kernel.collect for kernel in kernels], dim=1)
-        return cls(torch.cat(corners, dim=1), collect)
+    def sum(cls, weighted: Sequence[tuple[Kernel, float]]) -> Kernel:
+        """The weighted sum of kernels."""
+        return cls(
+            join([kernel.lattice for kernel, _ in weighted]),
+            torch.cat([kernel.spread for kernel, _ in weighted]),
+            torch.cat([kernel.collect * weight for kernel, weight in weighted], dim=1),
+        )
 
 
 class Field:
@@ -200,17 +182,15 @@ class Field:
         sums = [torch.mv(m, c) for m, c in zip(self.masses, self._copies, strict=True)]
         return torch.stack(sums).sum(dim=0)
 
-    def update(self, kernels: Sequence[Kernel], edges: Edges) -> None:
+    def update(self, kernel: Kernel) -> None:
         """One parallel mean-field step."""
         # Normalising the masses is left to the weights with which they are spread.
         share = self.total().reciprocal_()
-        spreads = [k.spread * share.index_select(0, k.lattice.points) for k in kernels]
+        spread = share.index_select(0, kernel.lattice.points).mul_(kernel.spread)
         for group, own in enumerate(self._own):
-            mass = self.masses[group]
-            pairs = zip(kernels, spreads, strict=True)
-            table = torch.cat([kernel.lattice.blurred(mass, spread) for kernel, spread in pairs])
+            table = kernel.lattice.blurred(self.masses[group], spread)
             message = embedding_bag(
-                edges.corners, table, mode="sum", per_sample_weights=edges.collect
+                kernel.lattice.corners, table, mode="sum", per_sample_weights=kernel.collect
             )
             self.masses[group] = message.add_(own).exp_()
 

@@ -10,6 +10,7 @@ device, ``embedding_bag``.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -117,6 +118,40 @@ def _regrouped(order: Tensor, starts: Tensor, sequence: Tensor) -> tuple[Tensor,
     moved = starts[sequence] - (ends - sizes)
     index = torch.arange(len(order), device=order.device) + moved.repeat_interleave(sizes)
     return order[index], torch.cat([ends - sizes, ends[-1:]])
+
+
+def join(lattices: Sequence[Lattice]) -> Lattice:
+    """Several lattices around the same points as one: filtering adds up what they give.
+
+    Directions that a lattice does not have leave its vertices as they are.
+    """
+    count = sum(lattice.vertices for lattice in lattices)
+    directions = max(len(lattice.neighbours) for lattice in lattices)
+    corners, points, starts, neighbours = [], [], [], []
+    first, length = 0, 0
+    for lattice in lattices:
+        size = lattice.vertices
+        own = torch.arange(first, first + size, device=lattice.corners.device).int()
+        around = torch.stack([own, *[torch.full_like(own, count)] * 2], dim=1)
+        around = around.repeat(directions, 1, 1)
+        there = lattice.neighbours[:, :size]
+        around[: len(there)] = torch.where(there == size, count, there + first)
+        neighbours.append(around)
+        corners.append(lattice.corners + first)
+        points.append(lattice.points)
+        starts.append(lattice.starts[:size] + length)
+        first, length = first + size, length + len(lattice.points)
+    nothing = around.new_full((directions, 1, 3), count)
+    return Lattice(
+        vertices=count,
+        corners=torch.cat(corners, dim=1),
+        shares=torch.cat([lattice.shares for lattice in lattices], dim=1),
+        points=torch.cat(points),
+        point_shares=torch.cat([lattice.point_shares for lattice in lattices]),
+        starts=torch.cat([*starts, starts[0].new_tensor([length])]),
+        neighbours=torch.cat([*neighbours, nothing], dim=1),
+        blur=_blur_weights(count, around.device),
+    )
 
 
 def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:

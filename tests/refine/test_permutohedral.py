@@ -8,8 +8,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_lattice import gaussian_filter
+from torch.nn.functional import embedding_bag
 
-from ovbench.refine.permutohedral import build_lattice
+from ovbench.refine.permutohedral import build_lattice, join
 
 
 def features(count: int, dimensions: int, spread: float, seed: int = 0) -> torch.Tensor:
@@ -66,6 +67,16 @@ def test_the_filter_is_symmetric_and_linear() -> None:
     matrix = lattice.filter(torch.eye(60))
     weights = torch.rand(60, 4)
     torch.testing.assert_close(matrix @ weights, lattice.filter(weights), rtol=1e-4, atol=1e-5)
+
+
+def test_joined_lattices_add_up() -> None:
+    few, many = build_lattice(features(200, 2, 6.0)), build_lattice(features(200, 5, 6.0, 1))
+    values = torch.rand(200, 3)
+    both = join([few, many])
+    table = both.blurred(values, both.point_shares)
+    found = embedding_bag(both.corners, table, mode="sum", per_sample_weights=both.shares)
+    expected = few.filter(values) / few.scale + many.filter(values) / many.scale
+    torch.testing.assert_close(found, expected)
 
 
 def test_impossible_features_are_refused() -> None:

@@ -226,7 +226,7 @@ PLACES: Mapping[str, Place] = {
     "BridgeTower/bridgetower-large-itm-mlm": Place(2, 8, 0.15, 770),
     # `ovbench tune` on 100 training scenes; resolution as trained.
     "toyworld/blip": Place(2, 3, 0.05, 96),
-    "toyworld/bridgetower": Place(1, 1, 0.05, 96),
+    "toyworld/bridgetower": Place(1, 3, 0.05, 96),
 }
 """By the checkpoint's name."""
 
