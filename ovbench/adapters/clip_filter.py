@@ -20,7 +20,7 @@ from ovbench.adapters.prompts import TemplateSet, templates
 from ovbench.harness.protocol import Image, Runtime, Vocabulary
 from ovbench.harness.settings import setting
 from ovbench.models.clip import load_clip
-from ovbench.models.images import input_tensor
+from ovbench.models.images import squashed
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,8 @@ class CLIPFilter:
     @torch.inference_mode()
     def select(self, images: Sequence[Image]) -> list[tuple[int, ...]]:
         """See :class:`~ovbench.harness.protocol.ClassFilter`."""
-        embedded = self._clip.encode_image(torch.stack([self._input(i) for i in images]))
+        embedded = self._clip.encode_image(squashed(self._clip, images, self._clip.image_size))
         return [self._choose(cosines) for cosines in self._of_classes(embedded @ self._text.mT)]
-
-    def _input(self, image: Image) -> Tensor:
-        """Squashed to CLIP's square: a class at the border must not be cut off."""
-        clip = self._clip
-        size = (clip.image_size, clip.image_size)
-        return input_tensor(
-            image, size, mean=clip.mean, std=clip.std, mode="bicubic", device=clip.device
-        )
 
     def _of_classes(self, cosines: Tensor) -> Tensor:
         """``(B, K)``: a class is as similar as the nearest of its names, ``(B, Q)``."""

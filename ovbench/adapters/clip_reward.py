@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ovbench.harness.protocol import Image, Vocabulary
 from ovbench.models.clip import CLIP
-from ovbench.models.images import input_tensor
+from ovbench.models.images import squashed
 
 Contrast: TypeAlias = Literal["present", "vocabulary"]
 
@@ -76,18 +76,12 @@ class ClipReward:
         return ((probability > prior).cpu() & visible).float()
 
     def _embed(self, images: Sequence[Image]) -> Tensor:
-        """``(n, d)``; images are squashed to CLIP's square, so that no part is cut off."""
-        clip = self._clip
-        size = (clip.image_size, clip.image_size)
+        """``(n, d)``, in passes that fit into memory."""
         embedded = []
         for start in range(0, len(images), IMAGES_PER_PASS):
-            batch = [
-                input_tensor(
-                    image, size, mean=clip.mean, std=clip.std, mode="bicubic", device=clip.device
-                )
-                for image in images[start : start + IMAGES_PER_PASS]
-            ]
-            embedded.append(clip.encode_image(torch.stack(batch)))
+            batch = images[start : start + IMAGES_PER_PASS]
+            pixels = squashed(self._clip, batch, self._clip.image_size)
+            embedded.append(self._clip.encode_image(pixels))
         return torch.cat(embedded)
 
     def _log_probability(self, embedded: Tensor, classes: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import product
-from typing import Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -66,6 +66,31 @@ def input_tensor(
     shift = torch.tensor(mean, device=device)[:, None, None] * 255
     scale = torch.tensor(std, device=device)[:, None, None] * 255
     return (pixels - shift) / scale
+
+
+class Normalised(Protocol):
+    """A model that says how its input is normalised."""
+
+    mean: Any
+    std: Any
+    device: torch.device
+
+
+def squashed(model: Normalised, images: Sequence[Image], side: int) -> Tensor:
+    """Images brought to one square, their shape given up, so that nothing is cut off.
+
+    Returns:
+        ``(B, 3, side, side)`` float32, normalised for the model; bicubic.
+    """
+    size = (side, side)
+    return torch.stack(
+        [
+            input_tensor(
+                image, size, mean=model.mean, std=model.std, mode="bicubic", device=model.device
+            )
+            for image in images
+        ]
+    )
 
 
 def window_starts(size: int, window: int, stride: int) -> list[int]:

@@ -19,8 +19,10 @@ from ovbench.adapters.pnp_ovss.prompting import Asker, Question
 from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PRESETS, PnPOVSSSettings, settle
 from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
-from ovbench.adapters.pnp_ovss.vlm import load_vlm, squashed
+from ovbench.adapters.pnp_ovss.vlm import load_vlm
+from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.models.images import squashed
 from ovbench.models.matcher import Matcher
 
 
@@ -64,7 +66,8 @@ class PnPOVSS:
         """
         allowed = [self._classes(chosen) for _, chosen in pairs(images, candidates)]
         questions = [self._ask(labels) for labels in allowed]
-        pixels = squashed(self._model, images, self.settings.resolution)
+        with stage("preprocess"):
+            pixels = squashed(self._model, images, self.settings.resolution)
         maps = class_maps(self._model, pixels, questions, self.settings)
         return [self._answer(*each) for each in zip(images, questions, maps, allowed, strict=True)]
 

@@ -15,10 +15,11 @@ from ovbench.adapters.pnp_ovss.labels import class_planes, in_units, with_unit
 from ovbench.adapters.pnp_ovss.prompting import Asker
 from ovbench.adapters.pnp_ovss.salience import class_maps, look, read
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings, Settled, settle
-from ovbench.adapters.pnp_ovss.vlm import load_vlm, squashed
+from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.protocol import Runtime, Vocabulary
 from ovbench.harness.tuning import Example, Phase
 from ovbench.models.clip import CLIP, load_clip
+from ovbench.models.images import squashed
 from ovbench.models.matcher import Matcher
 from ovbench.refine.resample import enlarge
 

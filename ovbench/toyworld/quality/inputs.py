@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor
 
-from ovbench.models.images import input_tensor
+from ovbench.models.images import squashed
 from ovbench.models.matcher import Matcher
 from ovbench.models.patch_encoder import PatchEncoder
 from ovbench.models.saliency import Saliency
@@ -18,15 +17,4 @@ def scene_inputs(
     model: Matcher | PatchEncoder | Saliency, scenes: Sequence[Scene], side: int
 ) -> Tensor:
     """Scenes enlarged to ``side`` pixels and normalised, ``(N, 3, side, side)`` float32."""
-    pixels = [
-        input_tensor(
-            scene.image,
-            (side, side),
-            mean=model.mean,
-            std=model.std,
-            mode="bicubic",
-            device=model.device,
-        )
-        for scene in scenes
-    ]
-    return torch.stack(pixels)
+    return squashed(model, [scene.image for scene in scenes], side)
