@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 
 import pytest
@@ -47,3 +49,15 @@ def test_peak_memory_counts_what_was_touched() -> None:
     block[::4096] = b"x" * len(block[::4096])
     assert peak_memory("cpu").rss >= before
     assert peak_memory("cpu").rss > 64 * 2**20
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_peak_memory_is_not_that_of_the_process_that_started_this_one() -> None:
+    program = (
+        "import subprocess, sys\n"
+        "block = b'x' * (300 * 2**20)\n"
+        "ask = 'from ovbench.harness.profiler import peak_memory; print(peak_memory(\"cpu\").rss)'\n"
+        "print(subprocess.run([sys.executable, '-c', ask], capture_output=True).stdout.decode())"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)
+    assert 2**20 < int(done.stdout) < 200 * 2**20

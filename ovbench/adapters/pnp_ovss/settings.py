@@ -224,7 +224,7 @@ PLACES: Mapping[str, Place] = {
     "Salesforce/blip-itm-large-flickr": Place(8, 10, 0.15, 768),
     "Salesforce/blip-itm-large-coco": Place(8, 10, 0.15, 768),
     "BridgeTower/bridgetower-large-itm-mlm": Place(2, 8, 0.15, 770),
-    # `ovbench tune` on 100 training scenes; resolution as trained.
+    # `ovbench tune --dataset toyworld --split train --trials 0`; resolution as trained.
     "toyworld/blip": Place(2, 3, 0.05, 96),
     "toyworld/bridgetower": Place(1, 3, 0.05, 96),
 }
