@@ -63,7 +63,7 @@ def main() -> None:
     everything = list(cases(arguments.folder))
     for case in everything:
         check(case)
-    for threads in dict.fromkeys((1, torch.get_num_threads())):
+    for threads in dict.fromkeys((torch.get_num_threads(), 1)):
         torch.set_num_threads(threads)
         Console(width=120).print(table(everything, arguments, threads))
 
