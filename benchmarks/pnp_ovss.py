@@ -78,8 +78,8 @@ def main() -> None:
     }
     answers = {name: run() for name, run in contestants.items()}
     agreements = {name: agreement(maps, answers["loop"]) for name, maps in answers.items()}
-    # Salience agrees to 1e-6; where noise is refined, the CRF makes more of that at its borders.
-    if agreements["fp32, batch 1"] < 0.99:
+    # The salience of random weights is noise, and the tiny model's CRF refines little else.
+    if agreements["fp32, batch 1"] < (0.99 if arguments.small else 0.999):
         raise SystemExit(f"only {agreements['fp32, batch 1']:.3%} of the labels agree")
     Console(width=100).print(results(contestants, agreements, len(images), arguments.repeats))
     Console(width=100).print(stages(full, images, arguments.device))
