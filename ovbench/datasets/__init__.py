@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from ovbench.datasets.choices import Choices
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import BackgroundRule, Dataset
 from ovbench.harness.registry import DATASETS
@@ -12,6 +13,10 @@ from ovbench.harness.registry import DATASETS
 ALIASES: dict[str, tuple[str, BackgroundRule]] = {
     "voc20": ("voc", "ignore"),
     "voc21": ("voc", "class"),
+    "context59": ("context", "ignore"),
+    "context60": ("context", "class"),
+    "object80": ("cocoobject", "ignore"),
+    "object81": ("cocoobject", "class"),
 }
 """Names the papers use for a benchmark under one background rule."""
 
@@ -23,6 +28,7 @@ def load_dataset(
     split: str | None = None,
     background: BackgroundRule | None = None,
     names: Path | str | None = None,
+    variant: str | None = None,
 ) -> Dataset:
     """Open a registered dataset.
 
@@ -33,9 +39,11 @@ def load_dataset(
         split: the default is the split the benchmark's numbers are reported on.
         background: whether background is a class to score or left out.
         names: a set of class names or a file of them; the default is "plain".
+        variant: which of several published constructions of a benchmark's labels.
 
     Raises:
-        UsageError: unknown names, or files that are not there.
+        UsageError: unknown names, files that are not there, or a choice that the dataset does
+            not have.
     """
     if name in ALIASES:
         alias = name
@@ -46,5 +54,7 @@ def load_dataset(
     root = root or os.environ.get("OVBENCH_DATA")
     factory = DATASETS.load(name)
     folder = Path(root).expanduser() if root else None
-    dataset: Dataset = factory(folder, split, background, names)
+    dataset: Dataset = factory(Choices(folder, split, background, names, variant))
+    if variant is not None and dataset.info.variant != variant:
+        raise UsageError(f"{name} has no variants; {variant!r} cannot be chosen")
     return dataset

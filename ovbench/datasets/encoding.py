@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import DataError
-from ovbench.harness.protocol import LabelMap
+from ovbench.harness.protocol import BackgroundRule, LabelMap
 
 UNKNOWN = 0xFFFF
 """Table entry of the values that a label file must not hold."""
@@ -22,7 +22,8 @@ class LabelEncoding:
 
     Attributes:
         benchmark: for messages.
-        table: ``(256,)`` uint16, from stored value to label or :data:`UNKNOWN`.
+        table: ``(256,)`` uint16, or ``(65536,)`` where values need 16 bits, from stored value
+            to label or :data:`UNKNOWN`.
     """
 
     benchmark: str
@@ -30,8 +31,8 @@ class LabelEncoding:
 
     @classmethod
     def of(cls, benchmark: str, labels: Mapping[int, int]) -> LabelEncoding:
-        """The encoding with ``labels[stored]`` for every value that is allowed, all below 256."""
-        table = np.full(256, UNKNOWN, dtype=np.uint16)
+        """The encoding with ``labels[stored]``, below 256, for every value that is allowed."""
+        table = np.full(256 if max(labels) < 256 else 1 << 16, UNKNOWN, dtype=np.uint16)
         table[list(labels)] = np.fromiter(labels.values(), dtype=np.uint8)
         return cls(benchmark, table)
 
@@ -39,13 +40,30 @@ class LabelEncoding:
         """Map stored values ``(H, W)`` to labels of the vocabulary.
 
         Raises:
-            DataError: not 8-bit, or a value the benchmark does not know; names ``source``.
+            DataError: wider than the benchmark's values are, or a value the benchmark does not
+                know; names ``source``.
         """
-        if raw.dtype != np.uint8:
-            raise DataError(f"{source}: expected 8-bit label values, found {raw.dtype}")
+        bits = 8 if len(self.table) == 256 else 16
+        if raw.dtype.itemsize * 8 > bits:
+            raise DataError(f"{source}: expected {bits}-bit label values, found {raw.dtype}")
         labels = np.take(self.table, raw)
         strays = labels == UNKNOWN
         if strays.any():
             values = np.unique(raw[strays]).tolist()
             raise DataError(f"{source}: label values {values} are unknown to {self.benchmark}")
         return labels.astype(np.uint8)
+
+
+def background_encoding(
+    benchmark: str, num_classes: int, background: BackgroundRule, void: int = 255
+) -> LabelEncoding:
+    """Files with 0 for background and 1 to ``num_classes`` for the classes.
+
+    Args:
+        background: "class" keeps the values; else 0 becomes void and every class moves down by
+            one (mmsegmentation's ``reduce_zero_label``), here and nowhere else.
+        void: stored value, and label, of pixels that are never scored.
+    """
+    offset = 1 if background == "class" else 0
+    classes = {value: value - 1 + offset for value in range(1, num_classes + 1)}
+    return LabelEncoding.of(benchmark, {void: void, 0: 0 if offset else void, **classes})

@@ -1,4 +1,4 @@
-"""Benchmarks whose samples are an image file and a label file each."""
+"""Benchmarks whose samples are an image file and a label map each."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy.typing as npt
 
@@ -16,31 +16,71 @@ from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 
+class Labels(Protocol):
+    """Where a benchmark keeps the labels of its images."""
+
+    def read(self, image: str) -> LabelMap:
+        """The label map of an image id, ``(H, W)``, with the values as stored.
+
+        Raises:
+            DataError: missing or corrupt; names the file.
+        """
+        ...
+
+    def source(self, image: str) -> Path:
+        """The file that holds them, for messages."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files ``<folder>/<id><suffix>``; an id may hold folders."""
+
+    folder: Path
+    suffix: str
+
+    def source(self, image: str) -> Path:
+        """The file of an id."""
+        return self.folder / f"{image}{self.suffix}"
+
+    def ids(self) -> set[str]:
+        """What lies directly in the folder; empty if it does not exist."""
+        files = self.folder.glob(f"*{self.suffix}")
+        return {file.name.removesuffix(self.suffix) for file in files}
+
+
+@dataclass(frozen=True, slots=True)
+class LabelFiles(Files):
+    """Index or palette PNGs."""
+
+    suffix: str = ".png"
+
+    def read(self, image: str) -> LabelMap:
+        """See :class:`Labels`."""
+        return read_label(self.source(image))
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFiles(Files):
+    """Pictures."""
+
+    suffix: str = ".jpg"
+
+
 @dataclass(frozen=True, eq=False)
 class FileDataset:
-    """Samples ``<image_dir>/<id><image_suffix>`` and ``<label_dir>/<id><label_suffix>``.
+    """Pictures, and labels that lie in files of their own or together in one.
 
     Attributes:
-        ids: may hold folders, such as ``"frankfurt/frankfurt_000000_000294"``.
         encoding: from stored label values to labels of the vocabulary.
     """
 
     info: DatasetInfo
     vocabulary: Vocabulary
     ids: Sequence[str]
-    image_dir: Path
-    label_dir: Path
+    images: ImageFiles
+    labels: Labels
     encoding: LabelEncoding
-    image_suffix: str = ".jpg"
-    label_suffix: str = ".png"
-
-    def image_path(self, image: str) -> Path:
-        """The picture of an id."""
-        return self.image_dir / f"{image}{self.image_suffix}"
-
-    def label_path(self, image: str) -> Path:
-        """The label file of an id."""
-        return self.label_dir / f"{image}{self.label_suffix}"
 
     def load(self, index: int) -> Sample:
         """Read sample ``index``.
@@ -49,12 +89,12 @@ class FileDataset:
             DataError: a file is missing, corrupt, of another size or holds unknown labels.
         """
         name = self.ids[index]
-        image = read_image(self.image_path(name))
-        path = self.label_path(name)
-        label = self.decode(read_label(path), path)
+        image = read_image(self.images.source(name))
+        source = self.labels.source(name)
+        label = self.decode(self.labels.read(name), source)
         if label.shape != image.shape[:2]:
             raise DataError(
-                f"{path}: {_size(label)} pixels, but its image has {_size(image)}; "
+                f"{source}: {_size(label)} pixels, but its image {name} has {_size(image)}; "
                 "the two do not belong together"
             )
         return Sample(name, image, label)

@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.datasets.choices import choose_background, choose_split
+from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.names import read_vocabulary
-from ovbench.errors import UsageError
 from ovbench.harness.protocol import (
     BackgroundRule,
     DatasetInfo,
@@ -55,58 +54,47 @@ class ToyWorld:
         return self.encoding.decode(raw, source)
 
 
-def open_toyworld(
-    root: Path | None,
-    split: str | None,
-    background: BackgroundRule | None,
-    names: str | Path | None,
-) -> ToyWorld:
+def open_toyworld(choices: Choices) -> ToyWorld:
     """Ten things; stuff is the background label, or ignored. Built like VOC.
 
     Raises:
         UsageError: an unknown split or background rule.
     """
-    background = choose_background("toyworld", background)
+    background = choices.background_of("toyworld")
     count, scored = len(THINGS), background == "class"
     first, stuff = (1, 0) if scored else (0, IGNORE)
     labels = [*range(first, first + count), *[stuff] * len(STUFF)]
     kinds: list[Kind] = ["thing"] * count
     vocabulary = read_vocabulary(
-        "toyworld", names, num_classes=count, background=scored, kinds=kinds
+        "toyworld", choices.names, num_classes=count, background=scored, kinds=kinds
     )
-    return _open("toyworld", split, background, vocabulary, labels)
+    return _open("toyworld", choices, background, vocabulary, labels)
 
 
-def open_toyworld_stuff(
-    root: Path | None,
-    split: str | None,
-    background: BackgroundRule | None,
-    names: str | Path | None,
-) -> ToyWorld:
+def open_toyworld_stuff(choices: Choices) -> ToyWorld:
     """Ten things and five kinds of stuff, no background. Built like Context59.
 
     Raises:
         UsageError: an unknown split, or a background rule, as there is no background.
     """
-    if background not in (None, "none"):
-        raise UsageError(f"toyworld_stuff has no background to {background!r}")
+    background = choices.no_background("toyworld_stuff")
     kinds: list[Kind] = ["thing"] * len(THINGS)
     kinds += ["stuff"] * len(STUFF)
     vocabulary = read_vocabulary(
-        "toyworld_stuff", names, num_classes=len(NAMES), background=False, kinds=kinds
+        "toyworld_stuff", choices.names, num_classes=len(NAMES), background=False, kinds=kinds
     )
-    return _open("toyworld_stuff", split, "none", vocabulary, range(len(NAMES)))
+    return _open("toyworld_stuff", choices, background, vocabulary, range(len(NAMES)))
 
 
 def _open(
     name: str,
-    split: str | None,
+    choices: Choices,
     background: BackgroundRule,
     vocabulary: Vocabulary,
     labels: Sequence[int],
 ) -> ToyWorld:
     """``labels`` has one entry per renderer's label."""
-    split = choose_split(name, split, SPLITS)
+    split = choices.split_of(name, SPLITS)
     count = min(len(SPLITS[split]), MOST_SCENES)
     return ToyWorld(
         DatasetInfo(name, split, background, IGNORE, count, rendered=True),

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovbench.datasets.choices import choose_background, choose_split
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import FileDataset, read_id_list
+from ovbench.datasets.choices import Choices
+from ovbench.datasets.encoding import background_encoding
+from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, read_id_list
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import BackgroundRule, DatasetInfo
+from ovbench.harness.protocol import DatasetInfo
 
 NUM_CLASSES = 20
 VOID = 255
@@ -24,58 +24,41 @@ ARCHIVE = "VOCtrainval_11-May-2012.tar"
 HOME = Path("VOCdevkit") / "VOC2012"
 
 
-def open_voc(
-    root: Path | None,
-    split: str | None,
-    background: BackgroundRule | None,
-    names: str | Path | None,
-) -> FileDataset:
-    """Open VOC 2012 in its official layout.
+def open_voc(choices: Choices) -> FileDataset:
+    """Open VOC 2012 in its official layout; background is label 0, or its pixels are dropped.
 
     Args:
-        root: holds ``VOCdevkit/VOC2012``; that folder or its parent is accepted too.
-        split: train, val (default) or trainval.
-        background: "class" (default) scores background as label 0; "ignore" drops its pixels.
-        names: see :func:`~ovbench.datasets.names.read_vocabulary`.
+        choices: the root holds ``VOCdevkit/VOC2012``; that folder or its parent is accepted
+            too. Splits are train, val and trainval.
 
     Raises:
         UsageError: files or the split are not there, or the background rule does not apply.
     """
-    split = choose_split("voc", split, EXPECTED_IMAGES)
-    background = choose_background("voc", background)
+    split = choices.split_of("voc", EXPECTED_IMAGES)
+    background = choices.background_of("voc")
     vocabulary = read_vocabulary(
         "voc",
-        names,
+        choices.names,
         num_classes=NUM_CLASSES,
         background=background == "class",
         kinds=["thing"] * NUM_CLASSES,
     )
-    home = _find(root)
+    home = _find(choices.folder("voc", ARCHIVE))
     return FileDataset(
         DatasetInfo("voc", split, background, VOID, EXPECTED_IMAGES[split]),
         vocabulary,
         read_id_list(home / "ImageSets" / "Segmentation" / f"{split}.txt"),
-        home / "JPEGImages",
-        home / "SegmentationClass",
-        voc_encoding(background),
+        ImageFiles(home / "JPEGImages"),
+        LabelFiles(home / "SegmentationClass"),
+        background_encoding("voc", NUM_CLASSES, background),
     )
 
 
-def voc_encoding(background: BackgroundRule) -> LabelEncoding:
-    """The label files' values under a background rule, "class" or "ignore"."""
-    if background == "class":
-        return LabelEncoding.of("voc", {VOID: VOID, **{v: v for v in range(NUM_CLASSES + 1)}})
-    classes = {v: v - 1 for v in range(1, NUM_CLASSES + 1)}
-    return LabelEncoding.of("voc", {VOID: VOID, 0: VOID, **classes})
-
-
-def _find(root: Path | None) -> Path:
-    if root is None:
-        raise UsageError(f"voc needs --root DIR or OVBENCH_DATA: where {ARCHIVE} was unpacked")
+def _find(root: Path) -> Path:
     for home in (root / HOME, root / HOME.name, root):
         if (home / "SegmentationClass").is_dir():
             return home
     raise UsageError(
         f"{root}: voc is not here; it should hold {HOME.as_posix()}/SegmentationClass "
-        f"(tar -xf {ARCHIVE} -C {root})"
+        f"(tar -xf {ARCHIVE} -C {root}, or `ovbench datasets prepare voc --root {root}`)"
     )

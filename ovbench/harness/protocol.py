@@ -139,19 +139,36 @@ class Vocabulary:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Prompt:
+    """What a method is asked for on one image of an image-prompted benchmark.
+
+    Attributes:
+        vocabulary: usually a background and one class with its exemplars.
+        labels: for each of its labels, the label of the dataset's vocabulary that it stands
+            for, ``(len(vocabulary),)``.
+    """
+
+    vocabulary: Vocabulary
+    labels: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sample:
     """One image with its ground truth.
 
     Attributes:
         id: unique within the dataset and stable across machines.
         image: RGB, ``(H, W, 3)`` uint8, at original size.
-        label: ``(H, W)`` unsigned, values index the vocabulary or equal the dataset's
-            ignore label.
+        label: ``(H, W)`` unsigned, values index the dataset's vocabulary or equal its ignore
+            label.
+        prompt: what to ask a method for on this image, or None where it is the dataset's
+            whole vocabulary. Samples that share a prompt hold the same object.
     """
 
     id: str
     image: Image
     label: LabelMap
+    prompt: Prompt | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +184,11 @@ class DatasetInfo:
         expected_images: the official size of the split, or None where there is none.
         rendered: True for scenes drawn by the package, on which the miniature checkpoints
             are at home.
+        variant: which of several published constructions of the labels, or None where there
+            is one.
+        subset: a named part of the classes that is measured alone, or None.
+        scored: the labels that mIoU and the other scores average over, or None for all.
+        prompted: True where every sample has a prompt of its own.
     """
 
     name: str
@@ -175,6 +197,10 @@ class DatasetInfo:
     ignore_label: int = 255
     expected_images: int | None = None
     rendered: bool = False
+    variant: str | None = None
+    subset: str | None = None
+    scored: tuple[int, ...] | None = None
+    prompted: bool = False
 
     def count_warnings(self, found: int) -> list[str]:
         """What a result must say where the number of images is not the official one."""

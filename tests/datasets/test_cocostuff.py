@@ -161,6 +161,10 @@ def test_verify_on_the_command_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert "b.png: label values [11] are unknown to cocostuff" in done.stdout
     (root / "stuffthingmaps" / "val2017" / "b.png").unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "b.png: no such file" in done.stdout
+    (root / "val2017" / "b.jpg").unlink()
     assert subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
@@ -168,7 +172,7 @@ def test_verify_on_the_command_line(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"root": None}, "needs --root DIR or OVBENCH_DATA"),
-        ({"root": Path("/nowhere")}, r"/nowhere: .*unzip stuffthingmaps_trainval2017\.zip -d"),
+        ({"root": Path("/nowhere")}, r"/nowhere: .*stuffthingmaps_trainval2017\.zip"),
         ({"split": "train"}, "no split 'train'; it has val"),
         ({"background": "class"}, "cocostuff has no background to 'class'"),
         ({"names": "plan"}, "did you mean 'plain'"),
@@ -190,5 +194,5 @@ def test_wrong_arguments_are_one_clear_line(
 def test_labels_without_pictures(tmp_path: Path) -> None:
     root = tree(tmp_path, SEPARATE, a=row(0))
     (root / "val2017").rename(root / "elsewhere")
-    with pytest.raises(UsageError, match=r"val2017: no such folder, .*\(val2017\.zip\)"):
+    with pytest.raises(UsageError, match=r"val2017: no such folder, .* need its pictures"):
         load_dataset("cocostuff", root=root)

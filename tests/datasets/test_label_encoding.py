@@ -8,8 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.voc import voc_encoding
+from ovbench.datasets.encoding import LabelEncoding, background_encoding
 from ovbench.errors import DataError
 from ovbench.harness.protocol import LabelMap
 
@@ -48,8 +47,8 @@ def test_voc_knows_22_values(value: int) -> None:
     if 21 <= value <= 254:
         for rule in ("class", "ignore"):
             with pytest.raises(DataError, match=rf"\[{value}\]"):
-                voc_encoding(rule).decode(raw, SOURCE)
+                background_encoding("voc", 20, rule).decode(raw, SOURCE)
     else:
-        assert voc_encoding("class").decode(raw, SOURCE).item() == value
+        assert background_encoding("voc", 20, "class").decode(raw, SOURCE).item() == value
         shifted = value - 1 if 1 <= value <= 20 else 255
-        assert voc_encoding("ignore").decode(raw, SOURCE).item() == shifted
+        assert background_encoding("voc", 20, "ignore").decode(raw, SOURCE).item() == shifted

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
+from ovbench.datasets.choices import Choices
 from ovbench.datasets.voc import open_voc
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import write_label
@@ -152,7 +153,10 @@ def write(path: Path, array: Bytes) -> None:
         (lambda p: write(p, np.zeros((60, 60, 3), np.uint8)), "mode is RGB"),
         (lambda p: write(p, np.zeros((60, 60), np.uint16)), "expected 8-bit .* found uint16"),
         (lambda p: write_label(p, np.full((60, 60), 77, np.uint8)), r"\[77\] are unknown to voc"),
-        (lambda p: write_label(p, np.zeros((3, 4), np.uint8)), r"4x3 pixels, .* has \d\dx\d\d;"),
+        (
+            lambda p: write_label(p, np.zeros((3, 4), np.uint8)),
+            r"4x3 pixels, .* 2007_000027 has \d\dx\d\d;",
+        ),
     ],
 )
 def test_a_spoilt_label_file_is_named(
@@ -204,7 +208,7 @@ def test_a_bad_list_is_named(tiny_voc: Path, content: bytes | None, message: str
 def test_wrong_arguments_are_one_clear_line(
     tiny_voc: Path, arguments: dict[str, object], message: str
 ) -> None:
-    asked = {"root": tiny_voc, "split": None, "background": None, "names": None, **arguments}
+    asked = Choices(**{"root": tiny_voc, **arguments})  # type: ignore[arg-type]
     with pytest.raises(UsageError, match=message) as caught:
-        open_voc(**asked)  # type: ignore[arg-type]
+        open_voc(asked)
     assert "\n" not in str(caught.value)

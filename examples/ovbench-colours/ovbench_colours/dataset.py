@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageColor
 
+from ovbench.datasets.choices import Choices
 from ovbench.harness.protocol import (
-    BackgroundRule,
     Dataset,
     DatasetInfo,
     LabelMap,
@@ -44,8 +44,6 @@ class ColourPatches:
         return raw
 
 
-def open_colour_patches(
-    root: Path | None, split: str | None, background: BackgroundRule | None, names: str | None
-) -> Dataset:
+def open_colour_patches(choices: Choices) -> Dataset:
     """The dataset; it has one split, no files and one set of names."""
     return ColourPatches()
