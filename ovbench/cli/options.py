@@ -30,6 +30,17 @@ Background = Annotated[
 Names = Annotated[
     str | None, typer.Option("--names", help="Class-name set, or a file with one class per line.")
 ]
+Variant = Annotated[
+    str | None,
+    typer.Option("--variant", help="Which published construction of the labels, if several."),
+]
+Subset = Annotated[
+    str | None,
+    typer.Option(
+        "--subset",
+        help="Measure some classes alone: unseen5 asks for all names, unseen5-only for the five.",
+    ),
+]
 Checkpoints = Annotated[
     Literal["auto", "toy", "real"],
     typer.Option("--checkpoints", help="auto: miniatures on rendered scenes, real ones elsewhere."),

@@ -22,23 +22,23 @@ from rich.progress import (
 
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
+from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Observer
 
 LOG_EVERY_S = 30.0
 
 
 @contextmanager
-def observer(title: str, num_labels: int) -> Iterator[Observer | None]:
+def observer(title: str, dataset: Dataset) -> Iterator[Observer | None]:
     """Show a run's progress with its running mIoU; nothing on the ranks behind the first."""
+    miou = RunningMiou(len(dataset.vocabulary), dataset.info.scored)
     if int(os.environ.get("RANK", "0")) > 0:
         yield None
     elif sys.stderr.isatty():
         with progress_bar() as progress:
-            yield _Bar(
-                progress, progress.add_task(title, total=None, note=""), RunningMiou(num_labels)
-            )
+            yield _Bar(progress, progress.add_task(title, total=None, note=""), miou)
     else:
-        yield _Log(title, RunningMiou(num_labels))
+        yield _Log(title, miou)
 
 
 def progress_bar() -> Progress:

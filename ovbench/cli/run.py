@@ -16,6 +16,8 @@ def run(
     split: opt.Split = None,
     background: opt.Background = None,
     names: opt.Names = None,
+    variant: opt.Variant = None,
+    subset: opt.Subset = None,
     classes: Annotated[
         Literal["all", "oracle", "predicted"],
         typer.Option(
@@ -67,7 +69,15 @@ def run(
     filter_given = parse_assignments(filter_settings or [], "--filter-set")
     if filter_given and classes != "predicted":
         raise UsageError("--filter-set goes with --classes predicted only")
-    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    data = load_dataset(
+        dataset,
+        root=root,
+        split=split,
+        background=background,
+        names=names,
+        variant=variant,
+        subset=subset,
+    )
     loaded = load_method(
         method,
         preset=preset,
@@ -89,7 +99,7 @@ def run(
         workers=workers,
         command=opt.command_line(),
     )
-    with observer(f"{method} on {dataset}", len(data.vocabulary)) as watching:
+    with observer(f"{method} on {dataset}", data) as watching:
         result = evaluate(
             loaded,
             data,

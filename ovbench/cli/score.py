@@ -17,6 +17,8 @@ def score(
     split: opt.Split = None,
     background: opt.Background = None,
     names: opt.Names = None,
+    variant: opt.Variant = None,
+    subset: opt.Subset = None,
     encoding: Annotated[
         Literal["index", "dataset"],
         typer.Option(
@@ -38,9 +40,17 @@ def score(
     from ovbench.harness.predictions import score_folder
     from ovbench.harness.runner import Options
 
-    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    data = load_dataset(
+        dataset,
+        root=root,
+        split=split,
+        background=background,
+        names=names,
+        variant=variant,
+        subset=subset,
+    )
     options = Options(limit=limit, workers=workers, skip_bad=skip_bad, command=opt.command_line())
-    with observer(f"score {predictions.name} on {dataset}", len(data.vocabulary)) as watching:
+    with observer(f"score {predictions.name} on {dataset}", data) as watching:
         result = score_folder(
             predictions,
             data,

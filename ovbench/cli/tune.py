@@ -22,6 +22,7 @@ def tune(
     split: opt.Split = None,
     background: opt.Background = None,
     names: opt.Names = None,
+    variant: opt.Variant = None,
     checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
     settings_file: opt.SettingsFile = None,
@@ -53,7 +54,9 @@ def tune(
     from ovbench.harness.tuners import load_tuner
 
     given = given_settings(settings_file, method, settings)
-    data = load_dataset(dataset, root=root, split=split, background=background, names=names)
+    data = load_dataset(
+        dataset, root=root, split=split, background=background, names=names, variant=variant
+    )
     tunable = load_tuner(
         method,
         preset=preset,
@@ -77,6 +80,7 @@ def tune(
         "--root": root,
         "--background": background,
         "--names": names,
+        "--variant": variant,
         "--checkpoints": None if checkpoints == "auto" else checkpoints,
         "--precision": None if precision == "fp32" else precision,
     }

@@ -29,6 +29,7 @@ def load_dataset(
     background: BackgroundRule | None = None,
     names: Path | str | None = None,
     variant: str | None = None,
+    subset: str | None = None,
 ) -> Dataset:
     """Open a registered dataset.
 
@@ -40,6 +41,7 @@ def load_dataset(
         background: whether background is a class to score or left out.
         names: a set of class names or a file of them; the default is "plain".
         variant: which of several published constructions of a benchmark's labels.
+        subset: a part of the classes to measure alone; see :mod:`ovbench.datasets.subsets`.
 
     Raises:
         UsageError: unknown names, files that are not there, or a choice that the dataset does
@@ -57,4 +59,8 @@ def load_dataset(
     dataset: Dataset = factory(Choices(folder, split, background, names, variant))
     if variant is not None and dataset.info.variant != variant:
         raise UsageError(f"{name} has no variants; {variant!r} cannot be chosen")
-    return dataset
+    if subset is None:
+        return dataset
+    from ovbench.datasets.subsets import measure_alone
+
+    return measure_alone(dataset, subset)

@@ -118,10 +118,15 @@ def present_labels(label: LabelMap, vocabulary: Vocabulary, ignore_label: int) -
 
 
 class RunningMiou:
-    """mIoU of the images seen so far, for a progress display."""
+    """mIoU of the images seen so far, for a progress display.
 
-    def __init__(self, num_labels: int) -> None:
+    Args:
+        scored: the labels to average over; None for all.
+    """
+
+    def __init__(self, num_labels: int, scored: Sequence[int] | None = None) -> None:
         self._matrix = np.zeros((num_labels, num_labels), dtype=np.int64)
+        self._scored = range(num_labels) if scored is None else scored
 
     def add(self, confusion: Confusion) -> None:
         """Take one image in."""
@@ -129,4 +134,4 @@ class RunningMiou:
 
     def value(self) -> float:
         """Percent; nan before the first image."""
-        return scores(areas(self._matrix), background=False).miou
+        return scores(areas(self._matrix).take(self._scored), background=False).miou

@@ -27,6 +27,7 @@ def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[s
         "seed": subject.runtime.seed,
         "dataset": {
             **asdict(dataset.info),
+            "scored": None if dataset.info.scored is None else list(dataset.info.scored),
             "num_images": len(ids),
             "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
         },

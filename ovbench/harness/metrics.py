@@ -28,8 +28,12 @@ MIOU_DEFINITIONS: Final[Mapping[str, str]] = {
     "union_without_background": "as union, background left out of the mean",
     "gt_only_without_background": "as gt_only, background left out of the mean",
     "all_classes_without_background": "as all_classes, background left out of the mean",
+    "per_image": "mean over images of the mean over the classes that occur in the image",
 }
-"""What each mIoU of :attr:`Scores.definitions` averages over."""
+"""What each mIoU of a result averages over.
+
+All but "per_image" (:func:`per_image_miou`) are in :attr:`Scores.definitions`.
+"""
 
 # Histogramming runs of equal pixels costs less than histogramming pixels until there is
 # about one run to six pixels; label maps have one to 15 - 150, noise one to one.
@@ -73,10 +77,20 @@ class Areas:
         """Pixels that have the label in ground truth or prediction."""
         return self.gt + self.pred - self.intersection
 
+    def take(self, labels: Sequence[int]) -> Areas:
+        """The areas of some labels, in this order."""
+        chosen = list(labels)
+        return Areas(self.intersection[..., chosen], self.gt[..., chosen], self.pred[..., chosen])
+
     @property
     def iou(self) -> Percentages:
         """Intersection over union in percent, nan where the union is empty."""
         return _percent(self.intersection, self.union)
+
+    @property
+    def accuracy(self) -> Percentages:
+        """Recall in percent, nan where the ground truth is empty."""
+        return _percent(self.intersection, self.gt)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -190,6 +204,20 @@ def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
     )
 
 
+def per_image_miou(areas: Areas) -> float:
+    """The mean over images of each image's own mIoU (IPSeg's code), in percent.
+
+    Args:
+        areas: of each image, ``(images, num_labels)``; an image counts if any of the labels
+            occurs in its ground truth or prediction.
+    """
+    iou = areas.iou
+    occurring = ~np.isnan(iou)
+    classes = occurring.sum(axis=1)
+    sums = np.where(occurring, iou, 0).sum(axis=1)
+    return _mean(sums[classes > 0] / classes[classes > 0])
+
+
 def scores(areas: Areas, background: bool) -> Scores:
     """Score a set of images.
 
@@ -197,7 +225,7 @@ def scores(areas: Areas, background: bool) -> Scores:
         areas: of the whole set, ``(num_labels,)``.
         background: label 0 is background; adds the definitions without it.
     """
-    iou, accuracy = areas.iou, _percent(areas.intersection, areas.gt)
+    iou, accuracy = areas.iou, areas.accuracy
     in_gt = areas.gt > 0
     definitions = _miou_definitions(iou, in_gt)
     if background:

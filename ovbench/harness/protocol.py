@@ -214,11 +214,22 @@ class DatasetInfo:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Random access to the samples of one split."""
+    """Random access to the samples of one split; its attributes do not change."""
 
-    info: DatasetInfo
-    vocabulary: Vocabulary
-    ids: Sequence[str]
+    @property
+    def info(self) -> DatasetInfo:
+        """What a result says of the data."""
+        ...
+
+    @property
+    def vocabulary(self) -> Vocabulary:
+        """What a method is asked for."""
+        ...
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """The images, in the order of evaluation."""
+        ...
 
     def load(self, index: int) -> Sample:
         """Read sample ``index`` (of ``ids``); called from several threads at once.

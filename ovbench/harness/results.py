@@ -29,7 +29,6 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     """
     images = [records.images[name] for name in sorted(records.images)]
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]
-    has_background = dataset["background"] == "class"
     last = records.sessions[-1]
     return {
         "schema_version": SCHEMA_VERSION,
@@ -41,6 +40,8 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "changes": identity["method"]["changes"],
             "dataset": dataset["name"],
             "split": dataset["split"],
+            "variant": dataset["variant"],
+            "subset": dataset["subset"],
             "background": dataset["background"],
             "classes": identity["classes"],
             "checkpoints": identity["checkpoint_flavour"],
@@ -64,39 +65,45 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "checkpoints": identity["checkpoints"],
         "filter": identity.get("filter"),
         "environment": last.environment,
-        **_quality(images, vocabulary["names"], has_background),
+        **_quality(images, vocabulary["names"], dataset),
         "profile": _profile([image.cost for image in images], records.sessions),
     }
 
 
 def _quality(
-    images: Sequence[ImageRecord], names: Sequence[str], has_background: bool
+    images: Sequence[ImageRecord], names: Sequence[str], dataset: Mapping[str, Any]
 ) -> dict[str, Any]:
     per_image = metrics.stack_areas([image.confusion for image in images], len(names))
     total = metrics.Areas(
         per_image.intersection.sum(axis=0), per_image.gt.sum(axis=0), per_image.pred.sum(axis=0)
     )
-    scores = metrics.scores(total, background=has_background)
     edges = boundary_iou(accumulate_boundary([image.boundary for image in images], len(names)))
+    scored = list(dataset["scored"] or range(len(names)))
+    background = dataset["background"] == "class" and 0 in scored
+    scores = metrics.scores(total.take(scored), background=background)
+    taken = per_image.take(scored)
+    definitions = {**scores.definitions, "per_image": metrics.per_image_miou(taken)}
+    iou, accuracy = total.iou, total.accuracy
     return {
         "metrics": {
             "miou": number(scores.miou),
-            "miou_ci95": [number(bound) for bound in bootstrap_miou(per_image)],
+            "miou_ci95": [number(bound) for bound in bootstrap_miou(taken)],
             "pixel_accuracy": number(scores.pixel_accuracy),
             "mean_accuracy": number(scores.mean_accuracy),
             "fwiou": number(scores.fwiou),
-            "boundary_iou": number(_nanmean(edges)),
-            "definitions": {name: number(v) for name, v in scores.definitions.items()},
+            "boundary_iou": number(_nanmean(edges[scored])),
+            "definitions": {name: number(value) for name, value in definitions.items()},
         },
         "per_class": [
             {
                 "index": index,
                 "name": name,
-                "iou": number(scores.iou[index]),
-                "accuracy": number(scores.accuracy[index]),
+                "iou": number(iou[index]),
+                "accuracy": number(accuracy[index]),
                 "boundary_iou": number(edges[index]),
                 "gt_pixels": int(total.gt[index]),
                 "pred_pixels": int(total.pred[index]),
+                "scored": index in scored,
             }
             for index, name in enumerate(names)
         ],

@@ -30,6 +30,7 @@ from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import Method, Subject
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.profiler import Measurement, measure
+from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.protocol import (
     ClassFilter,
     Dataset,
@@ -151,7 +152,9 @@ def evaluate(
         method = Method.of(method)
     if not isinstance(class_filter, Filter | None):
         class_filter = Filter.of(class_filter)
-    predictor = SegmenterPredictor(method.segmenter, dataset.vocabulary)
+    predictor: Predictor = SegmenterPredictor(method.segmenter, dataset.vocabulary)
+    if dataset.info.prompted:
+        predictor = PromptedPredictor(method.segmenter)
     run = Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
     return run.execute(None if output is None else Path(output))
 
@@ -177,6 +180,11 @@ class Run:
     def __post_init__(self) -> None:
         if (self.options.classes == "predicted") != (self.class_filter is not None):
             raise UsageError("classes='predicted' and a class filter go together")
+        if self.dataset.info.prompted and self.options.classes != "all":
+            raise UsageError(
+                f"{self.dataset.info.name} asks for each image's own class; "
+                f"classes={self.options.classes!r} does not apply"
+            )
 
     def execute(self, output: Path | None) -> dict[str, Any] | None:
         """Do this process's share of what is left; see :func:`evaluate`."""

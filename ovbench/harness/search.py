@@ -62,8 +62,10 @@ def load_examples(dataset: Dataset, limit: int | None = None) -> list[Example]:
     """Images and their classes; images without a class are left out.
 
     Raises:
-        UsageError: no image has a class, or one cannot be read.
+        UsageError: no image has a class, one cannot be read, or the dataset has prompts.
     """
+    if dataset.info.prompted:
+        raise UsageError(f"{dataset.info.name} asks for each image's own class: tune elsewhere")
     indices = range(len(dataset.ids))[:limit]
     examples = []
     with closing(prefetch(dataset, indices)) as stream:

@@ -19,6 +19,8 @@ class Conditions:
     """What two results must share to be ranked against each other."""
 
     dataset: str
+    variant: str | None
+    subset: str | None
     split: str
     background: str
     names: str
@@ -34,6 +36,8 @@ class Conditions:
         run, vocabulary = result["run"], result["vocabulary"]
         return cls(
             run["dataset"],
+            run["variant"],
+            run["subset"],
             run["split"],
             run["background"],
             vocabulary["source"],
@@ -47,8 +51,10 @@ class Conditions:
     def words(self, num_images: int) -> str:
         """The conditions as a table's title."""
         background = {"class": "with background", "ignore": "background ignored"}
+        variant = f" ({self.variant})" if self.variant else ""
         words = [
-            f"{self.dataset} {self.split}",
+            f"{self.dataset}{variant} {self.split}",
+            *([f"classes {self.subset}"] if self.subset else []),
             f"{num_images} images",
             background.get(self.background, "no background class"),
             f"names {self.names} ({self.names_sha256[:8]})",

@@ -19,6 +19,7 @@ from ovbench.harness.metrics import (
     accumulate,
     areas,
     confusion,
+    per_image_miou,
     scores,
     stack_areas,
 )
@@ -242,8 +243,28 @@ def test_every_definition_of_miou(definition: str, expected: float) -> None:
 def test_definitions_are_the_documented_ones() -> None:
     with_background = scores(areas(EXAMPLE), background=True).definitions
     without = scores(areas(EXAMPLE), background=False).definitions
-    assert set(with_background) == set(MIOU_DEFINITIONS)
+    assert {*with_background, "per_image"} == set(MIOU_DEFINITIONS)
     assert set(without) == {"union", "gt_only", "all_classes"}
+
+
+@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1))
+def test_per_image_is_the_mean_of_every_image_alone(images: int, labels: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    pairs = rng.integers(0, labels + 1, (images, 2, 3, 3)).astype(np.uint8)  # the last: ignored
+    pairs[:, 1] %= labels
+    counted = [confusion(gt, pred, labels, labels) for gt, pred in pairs]
+    alone = [scores(areas(accumulate([one], labels)), background=False).miou for one in counted]
+    expected = np.nanmean(alone) if not np.isnan(alone).all() else np.nan
+    found = per_image_miou(stack_areas(counted, labels))
+    assert found == pytest.approx(expected, nan_ok=True)
+
+
+def test_some_labels_are_scored_alone() -> None:
+    part = areas(EXAMPLE).take([1, 2])
+    # What is predicted outside these classes stays a miss of theirs, and theirs elsewhere an error.
+    np.testing.assert_allclose(part.iou, [IOU_1, 0])
+    assert scores(part, background=False).miou == pytest.approx(IOU_1 / 2)
+    assert scores(part, background=False).pixel_accuracy == pytest.approx(500 / 6)
 
 
 @pytest.mark.filterwarnings("error")

@@ -22,7 +22,7 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     return {
         "run": {
             "id": method.replace("|", "-"), "method": method, "changes": {},
-            "preset": None, "dataset": "voc",
+            "preset": None, "dataset": "voc", "variant": None, "subset": None,
             "split": "val", "background": "class", "classes": "all", "checkpoints": "real",
             "num_images": 1449, "ids_sha256": "f" * 64, "limit": None, "complete": True,
             "bad_images": [], "warnings": [], "device": "cpu", "precision": "fp32",
