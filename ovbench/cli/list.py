@@ -37,9 +37,14 @@ def methods(
 
 
 @app.command("datasets")
-def datasets() -> None:
-    """List the datasets."""
-    _show(DATASETS, "dataset")
+def datasets(
+    name: Annotated[str | None, typer.Argument(help="Show what may be chosen of it.")] = None,
+) -> None:
+    """List the datasets, or one dataset's sets of class names, subsets and aliases."""
+    if name is None:
+        _show(DATASETS, "dataset")
+    else:
+        _show_choices(name)
 
 
 @app.command("checkpoints")
@@ -67,6 +72,28 @@ def _show(registry: Registry, kind: str) -> None:
     for name, entry in registry.entries.items():
         table.add_row(name, entry.summary, entry.package)
     console().print(table)
+
+
+def _show_choices(name: str) -> None:
+    from ovbench.datasets import ALIASES
+    from ovbench.datasets.names import available_sets, describe_set
+    from ovbench.datasets.subsets import ONLY, SUBSETS, subset_names
+
+    out = console()
+    out.print(f"{name}: {DATASETS.entry(name).summary}", highlight=False)
+    table = Table("--names", "queries", "source")
+    for chosen in available_sets(name):
+        queries, source = describe_set(name, chosen)
+        table.add_row(chosen, str(queries), source)
+    if table.row_count:
+        out.print(table)
+    for subset in subset_names(name):
+        classes = ", ".join(SUBSETS[name][subset.removesuffix(ONLY)])
+        asked = "these alone" if subset.endswith(ONLY) else "all names"
+        out.print(f"--subset {subset}, asks for {asked}: {classes}", highlight=False)
+    for alias, (benchmark, rule) in ALIASES.items():
+        if benchmark == name:
+            out.print(f"--dataset {alias}: {name} --background {rule}", highlight=False)
 
 
 def _show_settings(name: str) -> None:

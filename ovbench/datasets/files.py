@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -14,6 +15,14 @@ from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+
+
+class Pictures(Protocol):
+    """Where a benchmark keeps its images."""
+
+    def source(self, image: str) -> Path:
+        """The file of an image id."""
+        ...
 
 
 class Labels(Protocol):
@@ -44,9 +53,19 @@ class Files:
         return self.folder / f"{image}{self.suffix}"
 
     def ids(self) -> set[str]:
-        """What lies directly in the folder; empty if it does not exist."""
-        files = self.folder.glob(f"*{self.suffix}")
-        return {file.name.removesuffix(self.suffix) for file in files}
+        """What lies in the folder and below it; empty if it does not exist.
+
+        Raises:
+            UsageError: a link leads back to a folder that it lies in.
+        """
+        if not self.folder.is_dir():
+            return set()
+        return {
+            (path / name).relative_to(self.folder).as_posix().removesuffix(self.suffix)
+            for path, names in walk(self.folder)
+            for name in names
+            if name.endswith(self.suffix)
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +97,7 @@ class FileDataset:
     info: DatasetInfo
     vocabulary: Vocabulary
     ids: Sequence[str]
-    images: ImageFiles
+    images: Pictures
     labels: Labels
     encoding: LabelEncoding
 
@@ -106,6 +125,31 @@ class FileDataset:
             DataError: a value the benchmark does not know; names the file.
         """
         return self.encoding.decode(raw, source)
+
+
+def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list[str]]]:
+    """Every folder from this one down, links followed, with the names of its files.
+
+    Names that begin with a dot are left out: systems leave such files everywhere.
+
+    Args:
+        above: the real paths of the folders that led here.
+
+    Raises:
+        UsageError: a link leads back to a folder that it lies in, or a folder cannot be read.
+    """
+    here = os.path.realpath(folder)
+    if here in above:
+        raise UsageError(f"{folder}: a link that leads back to {here}, which it lies in; remove it")
+    try:
+        with os.scandir(folder) as entries:
+            folders = {e.name: e.is_dir() for e in entries if not e.name.startswith(".")}
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
+    yield folder, [name for name, is_folder in folders.items() if not is_folder]
+    for name, is_folder in folders.items():
+        if is_folder:
+            yield from walk(folder / name, (*above, here))
 
 
 def read_id_list(path: Path) -> list[str]:

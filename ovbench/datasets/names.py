@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
+from itertools import takewhile
 from pathlib import Path
 
 from ovbench.errors import UsageError
@@ -43,6 +44,28 @@ def read_vocabulary(
         UsageError: no such set or file, or it does not fit the benchmark.
     """
     source, text = _read(benchmark, "plain" if names is None else names)
+    return parse_vocabulary(
+        text, source, benchmark, num_classes=num_classes, background=background, kinds=kinds
+    )
+
+
+def parse_vocabulary(
+    text: str,
+    source: str,
+    benchmark: str,
+    *,
+    num_classes: int,
+    background: bool,
+    kinds: Sequence[Kind] | None = None,
+) -> Vocabulary:
+    """The vocabulary in a class-name file's text; see :func:`read_vocabulary`.
+
+    Args:
+        source: where the text is from, for the record and for messages.
+
+    Raises:
+        UsageError: it does not fit the benchmark.
+    """
     background_lines, class_lines = _divide(_lines(text, source), num_classes, benchmark, source)
     _refuse_twins(class_lines, source)
     of_kind: Sequence[Kind | None] = kinds or [None] * num_classes
@@ -56,12 +79,38 @@ def read_vocabulary(
     return Vocabulary(classes, described[0], source)
 
 
+def read_text(path: Path) -> str:
+    """A text file that a user wrote, with or without a byte-order mark.
+
+    Raises:
+        FileNotFoundError: missing; only the caller knows what to advise.
+        UsageError: not text or not readable; names the file.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise UsageError(f"{path}, line {line}: not UTF-8 text") from None
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def available_sets(benchmark: str) -> list[str]:
     """The names of a benchmark's packaged sets."""
     folder = _folder(benchmark)
     if not folder.is_dir():
         return []
     return sorted(f.name.removesuffix(".txt") for f in folder.iterdir() if f.name.endswith(".txt"))
+
+
+def describe_set(benchmark: str, name: str) -> tuple[int, str]:
+    """How many text queries a packaged set has, and where its file says it comes from."""
+    text = (_folder(benchmark) / f"{name}.txt").read_text(encoding="utf-8")
+    head = takewhile(lambda line: line.startswith("#"), text.splitlines())
+    queries = sum(len(parts) for _, parts in _lines(text, name))
+    return queries, " ".join(line.removeprefix("#").strip() for line in head)
 
 
 def _folder(benchmark: str) -> Traversable:
@@ -75,10 +124,7 @@ def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
         packaged = _folder(benchmark) / f"{names}.txt"
         return f"{benchmark}/{names}", packaged.read_text(encoding="utf-8")
     try:
-        return str(names), Path(names).read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = error.object[: error.start].count(b"\n") + 1
-        raise UsageError(f"{names}, line {line}: not UTF-8 text") from None
+        return str(names), read_text(Path(names))
     except FileNotFoundError:
         close = get_close_matches(str(names), sets, n=1)
         mean = f"did you mean {close[0]!r}? " if close else ""
@@ -86,8 +132,6 @@ def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
             f"{names}: neither a file nor a set of names of {benchmark}; "
             f"{mean}there are: {', '.join(sets)}"
         ) from None
-    except OSError as error:
-        raise UsageError(f"{names}: cannot be read ({error.strerror})") from None
 
 
 def _lines(text: str, source: str) -> list[Line]:

@@ -129,9 +129,41 @@ DATASETS = Registry(
             "ovbench.datasets.voc:open_voc",
             "PASCAL VOC 2012: 20 classes and background; --background ignore gives VOC20",
         ),
+        "context": Entry(
+            "ovbench.datasets.context:open_context",
+            "PASCAL Context: 59 classes and background; --background ignore gives Context59",
+        ),
+        "cocoobject": Entry(
+            "ovbench.datasets.cocoobject:open_cocoobject",
+            "COCO-Object: the 80 things of COCO 2017 and background, in two constructions",
+        ),
         "cocostuff": Entry(
             "ovbench.datasets.cocostuff:open_cocostuff",
             "COCO-Stuff 164k: 80 things and 91 kinds of stuff, no background",
+        ),
+        "ade20k": Entry(
+            "ovbench.datasets.ade20k:open_ade20k",
+            "ADE20K-150: 150 classes of things and stuff, no background",
+        ),
+        "cityscapes": Entry(
+            "ovbench.datasets.cityscapes:open_cityscapes",
+            "Cityscapes: 19 classes of street scenes, no background",
+        ),
+        "coco20i": Entry(
+            "ovbench.datasets.coco20i:open_coco20i",
+            "COCO-20i: 1000 episodes a fold, each with a prompt image of one of 20 classes",
+        ),
+        "fss1000": Entry(
+            "ovbench.datasets.fss1000:open_fss1000",
+            "FSS-1000: 240 test classes, each image prompted by another one of its class",
+        ),
+        "perseg": Entry(
+            "ovbench.datasets.perseg:open_perseg",
+            "PerSeg: 40 objects, each prompted by its first image",
+        ),
+        "folder": Entry(
+            "ovbench.datasets.folder:open_folder",
+            "your own: --root holds images/, masks/ and classes.txt",
         ),
         "toyworld": Entry(
             "ovbench.datasets.toyworld:open_toyworld",

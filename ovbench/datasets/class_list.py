@@ -1,0 +1,122 @@
+"""``classes.txt`` of a user's own folder: names, and what stands for each class in a mask.
+
+One line per class, with the synonyms behind commas as in every file of class names. Before the
+name may stand the value that the class has in index masks, or its colour in RGB masks::
+
+    background                 7: cat, kitten             64 128 0: cat, kitten
+    cat, kitten                9: dog                     192 0 128: dog
+    dog                        4: (ignore)                255 255 255: (ignore)
+
+Without either, a class's value is the position of its line, counted from 0.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from ovbench.datasets.names import read_text
+from ovbench.errors import UsageError
+
+VOID = 255
+"""Value in index masks, and label, of pixels that are never scored."""
+
+Key: TypeAlias = int | tuple[int, int, int]
+"""What stands for a class in a mask: a value or a colour."""
+
+_IGNORE = "(ignore)"
+_KEYED = re.compile(r"\s*(\d+)(?:[\s,]+(\d+)[\s,]+(\d+))?\s*:(.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class ClassList:
+    """The classes of a folder.
+
+    Attributes:
+        source: the file.
+        names: its text without keys, every name in the line it has in the file.
+        keys: of every class, in order.
+        ignored: keys of what is not scored.
+        background: whether the first class is the background.
+    """
+
+    source: Path
+    names: str
+    keys: tuple[Key, ...]
+    ignored: tuple[Key, ...]
+    background: bool
+
+    @property
+    def colours(self) -> list[tuple[int, int, int]]:
+        """The colours of RGB masks, classes first; none for index masks."""
+        return [key for key in (*self.keys, *self.ignored) if isinstance(key, tuple)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    number: int
+    key: Key
+    name: str
+
+    def __str__(self) -> str:
+        return str(self.key) if isinstance(self.key, int) else " ".join(map(str, self.key))
+
+
+def read_class_list(path: Path) -> ClassList:
+    """Read ``classes.txt``.
+
+    Raises:
+        UsageError: missing, or wrong; names the line.
+    """
+    text = read_text(path)
+    lines = list(_lines(text))
+    classes = [line for line in lines if line.name != _IGNORE]
+    if not classes:
+        raise UsageError(f"{path}: names no classes")
+    _check(path, lines)
+    names = [""] * (len(text.splitlines()) + 1)
+    for line in classes:
+        names[line.number - 1] = line.name
+    return ClassList(
+        path,
+        "\n".join(names),
+        tuple(line.key for line in classes),
+        tuple(line.key for line in lines if line.name == _IGNORE),
+        classes[0].name.split(",")[0].strip().casefold() == "background",
+    )
+
+
+def _lines(text: str) -> Iterator[_Line]:
+    position = 0
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip() or line.lstrip().startswith("#"):
+            continue
+        if found := _KEYED.fullmatch(line):
+            first, *rest, name = found.groups()
+            key: Key = (int(first), int(rest[0]), int(rest[1])) if rest[0] else int(first)
+            yield _Line(number, key, name.strip())
+        else:
+            yield _Line(number, position, line.strip())
+        position += 1
+
+
+def _check(path: Path, lines: Sequence[_Line]) -> None:
+    seen: dict[Key, int] = {}
+    for line in lines:
+        where = f"{path}, line {line.number}"
+        if isinstance(line.key, tuple) != isinstance(lines[0].key, tuple):
+            raise UsageError(f"{where}: either every line begins with a colour or none does")
+        if max(line.key if isinstance(line.key, tuple) else (line.key,)) > VOID:
+            raise UsageError(f"{where}: {line} does not fit 8 bits; masks are 8-bit files")
+        if line.key == VOID:
+            raise UsageError(f"{where}: {VOID} is never scored; give the class another value")
+        if not line.name:
+            raise UsageError(f"{where}: {line} has no name")
+        if line.key in seen:
+            raise UsageError(f"{where}: {line} already stands for line {seen[line.key]}")
+        seen[line.key] = line.number
+    if len(lines) > VOID:
+        raise UsageError(f"{path}: {len(lines)} classes; there is room for {VOID}")
