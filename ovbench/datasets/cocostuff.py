@@ -26,20 +26,22 @@ EXPECTED_IMAGES = {"val": 5000}
 
 ARCHIVE = "stuffthingmaps_trainval2017.zip"
 
-LAYOUTS = (
+OFFICIAL_LAYOUTS = (
     Layout("val2017", "stuffthingmaps/val2017"),
     Layout("val2017", "stuffthingmaps_trainval2017/val2017"),
     Layout("val2017", "val2017"),  # both archives unpacked in one place: .jpg beside .png
-    *(
-        Layout(
-            f"{home}images/val2017",
-            f"{home}annotations/val2017",
-            label_suffix="_labelTrainIds.png",
-            converted=True,
-        )
-        for home in ("coco_stuff164k/", "")
-    ),
 )
+
+
+def converted_layouts(label_suffix: str) -> list[Layout]:
+    """mmsegmentation's tree, whose label files of several kinds differ in their suffix."""
+    return [
+        Layout(f"{home}images/val2017", f"{home}annotations/val2017", ".jpg", label_suffix, True)
+        for home in ("coco_stuff164k/", "")
+    ]
+
+
+LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts("_labelTrainIds.png"))
 HINT = (
     f"it should hold val2017/*.jpg (val2017.zip) and stuffthingmaps/val2017/*.png "
     f"({ARCHIVE}); `ovbench datasets prepare cocostuff` fetches both"

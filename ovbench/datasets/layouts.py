@@ -42,6 +42,11 @@ class Found:
     ids: list[str]
 
 
+def present(root: Path, layouts: Sequence[Layout]) -> bool:
+    """Whether any layout's folder of label files is there."""
+    return any(any((root / x.labels).glob(f"*{x.label_suffix}")) for x in layouts)
+
+
 def find(benchmark: str, root: Path, layouts: Sequence[Layout], hint: str) -> Found:
     """The first layout with label files.
 

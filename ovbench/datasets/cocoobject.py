@@ -1,0 +1,134 @@
+"""COCO-Object: the 80 things of COCO 2017, and background, in the field's two constructions.
+
+``stuffthingmaps``, of GroupViT and those who follow it: COCO-Stuff's label files with every stuff
+class *and* void turned into background. Where objects overlap, these files show the one that
+comes last in ``instances_val2017.json``.
+
+``instances``, of PnP-OVSS's code: the masks of ``instances_val2017.json`` painted so that the one
+that comes first shows, crowds included. It knows no void.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ovbench.datasets.choices import Choices
+from ovbench.datasets.coco_instances import Instances
+from ovbench.datasets.cocostuff import (
+    NUM_THINGS,
+    OFFICIAL_LAYOUTS,
+    USED,
+    VOID,
+    converted_layouts,
+)
+from ovbench.datasets.encoding import LabelEncoding, background_encoding
+from ovbench.datasets.files import FileDataset, ImageFiles, Labels
+from ovbench.datasets.layouts import find, present
+from ovbench.datasets.names import read_vocabulary
+from ovbench.errors import DataError, UsageError
+from ovbench.harness.protocol import BackgroundRule, DatasetInfo, LabelMap
+
+EXPECTED_IMAGES = {"val": 5000}
+INSTANCES = "annotations/instances_val2017.json"
+PICTURES = ("val2017", "images/val2017", "coco_stuff164k/images/val2017")
+LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts("_instanceTrainIds.png"))
+HINT = (
+    f"it should hold val2017/*.jpg and stuffthingmaps/val2017/*.png, or {INSTANCES}; "
+    "`ovbench datasets prepare cocoobject` fetches them"
+)
+
+
+def open_cocoobject(choices: Choices) -> FileDataset:
+    """Open the validation images of COCO 2017 with its things.
+
+    Args:
+        choices: the root holds what :data:`HINT` says; the variant is by default
+            "stuffthingmaps" if its files are there, else "instances".
+
+    Raises:
+        UsageError: files are not there, or there is no such split, rule or variant.
+    """
+    split = choices.split_of("cocoobject", EXPECTED_IMAGES)
+    background = choices.background_of("cocoobject")
+    vocabulary = read_vocabulary(
+        "cocoobject",
+        choices.names,
+        num_classes=NUM_THINGS,
+        background=background == "class",
+        kinds=["thing"] * NUM_THINGS,
+    )
+    root = choices.folder("cocoobject", "val2017 with its annotations")
+    only_instances = (root / INSTANCES).exists() and not present(root, LAYOUTS)
+    default = "instances" if only_instances else "stuffthingmaps"
+    variant = choices.variant_of("cocoobject", VARIANTS, default)
+    return FileDataset(
+        DatasetInfo("cocoobject", split, background, VOID, EXPECTED_IMAGES[split], variant=variant),
+        vocabulary,
+        *VARIANTS[variant](root, background),
+    )
+
+
+def map_encoding(background: BackgroundRule) -> LabelEncoding:
+    """COCO-Stuff's values: things to 1..80, stuff and void to background.
+
+    Args:
+        background: "class" makes background label 0; "ignore" does not score it and moves the
+            things to 0..79.
+    """
+    scored = background == "class"
+    rest, first = (0, 1) if scored else (VOID, 0)
+    labels = dict.fromkeys((*USED, VOID), rest)
+    labels |= {value: first + thing for thing, value in enumerate(USED[:NUM_THINGS])}
+    return LabelEncoding.of("cocoobject", labels)
+
+
+@dataclass(frozen=True, slots=True)
+class InstanceLabels:
+    """Label maps painted from instances: 0 background, 1..80."""
+
+    instances: Instances
+
+    def source(self, image: str) -> Path:
+        """The file of all of them."""
+        return self.instances.path
+
+    def read(self, image: str) -> LabelMap:
+        """See :class:`~ovbench.datasets.files.Labels`."""
+        number = int(image) if image.isdecimal() else -1
+        if number not in self.instances.images:
+            raise DataError(f"{self.instances.path}: has no image {image}")
+        values = {category: 1 + i for i, category in enumerate(self.instances.categories)}
+        return self.instances.paint(number, values)
+
+
+Parts = tuple[Sequence[str], ImageFiles, Labels, LabelEncoding]
+
+
+def _from_maps(root: Path, background: BackgroundRule) -> Parts:
+    found = find("cocoobject", root, LAYOUTS, HINT)
+    converted = background_encoding("cocoobject", NUM_THINGS, background)
+    encoding = converted if found.layout.converted else map_encoding(background)
+    return found.ids, found.images, found.labels, encoding
+
+
+def _from_instances(root: Path, background: BackgroundRule) -> Parts:
+    instances = Instances(root / INSTANCES)
+    if len(instances.categories) != NUM_THINGS:
+        raise UsageError(f"{instances.path}: {len(instances.categories)} categories, not 80")
+    folders = [root / folder for folder in PICTURES if (root / folder).is_dir()]
+    if not folders:
+        raise UsageError(
+            f"{root / PICTURES[0]}: no such folder, but {INSTANCES} needs its pictures"
+        )
+    images = ImageFiles(folders[0])
+    ids = {Path(entry.file_name).stem for entry in instances.images.values()} | images.ids()
+    encoding = background_encoding("cocoobject", NUM_THINGS, background)
+    return sorted(ids), images, InstanceLabels(instances), encoding
+
+
+VARIANTS: Mapping[str, Callable[[Path, BackgroundRule], Parts]] = {
+    "stuffthingmaps": _from_maps,
+    "instances": _from_instances,
+}

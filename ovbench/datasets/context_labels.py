@@ -1,0 +1,139 @@
+"""PASCAL Context's 459 ids in its two distributions, and the 59 classes among them.
+
+Both number regions by their line in the label pack's list of 459 names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ovbench.datasets.coco_masks import decode_mask, read_json
+from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.files import Files
+from ovbench.errors import DataError, UsageError
+from ovbench.harness.protocol import BackgroundRule, LabelMap
+
+# Ids of the 59 classes in alphabetical order of their names, which is label order
+# (mmsegmentation, tools/dataset_converters/pascal_context.py).
+CLASS_IDS = (
+    *(2, 9, 18, 19, 22, 23, 25, 31, 33, 34, 44, 45, 46, 59, 65, 68, 72, 80, 85, 98, 104, 105),
+    *(113, 115, 144, 158, 159, 162, 187, 189, 207, 220, 232, 258, 259, 260, 284, 295, 296, 308),
+    *(324, 326, 347, 349, 354, 355, 360, 366, 368, 397, 415, 416, 420, 424, 427, 440, 445, 454),
+    458,
+)
+LAST_ID = 459
+VOID = 255
+
+
+def id_encoding(background: BackgroundRule) -> LabelEncoding:
+    """From the 459 ids to the classes; every other id, and 0 for nothing, is background."""
+    scored = background == "class"
+    rest, first = (0, 1) if scored else (VOID, 0)
+    labels = dict.fromkeys(range(LAST_ID + 1), rest)
+    labels |= {value: first + label for label, value in enumerate(CLASS_IDS)}
+    return LabelEncoding.of("context", labels)
+
+
+@dataclass(frozen=True, slots=True)
+class MatFiles(Files):
+    """The label pack: one MATLAB file per image with a matrix ``LabelMap`` of ids."""
+
+    suffix: str = ".mat"
+
+    def read(self, image: str) -> LabelMap:
+        """Ids, ``(H, W)`` uint16.
+
+        Raises:
+            DataError: missing, or not a file of the pack; names it.
+        """
+        from scipy.io import loadmat
+
+        path = self.source(image)
+        if not path.exists():
+            raise DataError(f"{path}: no such file")
+        try:
+            label = loadmat(path, variable_names="LabelMap")["LabelMap"]
+        except Exception as error:  # whatever the parser meets in a broken file
+            raise DataError(
+                f"{path}: not a file of the label pack ({_first_line(error)}); fetch it again"
+            ) from None
+        if label.ndim != 2 or label.dtype.kind not in "ui":
+            raise DataError(f"{path}: LabelMap is {label.dtype} {label.shape}, not a map of ids")
+        ids: LabelMap = label.astype(np.uint16)
+        return ids
+
+
+@dataclass(frozen=True, slots=True)
+class DetailImage:
+    """An image of the Detail API's file.
+
+    Attributes:
+        regions: category id and run-length code, in the order of the file.
+    """
+
+    height: int
+    width: int
+    phase: str
+    regions: list[tuple[int, Any]]
+
+
+class DetailLabels:
+    """``trainval_merged.json`` of the Detail API, read at once.
+
+    Attributes:
+        path: of the file.
+        images: by the stem of the picture's name.
+
+    Raises:
+        UsageError: the file is missing, or not the Detail API's.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        content = read_json(path)
+        try:
+            entries = {
+                image["image_id"]: (
+                    Path(image["file_name"]).stem,
+                    DetailImage(image["height"], image["width"], image["phase"], []),
+                )
+                for image in content["images"]
+            }
+            for region in content["annos_segmentation"]:
+                _, image = entries[region["image_id"]]
+                image.regions.append((region["category_id"], region["segmentation"]))
+        except (KeyError, TypeError) as error:
+            raise UsageError(f"{path}: not the Detail API's file ({error!r} is missing)") from None
+        self.images: Mapping[str, DetailImage] = dict(entries.values())
+
+    def ids(self, split: str) -> Sequence[str]:
+        """The images of "train" or "val", sorted."""
+        return sorted(name for name, image in self.images.items() if image.phase == split)
+
+    def source(self, image: str) -> Path:
+        """The file of all of them."""
+        return self.path
+
+    def read(self, image: str) -> LabelMap:
+        """Ids, ``(H, W)`` uint16; where regions overlap, the last one shows, as in ``getMask``.
+
+        Raises:
+            DataError: the file has no such image, or a mask that cannot be decoded.
+        """
+        found = self.images.get(image)
+        if found is None:
+            raise DataError(f"{self.path}: has no image {image}")
+        painted = np.zeros((found.height, found.width), dtype=np.uint16)
+        for category, code in found.regions:
+            mask = decode_mask(code, found.height, found.width, f"{self.path}, image {image}")
+            painted[mask] = category
+        return painted
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0]
