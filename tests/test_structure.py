@@ -26,8 +26,16 @@ ALLOWED = {
         "models",
         "refine",
     },
-    "datasets": {*GROUND, "harness.images", "harness.loader", "harness.registry", "toyworld"},
-    "models": {*GROUND, "harness.profiler"},
+    "datasets": {
+        *GROUND,
+        "harness.atomic",
+        "harness.download",
+        "harness.images",
+        "harness.loader",
+        "harness.registry",
+        "toyworld",
+    },
+    "models": {*GROUND, "harness.download", "harness.profiler"},
     "refine": set(),
     "toyworld": {*GROUND, "models"},
     "harness": {"errors"},
@@ -42,6 +50,7 @@ HARNESS_GROUND = (
     "profiler",
     "images",
     "atomic",
+    "download",
     "tuning",
 )
 

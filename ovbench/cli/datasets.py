@@ -1,4 +1,4 @@
-"""``ovbench datasets verify``."""
+"""``ovbench datasets``."""
 
 from __future__ import annotations
 
@@ -7,8 +7,10 @@ from typing import Annotated
 import typer
 
 from ovbench.cli import options as opt
+from ovbench.cli import prepare
 
 app = typer.Typer(help="Look after dataset folders.", no_args_is_help=True)
+app.command("prepare")(prepare.prepare)
 
 
 @app.command("verify")

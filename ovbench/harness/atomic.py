@@ -10,16 +10,21 @@ from pathlib import Path
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:
     """Write to a neighbour that takes the place of ``path`` when the block ends well.
 
     A reader sees the old file or the new one, even after a power cut.
+
+    Args:
+        durable: False leaves the power cut out of the promise, for thousands of files that
+            can be made again.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)

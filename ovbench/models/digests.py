@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from contextlib import suppress
 from pathlib import Path
 
+from ovbench.harness.download import digest_of
+
 
 def sha256_of(path: Path) -> str:
     """The digest of a file's content, read in pieces."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_of(path, "sha256")
 
 
 def noted_sha256(path: Path) -> str:

@@ -237,7 +237,10 @@ def test_the_variant_is_part_of_the_identity(tmp_path: Path) -> None:
     ("one", "message"),
     [
         ({"segmentation": [[]]}, "a mask cannot be decoded"),
-        ({"segmentation": {"counts": [0, 4], "size": [2, 2]}}, "a mask has 2x2 pixels, its image 8x6"),
+        (
+            {"segmentation": {"counts": [0, 4], "size": [2, 2]}},
+            "a mask has 2x2 pixels, its image 8x6",
+        ),
         ({"segmentation": "?"}, "a mask cannot be decoded"),
     ],
 )

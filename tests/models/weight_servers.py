@@ -52,29 +52,42 @@ class Page:
     Attributes:
         breaks_after: bytes of an answer after which the connection is closed.
         ranges: whether the server can begin in the middle.
+        stalls: say nothing more after ``breaks_after``, but keep the connection.
+        tag: of this version of the file; with another one the server begins at 0.
         starts: where each answer began.
     """
 
     body: bytes
     breaks_after: int | None = None
     ranges: bool = True
+    stalls: bool = False
+    tag: str | None = None
     starts: list[int] = field(default_factory=list)
+    released: threading.Event = field(default_factory=threading.Event)
 
 
 class PageHandler(Handler):
     content: Page
 
+    def do_HEAD(self) -> None:
+        self.reply(200, b"", {}, len(self.content.body))
+
     def do_GET(self) -> None:
+        page = self.content
         asked = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
-        start = int(asked[1]) if asked and self.content.ranges else 0
-        self.content.starts.append(start)
-        rest = self.content.body[start:]
-        if asked and not rest and self.content.ranges:
-            self.reply(416, b"", {}, 0)
+        other = self.headers.get("If-Range", page.tag) != page.tag
+        start = int(asked[1]) if asked and page.ranges and not other else 0
+        page.starts.append(start)
+        rest = page.body[start:]
+        if start and not rest:
+            self.reply(416, b"", {"Content-Range": f"bytes */{len(page.body)}"}, 0)
             return
         self.close_connection = True
-        sent = rest[: self.content.breaks_after]
-        self.reply(206 if asked and self.content.ranges else 200, sent, {}, len(rest))
+        headers = {"ETag": page.tag} if page.tag else {}
+        self.reply(206 if start else 200, rest[: page.breaks_after], headers, len(rest))
+        if page.stalls:
+            self.wfile.flush()
+            page.released.wait(10)
 
 
 @dataclass

@@ -1,0 +1,161 @@
+"""Unpacks archives from the network: nothing outside the folder, nothing overwritten."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tarfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TypeAlias
+
+from ovbench.errors import UsageError
+from ovbench.harness.atomic import replacing
+
+Progress: TypeAlias = Callable[[int, int], object]
+"""Called with the number of files done and the number of all."""
+
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A regular file in an archive.
+
+    Attributes:
+        name: its path, with slashes.
+        size: bytes, unpacked.
+        open: its content.
+    """
+
+    name: str
+    size: int
+    open: Callable[[], AbstractContextManager[IO[bytes]]]
+
+
+def unpack(
+    archive: Path,
+    folder: Path,
+    *,
+    only: Sequence[str] = (),
+    progress: Progress | None = None,
+) -> Counter[str]:
+    """Unpack a .zip or .tar archive, compressed or not; any other file is put there as it is.
+
+    A file that is there with its size stays, so an unpacking that was cut short goes on. Links
+    and devices have no place in these archives and are refused before anything is written.
+
+    Args:
+        folder: is made if it is not there.
+        only: beginnings of the names to take; all if there are none.
+
+    Returns:
+        The folders that were filled, below ``folder``, with the number of files in each.
+
+    Raises:
+        UsageError: the archive is broken, a member would lie outside the folder or is not a
+            plain file, a file of another size is in its place, or the disk is full.
+    """
+    with _members(archive) as members:
+        chosen = [m for m in members if not only or m.name.startswith(tuple(only))]
+        if not chosen:
+            raise UsageError(f"{archive}: holds nothing of {', '.join(only) or 'use'}")
+        targets = [_target(archive, folder, member) for member in chosen]
+        for done, (member, target) in enumerate(zip(chosen, targets, strict=True), start=1):
+            _place(archive, member, target)
+            if progress:
+                progress(done, len(chosen))
+    return Counter(target.parent.relative_to(folder).as_posix() for target in targets)
+
+
+def unpacked_bytes(archive: Path, only: Sequence[str] = ()) -> int:
+    """The size of what :func:`unpack` would write.
+
+    Raises:
+        UsageError: the archive is broken, or holds links or devices.
+    """
+    with _members(archive) as members:
+        return sum(m.size for m in members if not only or m.name.startswith(tuple(only)))
+
+
+@contextmanager
+def _members(archive: Path) -> Iterator[list[Member]]:
+    """The plain files of an archive; whatever is wrong with it becomes a UsageError."""
+    try:
+        if zipfile.is_zipfile(archive):
+            with zipfile.ZipFile(archive) as file:
+                yield [_zip_member(archive, file, info) for info in file.infolist()
+                       if not info.is_dir()]  # fmt: skip
+        elif ".tar" in archive.suffixes:
+            with tarfile.open(archive) as file:
+                yield [_tar_member(archive, file, info) for info in file if not info.isdir()]
+        elif archive.suffix == ".zip":
+            raise zipfile.BadZipFile("not a zip file, or its end is missing")
+        else:
+            yield [Member(archive.name, archive.stat().st_size, lambda: archive.open("rb"))]
+    except _BROKEN as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UsageError(f"{archive}: cannot be unpacked ({reason})") from None
+
+
+def _zip_member(archive: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
+    kind = info.external_attr >> 28  # the file type of a Unix mode; 0 where there is none
+    if kind not in (0, 8):
+        raise UsageError(f"{archive}: {info.filename!r} is not a plain file; it is not unpacked")
+    return Member(info.filename, info.file_size, lambda: file.open(info))
+
+
+def _tar_member(archive: Path, file: tarfile.TarFile, info: tarfile.TarInfo) -> Member:
+    if not info.isreg():
+        raise UsageError(f"{archive}: {info.name!r} is not a plain file; it is not unpacked")
+
+    @contextmanager
+    def content() -> Iterator[IO[bytes]]:
+        stream = file.extractfile(info)
+        assert stream is not None  # a regular file has content
+        with stream:
+            yield stream
+
+    return Member(info.name, info.size, content)
+
+
+def _target(archive: Path, folder: Path, member: Member) -> Path:
+    """Where a member goes."""
+    parts = [part for part in member.name.split("/") if part not in ("", ".")]
+    unsafe = member.name.startswith("/") or not parts or ".." in parts
+    if unsafe or any(re.search(r"[\\:\x00-\x1f]", part) for part in parts):
+        raise UsageError(f"{archive}: {member.name!r} would lie elsewhere; it is not unpacked")
+    target = folder.joinpath(*parts)
+    if not target.resolve().is_relative_to(folder.resolve()):
+        raise UsageError(f"{archive}: a link in {folder} would take {member.name!r} elsewhere")
+    if target.exists() and (not target.is_file() or target.stat().st_size != member.size):
+        raise UsageError(f"{target}: is not the file in {archive.name}; move it away")
+    return target
+
+
+def _place(archive: Path, member: Member, target: Path) -> None:
+    if target.exists():
+        return
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(target, durable=False) as temporary:
+        with member.open() as source, temporary.open("wb") as out:
+            shutil.copyfileobj(_Limited(source, member.size), out, 1 << 20)
+        if temporary.stat().st_size != member.size:
+            raise UsageError(f"{archive}: {member.name!r} has not the size it states")
+
+
+class _Limited:
+    """Reads at most one byte more than a member states, whatever it unpacks to."""
+
+    def __init__(self, source: IO[bytes], size: int) -> None:
+        self._source, self._left = source, size + 1
+
+    def read(self, size: int = -1, /) -> bytes:
+        piece = self._source.read(self._left if size < 0 else min(size, self._left))
+        self._left -= len(piece)
+        return piece
