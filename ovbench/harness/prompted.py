@@ -22,7 +22,7 @@ class PromptedPredictor:
 
     def __init__(self, segmenter: Segmenter) -> None:
         self._segmenter = segmenter
-        self._prepared: Prompt | None = None
+        self._prepared: str | None = None
 
     def prepare(self) -> Sequence[str]:
         """Nothing is known before the first prompt."""
@@ -37,20 +37,24 @@ class PromptedPredictor:
         return list(self._answers(samples))
 
     def _answers(self, samples: Sequence[Sample]) -> Iterator[LabelMap]:
-        for _, group in groupby(samples, key=lambda sample: id(sample.prompt)):
+        for _, group in groupby(samples, key=lambda sample: _prompt(sample).id):
             asked = list(group)
-            prompt = asked[0].prompt
-            if prompt is None:
-                raise ValueError(f"image {asked[0].id} has no prompt, but its dataset is prompted")
-            if prompt is not self._prepared:
+            prompt = _prompt(asked[0])
+            if prompt.id != self._prepared:
                 with stage("prepare"):
                     self._segmenter.prepare(prompt.vocabulary)
-                self._prepared = prompt
+                self._prepared = prompt.id
             maps = self._segmenter.segment([sample.image for sample in asked])
             if len(maps) != len(asked):
                 raise ContractError(f"{len(asked)} images were given, {len(maps)} maps came back")
             for sample, answer in zip(asked, maps, strict=True):
                 yield _translated(sample.id, answer, prompt.labels)
+
+
+def _prompt(sample: Sample) -> Prompt:
+    if sample.prompt is None:
+        raise ValueError(f"image {sample.id} has no prompt, but its dataset is prompted")
+    return sample.prompt
 
 
 def _translated(image: str, answer: LabelMap, labels: Sequence[int]) -> LabelMap:

@@ -143,11 +143,13 @@ class Prompt:
     """What a method is asked for on one image of an image-prompted benchmark.
 
     Attributes:
+        id: equal for samples that share the prompt, and only for these.
         vocabulary: usually a background and one class with its exemplars.
         labels: for each of its labels, the label of the dataset's vocabulary that it stands
             for, ``(len(vocabulary),)``.
     """
 
+    id: str
     vocabulary: Vocabulary
     labels: tuple[int, ...]
 
@@ -162,7 +164,7 @@ class Sample:
         label: ``(H, W)`` unsigned, values index the dataset's vocabulary or equal its ignore
             label.
         prompt: what to ask a method for on this image, or None where it is the dataset's
-            whole vocabulary. Samples that share a prompt hold the same object.
+            whole vocabulary.
     """
 
     id: str

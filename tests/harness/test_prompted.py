@@ -27,7 +27,7 @@ NAMES = ("cat", "dog", "bird")
 def prompt(label: int) -> Prompt:
     shown = Exemplar(np.full((4, 4, 3), label, np.uint8), np.eye(4, dtype=bool))
     query = ClassQuery(NAMES[label - 1], exemplars=(shown,))
-    return Prompt(Vocabulary((query,), Background()), (0, label))
+    return Prompt(NAMES[label - 1], Vocabulary((query,), Background()), (0, label))
 
 
 @dataclass
@@ -42,9 +42,6 @@ class Episodes:
     )
     vocabulary: Vocabulary = field(default_factory=lambda: Vocabulary.of(*NAMES, background=True))
 
-    def __post_init__(self) -> None:
-        self.prompts = {label: prompt(label) for label in (1, 2, 3)}
-
     @property
     def ids(self) -> list[str]:
         return [f"{number}" for number in range(len(self.order))]
@@ -53,7 +50,7 @@ class Episodes:
         rng = np.random.default_rng(index)
         image = rng.integers(0, 256, (8, 9, 3), dtype=np.uint8)
         label = (image[..., 0] > 127) * np.uint8(self.order[index])
-        return Sample(self.ids[index], image, label, self.prompts[self.order[index]])
+        return Sample(self.ids[index], image, label, prompt(self.order[index]))
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
         return raw

@@ -1,0 +1,91 @@
+"""PerSeg: 40 objects, each shown by its first picture and looked for in the others.
+
+Zhang et al., "Personalize Segment Anything Model with One Shot" (ICLR 2024).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ovbench.datasets.choices import Choices
+from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
+from ovbench.datasets.names import read_vocabulary
+from ovbench.errors import UsageError
+from ovbench.harness.images import read_image
+from ovbench.harness.protocol import Background, ClassQuery, Image, Vocabulary
+
+REFERENCE = "00"
+# The authors' evaluation (eval_mioU.py) leaves these folders of the download out.
+LEFT_OUT = frozenset(
+    {
+        *("physics_mug", "clock", "pink_sunglasses", "cat2", "red_teapot", "mug_skulls"),
+        *("flower", "vase"),
+    }
+)
+LAYOUT = "PerSeg/Images/<object>/NN.jpg and PerSeg/Annotations/<object>/NN.png"
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectPictures:
+    """Pictures ``<object>/NN``; whatever is not black in a mask is the object (as in the code)."""
+
+    home: Path
+
+    def image(self, name: str) -> Image:
+        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        return read_image(self.home / "Images" / f"{name}.jpg")
+
+    def mask(self, name: str, label: int) -> Mask:
+        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        picture = read_image(self.home / "Annotations" / f"{name}.png")
+        mask: Mask = np.greater(picture.max(axis=-1), 0)
+        return mask
+
+
+def open_perseg(choices: Choices) -> EpisodeDataset:
+    """Open PerSeg. Objects are called by their folders' names, unless others are given.
+
+    Args:
+        choices: the root holds ``PerSeg``, or is that folder.
+
+    Raises:
+        UsageError: files are not there, or an object has no picture but its reference.
+    """
+    split = choices.split_of("perseg", ["test"], default="test")
+    home = _find(choices.folder("perseg", LAYOUT))
+    folders = [p.name for p in (home / "Images").iterdir() if p.is_dir()]
+    objects = sorted(name for name in folders if name not in LEFT_OUT and name[0] != ".")
+    if not objects:
+        raise UsageError(f"{home / 'Images'}: holds no objects; it should hold {LAYOUT}")
+    episodes = [e for label, name in enumerate(objects, 1) for e in _episodes(home, name, label)]
+    info = episode_info(choices, "perseg", split, len(objects), None)
+    return EpisodeDataset(info, _vocabulary(choices, objects), episodes, ObjectPictures(home))
+
+
+def _find(root: Path) -> Path:
+    for home in (root / "PerSeg", root):
+        if (home / "Images").is_dir() and (home / "Annotations").is_dir():
+            return home
+    raise UsageError(
+        f"{root}: perseg is not here; it should hold {LAYOUT} (`ovbench datasets prepare perseg` "
+        "says where they are)"
+    )
+
+
+def _episodes(home: Path, name: str, label: int) -> list[Episode]:
+    pictures = sorted(path.stem for path in (home / "Images" / name).glob("*.jpg"))
+    queries = [picture for picture in pictures if picture != REFERENCE]
+    if not queries:
+        raise UsageError(f"{home / 'Images' / name}: no pictures beside the reference")
+    return [Episode(f"{name}/{q}", f"{name}/{q}", f"{name}/{REFERENCE}", label) for q in queries]
+
+
+def _vocabulary(choices: Choices, objects: Sequence[str]) -> Vocabulary:
+    if choices.names is not None:
+        return read_vocabulary("perseg", choices.names, num_classes=len(objects), background=True)
+    classes = tuple(ClassQuery(name.replace("_", " "), kind="thing") for name in objects)
+    return Vocabulary(classes, Background(), "perseg/folders")
