@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import sys
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,10 +18,14 @@ app.command("prepare")(prepare.prepare)
 
 @app.command("verify")
 def verify(
-    name: Annotated[str, typer.Argument(help="See `ovbench list datasets`.")],
+    name: opt.DatasetArgument,
     root: opt.Root = None,
     split: opt.Split = None,
     background: opt.Background = None,
+    names: opt.Names = None,
+    variant: opt.Variant = None,
+    workers: opt.Workers = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Read every image and label map of a split and report what is wrong.
 
@@ -28,10 +35,62 @@ def verify(
     from ovbench.datasets import load_dataset
     from ovbench.datasets.verify import verify as verify_dataset
 
-    dataset = load_dataset(name, root=root, split=split, background=background)
+    dataset = load_dataset(
+        name, root=root, split=split, background=background, names=names, variant=variant
+    )
     with progress_bar() as progress:
         task = progress.add_task(f"verify {name}", total=len(dataset.ids), note="")
-        report = verify_dataset(dataset, lambda done: progress.update(task, completed=done))
-    print("\n".join(report.lines()))
+        report = verify_dataset(
+            dataset, lambda done: progress.update(task, completed=done), workers=workers
+        )
+    text = json.dumps(report.content(), indent=2, ensure_ascii=False) if as_json else None
+    print(text or "\n".join(report.lines()))
     if report.problems:
         raise typer.Exit(2)
+
+
+@app.command("show")
+def show(
+    name: opt.DatasetArgument,
+    root: opt.Root = None,
+    split: opt.Split = None,
+    background: opt.Background = None,
+    names: opt.Names = None,
+    variant: opt.Variant = None,
+    subset: opt.Subset = None,
+    n: Annotated[int, typer.Option("--n", min=1, help="How many samples.")] = 12,
+    seed: Annotated[int, typer.Option("--seed", help="Draws the samples.")] = 0,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG; default <name>-<split>.png.")
+    ] = None,
+) -> None:
+    """Draw a contact sheet: images, their labels in colour, and a legend."""
+    from ovbench.datasets import load_dataset
+    from ovbench.datasets.contact_sheet import choose, contact_sheet
+    from ovbench.errors import DataError, UsageError
+    from ovbench.harness.atomic import replacing
+
+    dataset = load_dataset(
+        name,
+        root=root,
+        split=split,
+        background=background,
+        names=names,
+        variant=variant,
+        subset=subset,
+    )
+    samples = []
+    for index in choose(len(dataset.ids), n, seed):
+        try:
+            samples.append(dataset.load(index))
+        except DataError as error:
+            print(f"left out: {error}", file=sys.stderr)
+    if not samples:
+        raise UsageError(f"{name}: none of the chosen images can be read")
+    path = output or Path(f"{name}-{dataset.info.split}.png")
+    try:
+        with replacing(path) as temporary:
+            contact_sheet(dataset, samples).save(temporary, "PNG")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    print(path)

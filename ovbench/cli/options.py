@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
+DatasetArgument = Annotated[
+    str, typer.Argument(metavar="NAME", help="See `ovbench list datasets`.")
+]
 Root = Annotated[
     Path | None,
     typer.Option(

@@ -11,7 +11,7 @@ from ovbench.cli import options as opt
 
 
 def prepare(
-    name: Annotated[str, typer.Argument(help="See `ovbench list datasets`.")],
+    name: opt.DatasetArgument,
     root: Annotated[
         Path, typer.Option("--root", envvar="OVBENCH_DATA", help="Where to unpack the archives.")
     ],

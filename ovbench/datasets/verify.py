@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.loader import prefetch
-from ovbench.harness.protocol import Dataset, Sample
+from ovbench.harness.protocol import Dataset, DatasetInfo, Sample
 
 
 @dataclass
@@ -18,21 +20,21 @@ class VerifyReport:
     """What was found.
 
     Attributes:
-        title: dataset and split.
         names: of the labels.
-        ignore_label: whose pixels are not scored.
         warnings: what a result will carry, such as an unofficial number of images.
         problems: files that are missing, corrupt or inconsistent, one line each.
         readable: samples that could be read.
         pixels: per label, ``(labels,)``.
+        images: that hold the label, ``(labels,)``.
         ignored: pixels that are not scored.
         smallest, largest: (height, width) of the images with the fewest and most pixels.
     """
 
-    title: str
     names: tuple[str, ...]
-    ignore_label: int
     pixels: npt.NDArray[np.int64]
+    images: npt.NDArray[np.int64]
+    info: DatasetInfo
+    listed: int
     warnings: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     readable: int = 0
@@ -44,13 +46,17 @@ class VerifyReport:
     def of(cls, dataset: Dataset) -> VerifyReport:
         """The report before anything was read."""
         info, names = dataset.info, dataset.vocabulary.names
-        return cls(
-            f"{info.name} {info.split}",
+        report = cls(
             names,
-            info.ignore_label,
             np.zeros(len(names), dtype=np.int64),
+            np.zeros(len(names), dtype=np.int64),
+            info,
+            len(dataset.ids),
             info.count_warnings(len(dataset.ids)),
         )
+        twice = [image for image, times in Counter(dataset.ids).items() if times > 1]
+        report.problems += [f"image {image}: is there more than once" for image in twice]
+        return report
 
     @property
     def ok(self) -> bool:
@@ -60,10 +66,10 @@ class VerifyReport:
     def add(self, sample: Sample) -> None:
         """Take one sample in."""
         size = (sample.image.shape[0], sample.image.shape[1])
-        length = max(len(self.names), self.ignore_label + 1)
+        length = max(len(self.names), self.info.ignore_label + 1)
         counts = np.bincount(sample.label.ravel(), minlength=length)
-        ignored = int(counts[self.ignore_label])
-        counts[self.ignore_label] = 0
+        ignored = int(counts[self.info.ignore_label])
+        counts[self.info.ignore_label] = 0
         strays = len(self.names) + np.flatnonzero(counts[len(self.names) :])
         if sample.label.shape != size:
             self.problems.append(f"image {sample.id}: its label map has another size")
@@ -71,23 +77,46 @@ class VerifyReport:
             self.problems.append(f"image {sample.id}: labels {strays.tolist()} do not exist")
         else:
             self.pixels += counts[: len(self.names)]
+            self.images += counts[: len(self.names)] > 0
             self.ignored += ignored
             self._take_size(size)
 
     def lines(self) -> list[str]:
         """The report as text."""
         total = int(self.pixels.sum()) + self.ignored
+        variant = f" ({self.info.variant})" if self.info.variant else ""
         lines = [
-            f"{self.title}: {self.readable} images read",
+            f"{self.info.name}{variant} {self.info.split}: {self.readable} of {self.listed} "
+            "images read",
             f"image sizes from {_size(self.smallest)} to {_size(self.largest)}, "
             f"{total} pixels, {_share(self.ignored, total)} of them not scored",
         ]
-        for name, count in zip(self.names, self.pixels.tolist(), strict=True):
-            lines.append(f"  {name:24} {_share(count, total):>8}")
+        rows = zip(self.names, self.pixels.tolist(), self.images.tolist(), strict=True)
+        for name, pixels, images in rows:
+            lines.append(f"  {name:24} {_share(pixels, total):>8} of pixels, in {images} images")
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"problem: {problem}" for problem in self.problems]
         lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
         return lines
+
+    def content(self) -> dict[str, Any]:
+        """The report for machines, JSON-ready; sizes are [width, height]."""
+        rows = zip(self.names, self.pixels.tolist(), self.images.tolist(), strict=True)
+        return {
+            "dataset": self.info.name,
+            "split": self.info.split,
+            "variant": self.info.variant,
+            "background": self.info.background,
+            "images": self.listed,
+            "expected_images": self.info.expected_images,
+            "readable": self.readable,
+            "smallest": self.smallest[::-1],
+            "largest": self.largest[::-1],
+            "ignored_pixels": self.ignored,
+            "per_class": [{"name": n, "pixels": p, "images": i} for n, p, i in rows],
+            "warnings": self.warnings,
+            "problems": self.problems,
+        }
 
     def _take_size(self, size: tuple[int, int]) -> None:
         if self.readable == 0:
@@ -97,14 +126,20 @@ class VerifyReport:
         self.readable += 1
 
 
-def verify(dataset: Dataset, progress: Callable[[int], object] | None = None) -> VerifyReport:
+def verify(
+    dataset: Dataset,
+    progress: Callable[[int], object] | None = None,
+    *,
+    workers: int | None = None,
+) -> VerifyReport:
     """Read every sample of a dataset and collect everything that is wrong with it.
 
     Args:
         progress: called with the number of samples done.
+        workers: threads that read; None chooses by the machine.
     """
     report = VerifyReport.of(dataset)
-    with closing(prefetch(dataset, range(len(dataset.ids)))) as stream:
+    with closing(prefetch(dataset, range(len(dataset.ids)), workers=workers)) as stream:
         for done, loaded in enumerate(stream, start=1):
             if loaded.sample is None:
                 report.problems.append(str(loaded.error))

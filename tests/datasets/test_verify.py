@@ -106,10 +106,10 @@ def test_sizes_are_compared_by_area() -> None:
 def test_the_report_reads_well() -> None:
     label = np.repeat(np.array([[0, 1, 1, 255]], np.uint8), 5, axis=0).T
     assert verify(Labels([label])).lines() == [
-        "labels val: 1 images read",
+        "labels val: 1 of 1 images read",
         "image sizes from 5x4 to 5x4, 20 pixels, 25.00 % of them not scored",
-        "  cat                       25.00 %",
-        "  dog                       50.00 %",
+        "  cat                       25.00 % of pixels, in 1 images",
+        "  dog                       50.00 % of pixels, in 1 images",
         "0 problems, 0 warnings",
     ]
 
