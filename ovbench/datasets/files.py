@@ -143,13 +143,21 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list
         raise UsageError(f"{folder}: a link that leads back to {here}, which it lies in; remove it")
     try:
         with os.scandir(folder) as entries:
-            folders = {e.name: e.is_dir() for e in entries if not e.name.startswith(".")}
+            folders = {e.name: _is_folder(e) for e in entries if e.name[0] != "."}
     except OSError as error:
         raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
     yield folder, [name for name, is_folder in folders.items() if not is_folder]
     for name, is_folder in folders.items():
         if is_folder:
             yield from walk(folder / name, (*above, here))
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    """A link to itself is a file: reading it says what is wrong."""
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
 
 
 def read_id_list(path: Path) -> list[str]:
