@@ -17,6 +17,7 @@ from pathlib import Path
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.cocostuff import (
+    NUM_CLASSES,
     NUM_THINGS,
     OFFICIAL_LAYOUTS,
     USED,
@@ -33,7 +34,9 @@ from ovbench.harness.protocol import BackgroundRule, DatasetInfo, LabelMap
 EXPECTED_IMAGES = {"val": 5000}
 INSTANCES = "annotations/instances_val2017.json"
 PICTURES = ("val2017", "images/val2017", "coco_stuff164k/images/val2017")
-LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts("_instanceTrainIds.png"))
+# GroupViT's converter writes the first kind from the second, which is mmsegmentation's COCO-Stuff.
+OBJECTS, STUFF = "_instanceTrainIds.png", "_labelTrainIds.png"
+LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts(OBJECTS), *converted_layouts(STUFF))
 HINT = (
     f"it should hold val2017/*.jpg and stuffthingmaps/val2017/*.png, or {INSTANCES}; "
     "`ovbench datasets prepare cocoobject` fetches them"
@@ -70,17 +73,19 @@ def open_cocoobject(choices: Choices) -> FileDataset:
     )
 
 
-def map_encoding(background: BackgroundRule) -> LabelEncoding:
+def map_encoding(
+    things: Sequence[int], stuff: Sequence[int], rule: BackgroundRule
+) -> LabelEncoding:
     """COCO-Stuff's values: things to 1..80, stuff and void to background.
 
     Args:
-        background: "class" makes background label 0; "ignore" does not score it and moves the
-            things to 0..79.
+        things, stuff: stored values, things in label order.
+        rule: "class" makes background label 0; "ignore" does not score it and moves the things
+            to 0..79.
     """
-    scored = background == "class"
-    rest, first = (0, 1) if scored else (VOID, 0)
-    labels = dict.fromkeys((*USED, VOID), rest)
-    labels |= {value: first + thing for thing, value in enumerate(USED[:NUM_THINGS])}
+    rest, first = (0, 1) if rule == "class" else (VOID, 0)
+    labels = dict.fromkeys((*stuff, VOID), rest)
+    labels |= {value: first + thing for thing, value in enumerate(things)}
     return LabelEncoding.of("cocoobject", labels)
 
 
@@ -108,8 +113,11 @@ Parts = tuple[Sequence[str], ImageFiles, Labels, LabelEncoding]
 
 def _from_maps(root: Path, background: BackgroundRule) -> Parts:
     found = find("cocoobject", root, LAYOUTS, HINT)
-    converted = background_encoding("cocoobject", NUM_THINGS, background)
-    encoding = converted if found.layout.converted else map_encoding(background)
+    if found.layout.label_suffix == OBJECTS:
+        encoding = background_encoding("cocoobject", NUM_THINGS, background)
+    else:
+        values = range(NUM_CLASSES) if found.layout.converted else USED
+        encoding = map_encoding(values[:NUM_THINGS], values[NUM_THINGS:], background)
     return found.ids, found.images, found.labels, encoding
 
 

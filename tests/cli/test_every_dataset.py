@@ -8,8 +8,6 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import tarfile
-import zipfile
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -20,6 +18,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import savemat
+from tiny_archives import tar, zipped
 from typer.testing import CliRunner
 from weight_servers import Page, PageHandler, serving
 
@@ -47,24 +46,6 @@ def png(*values: int, palette: bool = False) -> bytes:
     if palette:
         picture.putpalette(voc_palette().tobytes())
     picture.save(out, "PNG")
-    return out.getvalue()
-
-
-def tar(files: Files, mode: str = "w") -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as file:  # type: ignore[call-overload]
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zipped(files: Files) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        for name, content in files.items():
-            file.writestr(name, content)
     return out.getvalue()
 
 

@@ -18,8 +18,10 @@ from pycocotools.coco import COCO
 from ovbench.datasets import load_dataset
 from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.cocoobject import map_encoding
+from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import write_label
+from ovbench.harness.protocol import BackgroundRule
 
 Bytes = np.typing.NDArray[np.uint8]
 
@@ -64,16 +66,20 @@ def row(*values: int) -> Bytes:
     return np.array([values], np.uint8)
 
 
+def official(rule: BackgroundRule) -> LabelEncoding:
+    return map_encoding([i - 1 for i in IDS], range(91, 182), rule)
+
+
 def test_stuff_and_void_become_background() -> None:
     stored = row(0, 89, 91, 181, 255, 10, 12)
-    found = map_encoding("class").decode(stored, Path("x"))
+    found = official("class").decode(stored, Path("x"))
     assert found.tolist() == [[1, 80, 0, 0, 0, 11, 12]]
-    without = map_encoding("ignore").decode(stored, Path("x"))
+    without = official("ignore").decode(stored, Path("x"))
     assert without.tolist() == [[0, 79, 255, 255, 255, 10, 11]]
     things = row(*(i - 1 for i in IDS))
-    assert map_encoding("class").decode(things, Path("x")).tolist() == [[*range(1, 81)]]
+    assert official("class").decode(things, Path("x")).tolist() == [[*range(1, 81)]]
     with pytest.raises(DataError, match=r"\[11\] are unknown to cocoobject"):
-        map_encoding("class").decode(row(11), Path("x"))
+        official("class").decode(row(11), Path("x"))
 
 
 @pytest.mark.parametrize("home", ["coco_stuff164k/", ""])
@@ -89,6 +95,11 @@ def test_converted_files_hold_the_labels(tmp_path: Path, home: str) -> None:
     assert (dataset.ids, dataset.info.variant) == (["a"], "stuffthingmaps")
     assert dataset.load(0).label.tolist() == [[0, 1, 80]]
     assert load_dataset("object80", root=tmp_path).load(0).label.tolist() == [[255, 0, 79]]
+    # COCO-Stuff's converted files alone are enough.
+    (tmp_path / f"{home}annotations/val2017/a_instanceTrainIds.png").unlink()
+    write_label(tmp_path / f"{home}annotations/val2017/a_labelTrainIds.png", row(170, 0, 255))
+    dataset = load_dataset("cocoobject", root=tmp_path)
+    assert (dataset.ids, dataset.load(0).label.tolist()) == (["a"], [[0, 1, 0]])
 
 
 def test_the_first_object_shows_and_crowds_are_painted(tmp_path: Path) -> None:

@@ -6,8 +6,6 @@ import hashlib
 import io
 import json
 import shutil
-import tarfile
-import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -16,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from tiny_archives import tar, zipped
 from weight_servers import Page, PageHandler, serving
 
 from ovbench.datasets import archives, load_dataset
@@ -50,24 +49,6 @@ def jpg(width: int) -> bytes:
     out = io.BytesIO()
     noise = np.random.default_rng(width).integers(0, 256, (1, width, 3), dtype=np.uint8)
     Image.fromarray(noise).save(out, "JPEG")
-    return out.getvalue()
-
-
-def tar(files: dict[str, bytes], mode: str = "w") -> bytes:
-    out = io.BytesIO()
-    with tarfile.open(fileobj=out, mode=mode) as file:  # type: ignore[call-overload]
-        for name, content in files.items():
-            info = tarfile.TarInfo(name)
-            info.size = len(content)
-            file.addfile(info, io.BytesIO(content))
-    return out.getvalue()
-
-
-def zipped(files: dict[str, bytes]) -> bytes:
-    out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as file:
-        for name, content in files.items():
-            file.writestr(name, content)
     return out.getvalue()
 
 
