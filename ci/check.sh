@@ -5,5 +5,8 @@ cd "$(dirname "$0")/.."
 ruff check .
 ruff format --check .
 mypy
-pytest "$@"
-pytest -m slow "$@"
+# One process per core with one thread each: PyTorch's threads get in each other's way when a
+# machine is busy. Of the slow tests, which take gigabytes, two at a time.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
+pytest -n auto "$@"
+pytest -n 2 -m slow "$@"

@@ -58,10 +58,10 @@ def open_context(choices: Choices) -> FileDataset:
     at_hand = [name for name, place in _places(root, home).items() if place.exists()]
     variant = choices.variant_of("context", VARIANTS, at_hand[0] if at_hand else "detail")
     if variant not in at_hand:
-        raise UsageError(
-            f"{_places(root, home)[variant]}: not there; `ovbench datasets prepare context "
-            f"--root {root}{'' if variant == 'converted' else f' --variant {variant}'}` fetches it"
-        )
+        mend = f"`ovbench datasets prepare context --root {root} --variant {variant}` fetches it"
+        if variant == "converted":
+            mend = "mmsegmentation's converter makes it; the other variants need no conversion"
+        raise UsageError(f"{_places(root, home)[variant]}: not there; {mend}")
     ids, labels, encoding = VARIANTS[variant](root, home, split, background)
     return FileDataset(
         DatasetInfo("context", split, background, VOID, EXPECTED_IMAGES[split], variant=variant),
@@ -98,7 +98,9 @@ def _converted(root: Path, home: Path, split: str, background: BackgroundRule) -
 
 def _detail(root: Path, home: Path, split: str, background: BackgroundRule) -> Parts:
     labels = DetailLabels(home / DETAIL)
-    return labels.ids(split), labels, id_encoding(background)
+    if not (ids := labels.ids(split)):
+        raise UsageError(f"{labels.path}: lists no images of {split}")
+    return ids, labels, id_encoding(background)
 
 
 def _labels459(root: Path, home: Path, split: str, background: BackgroundRule) -> Parts:

@@ -153,7 +153,8 @@ def test_phases_are_splits(tmp_path: Path) -> None:
     root = detail(tmp_path, ("a", 2, np.ones((1, 1), bool)), phase="train")
     train = load_dataset("context", root=root, split="train")
     assert (train.ids, train.info.expected_images) == (["a"], 4998)
-    assert list(load_dataset("context", root=root).ids) == []
+    with pytest.raises(UsageError, match=r"trainval_merged\.json: lists no images of val"):
+        load_dataset("context", root=root)
 
 
 def test_what_lies_on_disk_is_read_and_named(tmp_path: Path) -> None:
@@ -258,3 +259,9 @@ def test_wrong_arguments_are_one_clear_line(
     with pytest.raises(UsageError, match=message) as caught:
         load_dataset("context", **{"root": root, **arguments})  # type: ignore[arg-type]
     assert "\n" not in str(caught.value)
+
+
+def test_asking_for_what_only_a_converter_makes(tmp_path: Path) -> None:
+    root = pack(tmp_path, a=np.array([[2]], np.uint16))
+    with pytest.raises(UsageError, match=r"SegmentationClassContext: not there; mmsegmentation's"):
+        load_dataset("context", root=root, variant="converted")

@@ -162,7 +162,8 @@ def check_real_size(matcher: Matcher, side: int, layer: int) -> None:
     assert seen.gradients.isfinite().all()
     assert seen.gradients.abs().max() > 0
     sums = seen.probabilities.sum(dim=(-1, -2))
-    assert ((sums > 0.9) & (sums < 1)).all()
+    # The rest goes to [CLS], which may get next to nothing: rounding then sums up to 1 and a bit.
+    assert ((sums > 0.9) & (sums < 1 + 1e-5)).all()
     match = matcher.match(features, ["a cat", "a picture of two dogs"])
     assert ((match.probabilities > 0) & (match.probabilities < 1)).all()
 
