@@ -211,6 +211,25 @@ def test_real_histograms(sample_data: Path) -> None:
     assert (ignoring == 0).sum() == 27760
 
 
+# Looked at in the pictures: a swan on a river, a woman with a bag; a living room.
+@pytest.mark.parametrize("variant", ["stuffthingmaps", "instances"])
+@pytest.mark.parametrize(
+    ("index", "pixels"),
+    [
+        (2, {(135, 219): "boat", (240, 230): "bird", (252, 508): "person", (329, 552): "handbag",
+             (189, 543): "cell phone", (204, 288): "background"}),
+        (0, {(131, 454): "clock", (225, 154): "tv", (228, 503): "refrigerator",
+             (217, 439): "person", (351, 553): "vase", (329, 615): "book"}),
+    ],
+)  # fmt: skip
+def test_real_labels_hold_these_pixels(
+    sample_data: Path, variant: str, index: int, pixels: dict[tuple[int, int], str]
+) -> None:
+    dataset = load_dataset("cocoobject", root=sample_data / "coco2017", variant=variant)
+    label = dataset.load(index).label
+    assert {place: dataset.vocabulary.names[label[place]] for place in pixels} == pixels
+
+
 def test_every_real_object_decodes_as_pycocotools_says(sample_data: Path) -> None:
     path = sample_data / "coco" / "annotations" / "instances_val2014_100.json"
     found = Instances(path)

@@ -135,6 +135,19 @@ def test_real_labels_name_what_the_pictures_show(
     assert {dataset.vocabulary.names[label] for label in labels if label != 255} == present
 
 
+# Looked at in the picture: a fire engine on a road, trees and clouds behind it.
+def test_a_real_label_holds_these_pixels(sample_data: Path) -> None:
+    dataset = load_dataset("cocostuff", root=sample_data / "cocostuff")
+    label = dataset.load(list(dataset.ids).index("000000197384")).label
+    values, counts = np.unique(label, return_counts=True)
+    assert dict(zip(values.tolist(), counts.tolist(), strict=True)) == {
+        7: 89879, 94: 59418, 112: 7570, 137: 77137, 157: 46819, 255: 12297,
+    }  # fmt: skip
+    pixels = {(235, 283): "truck", (49, 330): "clouds", (389, 318): "road", (137, 379): "tree",
+              (445, 245): "grass"}  # fmt: skip
+    assert {place: dataset.vocabulary.names[label[place]] for place in pixels} == pixels
+
+
 def test_every_real_label_is_shifted_once(sample_data: Path) -> None:
     dataset = load_dataset("cocostuff", root=sample_data / "cocostuff")
     gaps = np.array([11, 25, 28, 29, 44, 65, 67, 68, 70, 82, 90])
