@@ -130,7 +130,7 @@ def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
         mean = f"did you mean {close[0]!r}? " if close else ""
         raise UsageError(
             f"{names}: neither a file nor a set of names of {benchmark}; "
-            f"{mean}there are: {', '.join(sets)}"
+            f"{mean}there are: {', '.join(sets) or 'none'}"
         ) from None
 
 
