@@ -51,7 +51,7 @@ def open_ade20k(choices: Choices) -> FileDataset:
     )
     part = FOLDERS[split]
     layouts = [Layout(f"{home}images/{part}", f"{home}annotations/{part}") for home in HOMES]
-    found = find("ade20k", choices.folder("ade20k", ARCHIVE), layouts, HINT)
+    found = find("ade20k", choices.folder("ade20k", f"{ARCHIVE} unpacked"), layouts, HINT)
     return FileDataset(
         DatasetInfo("ade20k", split, background, expected_images=EXPECTED_IMAGES[split]),
         vocabulary,

@@ -29,18 +29,18 @@ class Choices:
     names: str | Path | None = None
     variant: str | None = None
 
-    def folder(self, benchmark: str, archive: str) -> Path:
+    def folder(self, benchmark: str, content: str) -> Path:
         """The root, which a benchmark with files cannot do without.
 
         Args:
-            archive: what is unpacked there.
+            content: what lies there.
 
         Raises:
             UsageError: there is none.
         """
         if self.root is None:
             raise UsageError(
-                f"{benchmark} needs --root DIR or OVBENCH_DATA: where {archive} is unpacked"
+                f"{benchmark} needs --root DIR or OVBENCH_DATA: a folder with {content}"
             )
         return self.root
 

@@ -46,7 +46,9 @@ def open_cityscapes(choices: Choices) -> FileDataset:
     vocabulary = read_vocabulary(
         "cityscapes", choices.names, num_classes=len(SCORED), background=False, kinds=kinds
     )
-    found = find("cityscapes", choices.folder("cityscapes", ARCHIVES), _layouts(split), HINT)
+    found = find(
+        "cityscapes", choices.folder("cityscapes", f"{ARCHIVES} unpacked"), _layouts(split), HINT
+    )
     return FileDataset(
         DatasetInfo("cityscapes", split, background, VOID, EXPECTED_IMAGES[split]),
         vocabulary,

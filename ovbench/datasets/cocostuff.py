@@ -65,7 +65,7 @@ def open_cocostuff(choices: Choices) -> FileDataset:
     vocabulary = read_vocabulary(
         "cocostuff", choices.names, num_classes=NUM_CLASSES, background=False, kinds=kinds
     )
-    found = find("cocostuff", choices.folder("cocostuff", ARCHIVE), LAYOUTS, HINT)
+    found = find("cocostuff", choices.folder("cocostuff", f"{ARCHIVE} unpacked"), LAYOUTS, HINT)
     return FileDataset(
         DatasetInfo("cocostuff", split, background, VOID, EXPECTED_IMAGES[split]),
         vocabulary,

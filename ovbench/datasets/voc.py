@@ -43,7 +43,7 @@ def open_voc(choices: Choices) -> FileDataset:
         background=background == "class",
         kinds=["thing"] * NUM_CLASSES,
     )
-    home = _find(choices.folder("voc", ARCHIVE))
+    home = _find(choices.folder("voc", f"{ARCHIVE} unpacked"))
     return FileDataset(
         DatasetInfo("voc", split, background, VOID, EXPECTED_IMAGES[split]),
         vocabulary,

@@ -27,7 +27,8 @@ from ovbench.harness.lines import LineWriter, whole_lines
 from ovbench.harness.protocol import LabelMap
 from ovbench.harness.records import BadImage, ImageRecord, Record, Session, decode, encode
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""Of ``result.json``; raised when its readers need what older ones do not have."""
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:

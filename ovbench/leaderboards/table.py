@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import identity_digest, read_json
+from ovbench.harness.store import SCHEMA_VERSION, identity_digest, read_json
 from ovbench.leaderboards.marks import marks
 
 Result = Mapping[str, Any]
@@ -138,4 +138,9 @@ def _checked(file: Path) -> Result:
     result = read_json(file)
     if not {"run", "metrics", "vocabulary", "profile"} <= result.keys():
         raise UsageError(f"{file}: not a result of ovbench")
+    if (found := result.get("schema_version")) != SCHEMA_VERSION:
+        raise UsageError(
+            f"{file}: written with schema {found}, this ovbench reads {SCHEMA_VERSION}; "
+            "measure again, or leave it out"
+        )
     return result

@@ -20,6 +20,7 @@ GOLDEN = Path(__file__).parent / "golden"
 def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     """A result with the fields a leaderboard reads; numbers are made up."""
     return {
+        "schema_version": 2,
         "run": {
             "id": method.replace("|", "-"), "method": method, "changes": {},
             "preset": None, "dataset": "voc", "variant": None, "subset": None,
@@ -102,3 +103,10 @@ def test_the_command_line(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ovbench", "leaderboard", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == to_markdown(boards([result("a", 12.345)]))
+
+
+def test_a_result_of_another_schema_is_refused(tmp_path: Path) -> None:
+    old = {**result("old", 50.0), "schema_version": 1}
+    (tmp_path / "result.json").write_text(json.dumps(old))
+    with pytest.raises(UsageError, match=r"written with schema 1, this ovbench reads 2; measure"):
+        find_results([tmp_path])
