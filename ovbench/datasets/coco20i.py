@@ -7,8 +7,8 @@ drawn comes from one of two places:
 - ``hsnet``: its lists ``splits/coco/val/fold<i>.pkl`` with its label files in
   ``COCO2014/annotations``. The episodes are then HSNet's own.
 - ``instances``: COCO's ``instances_val2014.json``. An image may be drawn for a class that has at
-  least 2 x 32 x 32 pixels in it, the rule of PFENet's code, with which the sizes of HSNet's lists
-  agree.
+  least 2 x 32 x 32 pixels in it, the rule of PFENet's code. HSNet does not say how its lists were
+  made, so these episodes may be others than its own.
 """
 
 from __future__ import annotations
