@@ -33,6 +33,7 @@ SHARED = {
 # Of every text in order: a changed set is another vocabulary and needs another name.
 DIGESTS = {
     ("voc", "maskclip"): "6a0fa93b9a55",
+    ("voc", "ovdiff"): "301c4bef2deb",
     ("voc", "plain"): "e0ee00713bf8",
     ("voc", "pnp_ovss"): "70ca242a4d99",
     ("voc", "sclip"): "8606241b3633",
