@@ -15,7 +15,7 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 
 def test_the_packaged_sets_are_found() -> None:
-    assert available_sets("voc") == ["maskclip", "plain", "pnp_ovss", "sclip"]
+    assert available_sets("voc") == ["maskclip", "ovdiff", "plain", "pnp_ovss", "sclip"]
     assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
     assert available_sets("nowhere") == []
 
@@ -116,7 +116,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, messa
     ("names", "message"),
     [
         ("sclp", "neither a file nor a set of names of voc; did you mean 'sclip'?"),
-        ("x", "x: neither a file nor a set of names of voc; there are: maskclip, plain"),
+        ("x", "x: neither a file nor a set of names of voc; there are: maskclip, ovdiff, plain"),
         (".", "cannot be read"),
     ],
 )
