@@ -17,7 +17,13 @@ PACKAGE = Path(ovbench.__file__).parent
 GROUND = {"errors", "harness.protocol"}
 ALLOWED = {
     "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
-    "leaderboards": {"errors", "harness.store", "harness.metrics"},
+    "leaderboards": {
+        "errors",
+        "harness.bootstrap",
+        "harness.metrics",
+        "harness.records",
+        "harness.store",
+    },
     "adapters": {
         *GROUND,
         "harness.settings",

@@ -31,7 +31,7 @@ def bootstrap_miou(
     """
     if len(areas.gt) < 2:
         return np.nan, np.nan
-    mious = _resampled_mious(areas, samples, seed)
+    mious = mean_over_classes(resampled_ious(areas, samples=samples, seed=seed))
     mious = mious[~np.isnan(mious)]
     if not len(mious):
         return np.nan, np.nan
@@ -39,20 +39,36 @@ def bootstrap_miou(
     return float(low), float(high)
 
 
-def _resampled_mious(areas: Areas, samples: int, seed: int) -> npt.NDArray[np.float64]:
+def resampled_ious(areas: Areas, *, samples: int = 1000, seed: int = 0) -> npt.NDArray[np.float64]:
+    """IoU of every class when images are drawn anew, ``(samples, num_labels)`` in percent.
+
+    For the same seed and number of images the draws are the same: the results of two methods on
+    the same images are then paired.
+
+    Args:
+        areas: of each image, ``(images, num_labels)``.
+
+    Returns:
+        nan where a class does not occur in a resample.
+    """
     rng = np.random.default_rng(seed)
     # Sums of whole numbers below 2**53 are exact in float64, in whatever order BLAS adds.
     intersection = areas.intersection.astype(np.float64)
     union = areas.union.astype(np.float64)
-    mious = np.full(samples, np.nan)
+    ious = np.full((samples, union.shape[1]), np.nan)
     for start in range(0, samples, _CHUNK):
         weights = _draw(rng, min(_CHUNK, samples - start), len(union))
         both, either = weights @ intersection, weights @ union
-        occurring = either > 0
-        iou = np.divide(100 * both, either, out=np.zeros_like(both), where=occurring)
-        classes = occurring.sum(axis=1)
-        chunk = mious[start : start + len(weights)]
-        np.divide(iou.sum(axis=1), classes, out=chunk, where=classes > 0)
+        np.divide(100 * both, either, out=ious[start : start + len(weights)], where=either > 0)
+    return ious
+
+
+def mean_over_classes(ious: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """mIoU (definition "union") of each row of ``(n, num_labels)``; nan where no class occurs."""
+    occurring = ~np.isnan(ious)
+    classes = occurring.sum(axis=1)
+    mious = np.full(len(ious), np.nan)
+    np.divide(np.where(occurring, ious, 0).sum(axis=1), classes, out=mious, where=classes > 0)
     return mious
 
 

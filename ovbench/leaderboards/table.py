@@ -71,9 +71,14 @@ class Conditions:
 def variant(result: Result) -> str:
     """The method with its preset and whatever settings were changed."""
     run = result["run"]
-    changes = [f"{name}={value}" for name, value in run["changes"].items()]
-    details = [*([run["preset"]] if run["preset"] else []), *changes]
-    return f"{run['method']} ({', '.join(details)})" if details else str(run["method"])
+    return method_words(run["method"], run["preset"], run["changes"])
+
+
+def method_words(name: str, preset: str | None, changes: Mapping[str, Any]) -> str:
+    """A method's name with its preset and its changed settings."""
+    changed = [f"{setting}={value}" for setting, value in changes.items()]
+    details = [*([preset] if preset else []), *changed]
+    return f"{name} ({', '.join(details)})" if details else name
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,65 @@
+"""``ovbench compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ovbench.leaderboards.comparison import Comparison, Difference
+
+
+def compare(
+    first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run directory.")],
+    second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
+    samples: Annotated[
+        int, typer.Option("--samples", min=100, help="Resamples of the images.")
+    ] = 10_000,
+    seed: opt.Seed = 0,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Say whether one run is better than another, by a paired bootstrap over their images."""
+    import json
+    from dataclasses import asdict
+
+    from ovbench.cli.console import console
+    from ovbench.leaderboards.comparison import compare as compare_runs
+
+    found = compare_runs(first, second, samples=samples, seed=seed)
+    if as_json:
+        content = {**asdict(found), "sentence": found.sentence()}
+        print(json.dumps(content, indent=2, ensure_ascii=False))
+        return
+    console().print(_table(found))
+    print("The p of a class is its own: of 20 classes that are alike, one has p < 0.05.")
+    for warning in found.warnings:
+        print(f"note: {warning}")
+    print(found.sentence())
+
+
+def _table(found: Comparison) -> Table:
+    """mIoU, then the classes with the largest differences first."""
+    from rich.table import Table
+
+    table = Table("", "A", "B", "A − B", "95 % interval", "p")
+    for column in table.columns[1:]:
+        column.justify = "right"
+    table.add_row(*_row(found.overall), end_section=True)
+    for one in sorted(found.per_class, key=lambda d: -abs(d.effect or 0)):
+        table.add_row(*_row(one))
+    return table
+
+
+def _row(one: Difference) -> tuple[str, ...]:
+    from ovbench.cli.show import percent
+    from ovbench.leaderboards.comparison import p_words
+
+    interval = "–" if one.low is None else f"{percent(one.low)} to {percent(one.high)}"
+    p = "–" if one.p is None else p_words(one.p).removeprefix("= ")
+    return one.name, percent(one.a), percent(one.b), percent(one.effect), interval, p

@@ -1,0 +1,191 @@
+"""Paired comparison against a loop, and as a test that is right as often as it says."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.runner import Options, evaluate
+from ovbench.leaderboards.comparison import compare
+
+
+class Noisy:
+    """Answers right but for a share of the pixels, drawn by image and seed."""
+
+    def __init__(self, wrong: float, seed: int = 0) -> None:
+        self.wrong, self.seed = wrong, seed
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        self.labels = len(vocabulary)
+
+    def segment(self, images: Any, candidates: Any = None) -> list[LabelMap]:
+        return [self.answer(image) for image in images]
+
+    def answer(self, image: np.typing.NDArray[np.uint8]) -> LabelMap:
+        truth = image[..., 0] % self.labels
+        rng = np.random.default_rng([self.seed, *image[0, 0].tolist()])
+        spoilt = rng.random(truth.shape) < self.wrong
+        return np.where(spoilt, rng.integers(0, self.labels, truth.shape), truth).astype(np.uint8)
+
+
+class Readable:
+    """Images whose red channel tells the label."""
+
+    def __init__(self, count: int = 12, **info: Any) -> None:
+        self.info = DatasetInfo("readable", "val", "class", **info)
+        self.vocabulary = Vocabulary.of("cat", "dog", background=True)
+        self.ids = [f"{n}" for n in range(count)]
+
+    def load(self, index: int) -> Sample:
+        image = np.random.default_rng(index).integers(0, 256, (12, 10, 3), dtype=np.uint8)
+        return Sample(self.ids[index], image, image[..., 0] % np.uint8(3))
+
+    def decode(self, raw: LabelMap, source: Path) -> LabelMap:
+        return raw
+
+
+def run(path: Path, method: Noisy, dataset: Readable | None = None, **options: Any) -> Path:
+    evaluate(method, dataset or Readable(), output=path, options=Options(**options))
+    return path
+
+
+def areas_by_image(method: Noisy, dataset: Readable) -> np.typing.NDArray[np.int64]:
+    """Intersection and union, ``(images, labels, 2)``, images in the order of their names."""
+    found = []
+    for index in sorted(range(len(dataset.ids)), key=lambda i: dataset.ids[i]):
+        sample = dataset.load(index)
+        truth, answer = sample.label, method.answer(sample.image)
+        found.append([[((truth == c) & (answer == c)).sum(), ((truth == c) | (answer == c)).sum()]
+                      for c in range(3)])  # fmt: skip
+    return np.array(found)
+
+
+def test_equals_a_loop_over_the_same_draws(tmp_path: Path) -> None:
+    methods, dataset = (Noisy(0.3, 1), Noisy(0.4, 2)), Readable()
+    a, b = (run(tmp_path / f"{m.seed}", m) for m in methods)
+    found = compare(a, b, samples=300, seed=5)
+    for method in methods:
+        method.labels = 3
+    counts = [areas_by_image(method, dataset) for method in methods]
+    rng = np.random.default_rng(5)
+    draws = [rng.integers(12, size=(200, 12)), rng.integers(12, size=(100, 12))]
+    effects = []
+    for row in np.concatenate(draws):
+        totals = [one[row].sum(axis=0) for one in counts]
+        ious = [100 * t[:, 0] / t[:, 1] for t in totals]
+        effects.append([ious[0].mean() - ious[1].mean(), *(ious[0] - ious[1])])
+    expected = np.array(effects)
+    whole = [100 * one.sum(axis=0)[:, 0] / one.sum(axis=0)[:, 1] for one in counts]
+    for place, one in enumerate([found.overall, *found.per_class]):
+        each = whole[0] - whole[1]
+        truth = each[place - 1] if place else each.mean()
+        assert one.effect == pytest.approx(truth)
+        low, high = np.quantile(expected[:, place], [0.025, 0.975])
+        assert (one.low, one.high) == (pytest.approx(low), pytest.approx(high))
+        tail = min((expected[:, place] <= 0).sum(), (expected[:, place] >= 0).sum())
+        assert one.p == pytest.approx(min(1, 2 * (tail + 1) / 301))
+
+
+def test_turned_round_the_sign_changes(tmp_path: Path) -> None:
+    a, b = run(tmp_path / "a", Noisy(0.2)), run(tmp_path / "b", Noisy(0.5))
+    one, other = compare(a, b, samples=500), compare(b, a, samples=500)
+    assert one.overall.effect == pytest.approx(-other.overall.effect)  # type: ignore[operator]
+    assert one.overall.p == other.overall.p
+    assert one.overall.low == pytest.approx(-other.overall.high)  # type: ignore[operator]
+    assert one.sentence() == other.sentence()
+    assert one.sentence().startswith("Noisy [a] is better than Noisy [b] by ")
+    assert "mIoU on the same 12 images (p = 0.004)" in one.sentence()
+
+
+def test_a_run_is_no_better_than_itself(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", Noisy(0.3))
+    found = compare(a, a, samples=200)
+    assert (found.overall.effect, found.overall.p) == (0, 1)
+    assert found.sentence() == (
+        "Noisy [a] and Noisy [a] cannot be told apart: 0.00 ± 0.00 mIoU between them on the same "
+        "12 images"
+    )
+
+
+def test_equal_methods_seldom_look_different() -> None:
+    """Of 200 pairs that differ by chance alone, about one in twenty has p < 0.05."""
+    from ovbench.harness.bootstrap import mean_over_classes, resampled_ious
+    from ovbench.harness.metrics import Areas
+    from ovbench.leaderboards.comparison import _difference
+
+    rng, small = np.random.default_rng(0), 0
+    for trial in range(200):
+        runs = []
+        for _ in range(2):
+            gt = np.full((60, 3), 100)
+            hit = rng.binomial(100, 0.7, (60, 3))
+            areas = Areas(hit, gt, gt)
+            ious = mean_over_classes(resampled_ious(areas, samples=400, seed=trial))
+            total = Areas(hit.sum(0), gt.sum(0), gt.sum(0)).iou.mean()
+            runs.append((total, ious))
+        found = _difference("x", runs[0][0], runs[1][0], runs[0][1], runs[1][1])
+        small += found.p is not None and found.p < 0.05
+    assert 2 <= small <= 22
+
+
+def test_only_common_images_count(tmp_path: Path) -> None:
+    a, b = run(tmp_path / "a", Noisy(0.3)), run(tmp_path / "b", Noisy(0.3, 1), limit=7)
+    found = compare(a, b, samples=200)
+    assert found.num_images == 7
+    assert found.warnings == [
+        "only the 7 images that both runs hold, of up to 12",
+        "the runs differ in limit: None and 7",
+    ]
+
+
+def test_what_else_differs_is_told(tmp_path: Path) -> None:
+    renamed = Readable()
+    renamed.vocabulary = Vocabulary.of("kitten", "puppy", background=True)
+    a, b = run(tmp_path / "a", Noisy(0.3)), run(tmp_path / "b", Noisy(0.3), renamed)
+    (warning,) = compare(a, b, samples=200).warnings
+    assert warning.startswith("the runs differ in vocabulary.sha256: ")
+
+
+def test_only_scored_classes_are_compared(tmp_path: Path) -> None:
+    runs = [run(tmp_path / f"{w}", Noisy(w), Readable(scored=(1, 2))) for w in (0.1, 0.4)]
+    assert [one.name for one in compare(*runs, samples=200).per_class] == ["cat", "dog"]
+
+
+def test_what_cannot_be_compared(tmp_path: Path) -> None:
+    a = run(tmp_path / "a", Noisy(0.3))
+    with pytest.raises(UsageError, match=r"nothing: no run here; a run directory holds run\.json"):
+        compare(a, tmp_path / "nothing")
+    other = run(tmp_path / "b", Noisy(0.3), Readable(variant="other"))
+    with pytest.raises(UsageError, match="not of the same benchmark: variant None and other"):
+        compare(a, other)
+    larger = Readable()
+    larger.vocabulary = Vocabulary.of("cat", "dog", "cow", background=True)
+    with pytest.raises(UsageError, match="the runs do not have the same number of labels"):
+        compare(a, run(tmp_path / "c", Noisy(0.3), larger))
+    few = run(tmp_path / "d", Noisy(0.3), limit=1)
+    with pytest.raises(UsageError, match="1 images in common; two are needed"):
+        compare(a, few)
+
+
+def test_the_command(tmp_path: Path) -> None:
+    a, b = run(tmp_path / "a", Noisy(0.2)), run(tmp_path / "b", Noisy(0.5))
+    command = [sys.executable, "-m", "ovbench", "compare", str(a), str(b), "--samples", "500"]
+    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "A − B" in shown
+    assert shown.splitlines()[-1].startswith("Noisy [a] is better than Noisy [b] by ")
+    read = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    content = json.loads(read)
+    assert content["sentence"] == shown.splitlines()[-1]
+    assert [one["name"] for one in content["per_class"]] == ["background", "cat", "dog"]
+    done = subprocess.run([*command[:4], str(a), str(tmp_path)], capture_output=True, text=True,
+                          check=False)  # fmt: skip
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1
