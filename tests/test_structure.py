@@ -21,7 +21,6 @@ ALLOWED = {
         "errors",
         "harness.bootstrap",
         "harness.metrics",
-        "harness.records",
         "harness.store",
     },
     "adapters": {
