@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, tune
+from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, tune
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -36,6 +36,7 @@ def main(
 
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
+app.command("segment")(segment.segment)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)

@@ -88,9 +88,10 @@ def show(
     if not samples:
         raise UsageError(f"{name}: none of the chosen images can be read")
     path = output or Path(f"{name}-{dataset.info.split}.png")
+    sheet = contact_sheet(dataset.vocabulary, samples, dataset.info.ignore_label)
     try:
         with replacing(path) as temporary:
-            contact_sheet(dataset, samples).save(temporary, "PNG")
+            sheet.save(temporary, "PNG")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
     print(path)

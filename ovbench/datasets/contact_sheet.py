@@ -13,7 +13,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
-from ovbench.harness.protocol import Dataset, Image, LabelMap, Sample
+from ovbench.harness.protocol import Image, LabelMap, Sample, Vocabulary
 
 RGB: TypeAlias = tuple[int, int, int]
 
@@ -35,21 +35,24 @@ def choose(count: int, n: int, seed: int) -> list[int]:
     return sorted(random.Random(seed).sample(range(count), min(n, count)))
 
 
-def contact_sheet(dataset: Dataset, samples: Sequence[Sample]) -> Pillow.Image:
+def contact_sheet(
+    vocabulary: Vocabulary, samples: Sequence[Sample], ignored: int = 255
+) -> Pillow.Image:
     """Draw samples with a legend of the classes that occur among them.
 
     A sample's prompt is drawn before it, the object outlined.
 
     Args:
+        vocabulary: of the samples' labels.
         samples: at least one.
+        ignored: the label that is not scored.
     """
-    ignored = dataset.info.ignore_label
     labels = _by_area(samples, ignored)
     colours = {label: _colour(place) for place, label in enumerate(labels)}
-    if dataset.vocabulary.background is not None:
+    if vocabulary.background is not None:
         colours[0] = _BACKGROUND
     strips = [_strip(sample, colours, ignored) for sample in samples]
-    names = {dataset.vocabulary.names[label]: colours[label] for label in labels}
+    names = {vocabulary.names[label]: colours[label] for label in labels}
     if any((sample.label == ignored).any() for sample in samples):
         names["not scored"] = _MAT
     return _page(strips, names)

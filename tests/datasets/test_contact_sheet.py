@@ -11,28 +11,12 @@ from ovbench.datasets.contact_sheet import TILE, choose, contact_sheet
 from ovbench.harness.protocol import (
     Background,
     ClassQuery,
-    DatasetInfo,
     Exemplar,
     LabelMap,
     Prompt,
     Sample,
     Vocabulary,
 )
-
-
-class Samples:
-    """Only what a sheet asks a dataset for."""
-
-    def __init__(self, *names: str, background: bool = False) -> None:
-        self.info = DatasetInfo("samples", "val", "class" if background else "none")
-        self.vocabulary = Vocabulary.of(*names, background=background)
-        self.ids = ["a"]
-
-    def load(self, index: int) -> Sample:
-        raise AssertionError("the sheet is given its samples")
-
-    def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        return raw
 
 
 def sample(label: LabelMap, shade: int = 100, prompt: Prompt | None = None) -> Sample:
@@ -52,8 +36,8 @@ def test_samples_are_drawn_by_seed_from_the_whole_set() -> None:
 
 def test_every_class_has_a_colour_in_picture_and_legend() -> None:
     label = np.repeat(np.array([[0, 1, 2, 255]], np.uint8), 30, 0).repeat(30, 1)
-    dataset = Samples("cat", "dog", "bird", "cow")
-    sheet = contact_sheet(dataset, [sample(label)])
+    vocabulary = Vocabulary.of("cat", "dog", "bird", "cow")
+    sheet = contact_sheet(vocabulary, [sample(label)])
     tile = np.asarray(sheet)[10 : 10 + TILE[1], 10 + TILE[0] + 2 : 10 + 2 * TILE[0] + 2]
     middle = [tuple(tile[TILE[1] // 2, int(TILE[0] * (k + 0.5) / 4)].tolist()) for k in range(3)]
     assert len(set(middle)) == 3
@@ -66,10 +50,10 @@ def test_every_class_has_a_colour_in_picture_and_legend() -> None:
 
 @pytest.mark.parametrize("shape", [(1, 1), (7, 500), (500, 7), (375, 500), (1024, 2048)])
 def test_pictures_of_any_size_fit(shape: tuple[int, int]) -> None:
-    dataset = Samples("cat", background=True)
+    vocabulary = Vocabulary.of("cat", background=True)
     label = np.zeros(shape, np.uint8)
-    one = contact_sheet(dataset, [sample(label)])
-    five = contact_sheet(dataset, [sample(label)] * 5)
+    one = contact_sheet(vocabulary, [sample(label)])
+    five = contact_sheet(vocabulary, [sample(label)] * 5)
     assert one.width > 2 * TILE[0]
     assert five.height > 2 * TILE[1]
     assert five.width < 7 * TILE[0]
@@ -77,11 +61,11 @@ def test_pictures_of_any_size_fit(shape: tuple[int, int]) -> None:
 
 def test_a_prompt_is_shown_before_its_sample() -> None:
     shown = Exemplar(np.full((30, 40, 3), 200, np.uint8), np.eye(30, 40, dtype=bool))
-    vocabulary = Vocabulary((ClassQuery("cat", exemplars=(shown,)),), Background())
+    asked = Vocabulary((ClassQuery("cat", exemplars=(shown,)),), Background())
     label = np.zeros((30, 40), np.uint8)
-    dataset = Samples("cat", background=True)
-    alone = contact_sheet(dataset, [sample(label)])
-    prompted = contact_sheet(dataset, [sample(label, prompt=Prompt("p", vocabulary, (0, 1)))])
+    vocabulary = Vocabulary.of("cat", background=True)
+    alone = contact_sheet(vocabulary, [sample(label)])
+    prompted = contact_sheet(vocabulary, [sample(label, prompt=Prompt("p", asked, (0, 1)))])
     assert prompted.width == alone.width + TILE[0] + 2
     assert (230, 25, 75) in colours(prompted)
 
@@ -89,7 +73,7 @@ def test_a_prompt_is_shown_before_its_sample() -> None:
 def test_many_classes_with_long_names() -> None:
     names = [f"Größe {i}, a name that is far too long for a legend" for i in range(120)]
     label = np.arange(120, dtype=np.uint8).reshape(10, 12).repeat(20, 0).repeat(20, 1)
-    sheet = contact_sheet(Samples(*names), [sample(label)])
+    sheet = contact_sheet(Vocabulary.of(*names), [sample(label)])
     assert len(colours(sheet)) > 120
     assert sheet.height > TILE[1] + 120 // 3 * 20
 
@@ -97,7 +81,7 @@ def test_many_classes_with_long_names() -> None:
 def test_a_real_sheet(sample_data: Path) -> None:
     dataset = load_dataset("voc", root=sample_data / "voc")
     samples = [dataset.load(i) for i in range(3)]
-    sheet = contact_sheet(dataset, samples)
+    sheet = contact_sheet(dataset.vocabulary, samples)
     pixels = np.asarray(sheet)
     shown = pixels[10 : 10 + TILE[1], 10 : 10 + TILE[0]]
     # The first tile is the picture itself, smaller: the mean colour stays.

@@ -1,0 +1,85 @@
+"""``ovbench segment``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from ovbench.harness.protocol import LabelMap, Vocabulary
+
+
+def segment(
+    image: Annotated[Path, typer.Argument(help="A picture.")],
+    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
+    names: Annotated[str, typer.Option("--names", help="What to look for: 'cat, dog'.")],
+    background: Annotated[bool, typer.Option(help="Whether a pixel may be none of these.")] = True,
+    checkpoints: Annotated[Literal["toy", "real"], typer.Option("--checkpoints")] = "real",
+    preset: opt.Preset = None,
+    settings_file: opt.SettingsFile = None,
+    settings: opt.Set = None,
+    device: opt.Device = "auto",
+    precision: opt.Precision = "fp32",
+    seed: opt.Seed = 0,
+    labels: Annotated[
+        Path | None, typer.Option("--labels", help="Also write the label map, an index PNG.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG; default <image>-<method>.png.")
+    ] = None,
+) -> None:
+    """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
+    from ovbench.cli.console import console
+    from ovbench.datasets.contact_sheet import contact_sheet
+    from ovbench.errors import UsageError
+    from ovbench.harness.atomic import replacing
+    from ovbench.harness.images import read_image, write_label
+    from ovbench.harness.methods import load_method
+    from ovbench.harness.protocol import Sample, Vocabulary
+    from ovbench.harness.settings_file import given_settings
+
+    asked = [name.strip() for name in names.split(",") if name.strip()]
+    if not asked or len(set(asked)) < len(asked):
+        raise UsageError(f"--names {names!r}: name one class or more, each once, between commas")
+    picture, vocabulary = read_image(image), Vocabulary.of(*asked, background=background)
+    loaded = load_method(
+        method,
+        preset=preset,
+        settings=given_settings(settings_file, method, settings),
+        device=device,
+        precision=precision,
+        checkpoints=checkpoints,
+        seed=seed,
+    )
+    loaded.segmenter.prepare(vocabulary)
+    (answer,) = loaded.segmenter.segment([picture])
+    path = output or Path(f"{image.stem}-{method}.png")
+    sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])
+    try:
+        with replacing(path) as temporary:
+            sheet.save(temporary, "PNG")
+        if labels is not None:
+            write_label(labels, answer)
+    except OSError as error:
+        raise UsageError(
+            f"{error.filename or path}: cannot be written ({error.strerror})"
+        ) from None
+    console().print(_shares(vocabulary, answer))
+    print(path)
+
+
+def _shares(vocabulary: Vocabulary, answer: LabelMap) -> Table:
+    import numpy as np
+    from rich.table import Table
+
+    table = Table("class", "share of pixels")
+    counts = np.bincount(answer.ravel(), minlength=len(vocabulary))
+    for name, count in zip(vocabulary.names, counts.tolist(), strict=True):
+        table.add_row(name, f"{100 * count / answer.size:.2f} %")
+    return table

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from ovbench.datasets import load_dataset
+from ovbench.harness.images import read_label
+
+
+def ovbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "ovbench", "segment", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+@pytest.fixture
+def scene(tmp_path: Path) -> Path:
+    """A rendered scene, whose classes the miniature CLIP knows."""
+    Image.fromarray(load_dataset("toyworld").load(3).image).save(tmp_path / "scene.png")
+    return tmp_path / "scene.png"
+
+
+def test_one_picture_without_a_dataset(scene: Path) -> None:
+    sample = load_dataset("toyworld_stuff").load(3)
+    names = load_dataset("toyworld_stuff").vocabulary.names
+    present = [names[v] for v in np.unique(sample.label)]
+    done = ovbench("scene.png", "--method", "maskclip", "--checkpoints", "toy", "--names",
+                   ", ".join(present), "--no-background", "--labels", "labels.png",
+                   cwd=scene.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "scene-maskclip.png"
+    assert all(name in done.stdout for name in present)
+    with Image.open(scene.parent / "scene-maskclip.png") as sheet:
+        assert min(sheet.size) > 200
+    labels = read_label(scene.parent / "labels.png")
+    assert labels.shape == sample.label.shape
+    truth = np.searchsorted(np.unique(sample.label), sample.label)
+    assert (labels == truth).mean() > 0.5
+
+
+def test_background_is_a_class_of_its_own(scene: Path) -> None:
+    done = ovbench("scene.png", "--method", "constant", "--names", "cat", "--output", "out.png",
+                   cwd=scene.parent)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "background" in done.stdout
+    assert "100.00 %" in done.stdout
+    assert (scene.parent / "out.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("none.png", "--method", "constant", "--names", "cat"), "none.png: no such file"),
+        (("scene.png", "--method", "constant", "--names", " , "), "name one class or more"),
+        (("scene.png", "--method", "constant", "--names", "cat, cat"), "each once"),
+        (("scene.png", "--method", "konstant", "--names", "cat"), "did you mean 'constant'"),
+        (("scene.png", "--method", "constant", "--names", "cat", "-o", "no/a.png"),
+         "cannot be written"),
+        (("scene.png", "--method", "constant", "--names", "cat", "--labels", "no/a.png"),
+         "cannot be written"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_one_line(scene: Path, arguments: tuple[str, ...], message: str) -> None:
+    done = ovbench(*arguments, cwd=scene.parent)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
