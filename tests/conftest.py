@@ -28,6 +28,14 @@ def sample_data() -> Path:
     return path
 
 
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test reads or writes the user's cache: each has an empty one of its own."""
+    folder = tmp_path / "cache"
+    monkeypatch.setenv("OVBENCH_CACHE", str(folder))
+    return folder
+
+
 @dataclass
 class MemoryDataset:
     """A few random images with random labels, some of which may be unreadable."""

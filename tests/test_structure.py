@@ -16,7 +16,15 @@ PACKAGE = Path(ovbench.__file__).parent
 # A room and what it may import besides itself; "harness.x" names single modules.
 GROUND = {"errors", "harness.protocol"}
 ALLOWED = {
-    "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
+    "cli": {
+        "errors",
+        "leaderboards",
+        "harness",
+        "datasets",
+        "toyworld",
+        "support",
+        "models.inventory",
+    },
     "leaderboards": {
         "errors",
         "harness.bootstrap",
@@ -28,9 +36,12 @@ ALLOWED = {
         "harness.settings",
         "harness.profiler",
         "harness.tuning",
+        "harness.progress",
         "models",
         "refine",
+        "support",
     },
+    "support": {*GROUND, "harness.atomic", "harness.progress", "models"},
     "datasets": {
         *GROUND,
         "harness.atomic",
@@ -53,6 +64,7 @@ HARNESS_GROUND = (
     "bootstrap",
     "settings",
     "profiler",
+    "progress",
     "images",
     "atomic",
     "download",
