@@ -57,6 +57,7 @@ HARNESS_GROUND = (
     "atomic",
     "download",
     "tuning",
+    "parameters",
 )
 
 
