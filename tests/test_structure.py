@@ -49,8 +49,10 @@ ALLOWED = {
         "harness.images",
         "harness.loader",
         "harness.registry",
+        "drawing",
         "toyworld",
     },
+    "drawing": {"harness.protocol"},
     "models": {*GROUND, "harness.download", "harness.profiler"},
     "refine": set(),
     "toyworld": {*GROUND, "models"},
@@ -69,6 +71,7 @@ HARNESS_GROUND = (
     "atomic",
     "download",
     "tuning",
+    "parameters",
 )
 
 
