@@ -1,0 +1,46 @@
+"""Masks of whatever stands out in a picture, of no class: what stands in for CutLER."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Protocol
+
+from ovbench.adapters.ovdiff.masks import Mask
+from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.models.checkpoints import locate
+from ovbench.models.sam import Sam, load_sam
+from ovbench.models.sam_proposals import propose
+
+
+class MaskSource(Protocol):
+    """Proposes masks. Its weights are loaded when a picture comes, since few runs need them.
+
+    Attributes:
+        checkpoints: the weights behind it.
+        reading: what else decides its masks, JSON-ready.
+    """
+
+    checkpoints: tuple[CheckpointRecord, ...]
+    reading: Mapping[str, Any]
+
+    def masks(self, image: Image) -> Mask:
+        """``(R, H, W)`` bool; they may overlap, and there may be none."""
+        ...
+
+
+class SamMasks:
+    """SAM asked at a grid of points, with the settings of its authors."""
+
+    def __init__(self, name: str, runtime: Runtime) -> None:
+        self._name, self._runtime = name, runtime
+        self.checkpoints = locate("sam", name, runtime).records
+        self.reading: Mapping[str, Any] = {"proposals": "sam"}
+
+    @cached_property
+    def _sam(self) -> Sam:
+        return load_sam(self._name, self._runtime)
+
+    def masks(self, image: Image) -> Mask:
+        """See :class:`MaskSource`."""
+        return propose(self._sam, self._sam.encode(image)).masks
