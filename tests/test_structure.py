@@ -19,8 +19,12 @@ ALLOWED = {
     "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
     "leaderboards": {
         "errors",
+        "drawing",
         "harness.bootstrap",
+        "harness.images",
         "harness.metrics",
+        "harness.protocol",
+        "harness.records",
         "harness.store",
     },
     "adapters": {
