@@ -28,8 +28,12 @@ ALLOWED = {
     },
     "leaderboards": {
         "errors",
+        "drawing",
         "harness.bootstrap",
+        "harness.images",
         "harness.metrics",
+        "harness.protocol",
+        "harness.records",
         "harness.store",
     },
     "adapters": {
