@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, support, tune
+from ovbench.cli import (
+    check,
+    compare,
+    datasets,
+    explain,
+    leaderboard,
+    run,
+    score,
+    segment,
+    support,
+    tune,
+)
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -37,6 +48,7 @@ def main(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
+app.command("explain")(explain.explain)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)

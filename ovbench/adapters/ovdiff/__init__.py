@@ -19,10 +19,19 @@ from torch import Tensor
 from ovbench.adapters.candidates import allowed_labels, pairs
 from ovbench.adapters.ovdiff.bank import assemble
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter
+from ovbench.adapters.ovdiff.explaining import (
+    Winner,
+    described,
+    exhibits,
+    holds,
+    nearest_prototype,
+    vector_at,
+    working_place,
+)
 from ovbench.adapters.ovdiff.extractors import ExtractorName, Loader
 from ovbench.adapters.ovdiff.matching import nearest_similarity
 from ovbench.adapters.ovdiff.proposals import MaskSource, SamMasks
-from ovbench.adapters.ovdiff.representation import REGIONS, Representer
+from ovbench.adapters.ovdiff.representation import REGIONS, Region, Representer
 from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings, settle
 from ovbench.adapters.ovdiff.stuff import is_stuff
 from ovbench.adapters.ovdiff.windows import (
@@ -36,7 +45,15 @@ from ovbench.adapters.ovdiff.windows import (
 )
 from ovbench.harness.profiler import stage
 from ovbench.harness.progress import progress
-from ovbench.harness.protocol import CheckpointRecord, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.protocol import (
+    CheckpointRecord,
+    Evidence,
+    Explanation,
+    Image,
+    LabelMap,
+    Runtime,
+    Vocabulary,
+)
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion_attention import DAAM
 from ovbench.models.diffusion_sampling import Sampling
@@ -145,21 +162,66 @@ class OVDiff:
         if self._filter:
             with stage("filter"):
                 classes = self._filtered(image, classes)
+        return self._among(image, classes)
+
+    def _among(self, image: Image, classes: Sequence[int]) -> LabelMap:
+        """The answer of some classes and the background."""
         size = (image.shape[0], image.shape[1])
         if not classes:
             return np.zeros(size, self._vocabulary.label_dtype)
         with stage("preprocess"):
-            settings = self.settings
-            working = resized(image, settings.short_side, settings.max_long_side)
-            windows = windows_of(
-                (working.shape[0], working.shape[1]),
-                settings.windows,
-                settings.stride,
-                whole=settings.whole_image,
-            )
+            working, windows = self._read(image)
         scores = self._scores(working, windows, classes)
         with stage("upsample"):
             return self._answer(scores, windows, working, classes, size)
+
+    def _read(self, image: Image) -> tuple[Image, list[Window]]:
+        """The image in its working size, and its windows."""
+        settings = self.settings
+        working = resized(image, settings.short_side, settings.max_long_side)
+        size = (working.shape[0], working.shape[1])
+        whole = settings.whole_image
+        return working, windows_of(size, settings.windows, settings.stride, whole=whole)
+
+    @torch.inference_mode()
+    def explain(self, image: Image, x: int, y: int) -> Explanation:
+        """See :class:`~ovbench.harness.protocol.Explaining`.
+
+        Per feature space, the prototype of the answered label that is nearest to the pixel in
+        any of the windows that hold it.
+        """
+        classes = list(range(len(self._vocabulary.classes)))
+        if self._filter:
+            classes = self._filtered(image, classes)
+        label = int(self._among(image, classes)[y, x])
+        region: Region = "foreground"
+        if label >= self._vocabulary.offset:
+            classes = [label - self._vocabulary.offset]
+        elif self._has_background_row:
+            region = "background"
+        working, windows = self._read(image)
+        place = working_place((y, x), image.shape, working.shape)
+        around = [window for window in windows if holds(window, place)]
+        winners: dict[ExtractorName, Winner] = {}
+        for members, name, features in self._features(working, around):
+            for index, feature in zip(members, features, strict=True):
+                vector = vector_at(feature, around[index], place)
+                found = nearest_prototype(vector, self._banks[name].sets[region], classes)
+                if found:
+                    winners[name] = max(found, winners.get(name, found))
+        evidence = [self._evidence(name, region, winner) for name, winner in winners.items()]
+        return Explanation(label, tuple(sorted(evidence, key=lambda one: -one.similarity)))
+
+    def _evidence(self, name: ExtractorName, region: Region, winner: Winner) -> Evidence:
+        origin = self._banks[name].origins[region][winner.row]
+        support = self._sets[origin.query]
+        prototypes = self._representer.prototypes(support, name)[region]
+        return Evidence(
+            name,
+            f"{described(prototypes, origin.row)} of the {region} of {support.name!r}",
+            winner.similarity,
+            exhibits(support.images, prototypes.places(origin.row)),
+        )
 
     def _filtered(self, image: Image, classes: Sequence[int]) -> list[int]:
         """The classes that CLIP finds, and stuff, which it is not asked for."""
