@@ -19,7 +19,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.methods import Method, load_method
 from ovbench.harness.profiler import measure
-from ovbench.harness.protocol import ClassQuery, Runtime, Vocabulary
+from ovbench.harness.protocol import ClassQuery, Explaining, Runtime, Vocabulary
 from ovbench.harness.settings import override
 from ovbench.models import diffusion
 
@@ -204,6 +204,71 @@ def test_blanks_are_filled_in_by_what_the_models_were_trained_on() -> None:
     given = {"short_side": "100", "windows": "", "stride": "7"}
     chosen = load_method("ovdiff", settings=given, checkpoints="toy").subject.settings
     assert (chosen["short_side"], chosen["windows"], chosen["stride"]) == (100, [], 7)
+
+
+def nearest_by_loops(segmenter: OVDiff, image: np.ndarray, x: int, y: int, label: int) -> Any:
+    """Per feature space: similarity, query, region, kind and source of the nearest prototype."""
+    settings = segmenter.settings
+    working = resized(image, settings.short_side, settings.max_long_side)
+    down = (y + 0.5) / image.shape[0] * working.shape[0]
+    across = (x + 0.5) / image.shape[1] * working.shape[1]
+    region = "foreground" if label else "background"
+    best: dict[str, Any] = {}
+    for window in windows_of(working.shape[:2], settings.windows, settings.stride, whole=False):
+        if not (window.top <= down < window.bottom and window.left <= across < window.right):
+            continue
+        for name, extractor in segmenter._extractors.items():
+            (features,) = extractor.features([window.cut(working)], min(working.shape[:2]))
+            row = int((down - window.top) * features.shape[1] / window.size[0])
+            column = int((across - window.left) * features.shape[2] / window.size[1])
+            for query, support in enumerate(segmenter._sets):
+                if label and query != label - 1:
+                    continue
+                if not label and segmenter._stuff[query]:
+                    continue
+                made = segmenter._representer.prototypes(support, name)[region]
+                for vector, kind, source in zip(*made[:3], strict=True):
+                    similarity = torch.nn.functional.cosine_similarity(
+                        torch.from_numpy(vector), features[:, row, column], dim=0
+                    )
+                    found = (float(similarity), support, KINDS[kind], int(source), made)
+                    best[name] = max(best.get(name, found), found, key=lambda one: one[0])
+    return region, best
+
+
+def test_explanations_name_the_true_winner_and_where_it_came_from() -> None:
+    # Nothing is filtered as stuff here, so that all prototypes take part.
+    segmenter = method(
+        category_filter=False, extractors=("dino", "clip"), stuff_similarity=1.0, parts=3
+    )
+    image = IMAGES[0][:, :80]
+    answer = segmenter.segment([image])[0]
+    seen = set()
+    for x, y in [(0, 0), (79, 95), (31, 60), (50, 20), *np.argwhere(answer.T > 0)[:200:50]]:
+        found = segmenter.explain(image, x, y)
+        assert isinstance(segmenter, Explaining)
+        assert found.label == answer[y, x]
+        seen.add(found.label > 0)
+        region, best = nearest_by_loops(segmenter, image, x, y, found.label)
+        assert [e.source for e in found.evidence] == sorted(best, key=lambda name: -best[name][0])
+        for evidence in found.evidence:
+            similarity, support, kind, source, made = best[evidence.source]
+            words = {"class": "the mean", "instance": f"picture {source}", "part": f"part {source}"}
+            assert evidence.finding == f"{words[kind]} of the {region} of {support.name!r}"
+            assert evidence.similarity == pytest.approx(similarity, abs=1e-5)
+            inside = made.regions >= 0
+            if kind == "part":
+                inside = made.regions == source
+            if kind == "instance":
+                inside[[i for i in range(len(inside)) if i != source]] = False
+            areas = inside.mean(axis=(1, 2))
+            shares = [one.mask.mean() for one in evidence.exhibits if one.mask is not None]
+            np.testing.assert_allclose(shares, sorted(areas[areas > 0])[::-1])
+            pictures = support.images
+            order = np.argsort(-areas, kind="stable")
+            for one, picture in zip(evidence.exhibits, order, strict=False):
+                assert (one.image == pictures[picture]).all()
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize(
