@@ -12,7 +12,6 @@ import typer
 from ovbench.cli import options as opt
 
 if TYPE_CHECKING:
-    from ovbench.harness.protocol import Runtime
     from ovbench.support import Recipe
 
 app = typer.Typer(help="Look at the pictures that methods make of classes.", no_args_is_help=True)
@@ -66,7 +65,7 @@ def show(
 
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     recipe = _changed(
-        _recipe(method, preset, settings or [], runtime),
+        _recipe(method, preset, settings or [], seed),
         {"model": model, "prompt": prompt, "negative": negative},
         {"solver": solver, "steps": steps, "guidance": guidance},
         {"peak_normalised": peak_normalised},
@@ -92,33 +91,25 @@ def list_(as_json: opt.AsJson = False) -> None:
 
     from ovbench.cli.console import console
     from ovbench.support.cache import cache_home
-    from ovbench.support.stored import stored
+    from ovbench.support.stored import stored_arrays, stored_sets
 
-    items = list(stored())
+    sets, arrays = stored_sets(), list(stored_arrays())
     if as_json:
-        print(json.dumps([asdict(item) for item in items], indent=2, default=str))
+        content = {"sets": [asdict(s) for s in sets], "arrays": [asdict(a) for a in arrays]}
+        print(json.dumps(content, indent=2, default=str, ensure_ascii=False))
         return
-    table = Table("what", "pictures", "size", "prompt", "sampling", "model")
-    for item in items:
-        if item.key is None:
-            table.add_row(item.kind, "", decimal(item.bytes), "", "", "")
-        else:
-            table.add_row(
-                item.key["name"],
-                str(item.pictures),
-                decimal(item.bytes),
-                item.key["prompt"],
-                _sampling_words(item.key),
-                item.key["weights"][0]["name"],
-            )
+    table = Table("prompt", "pictures", "size", "sampling", "model")
+    for item in sets:
+        size = decimal(item.bytes)
+        table.add_row(item.key["prompt"], str(item.pictures), size, *_words(item.key))
+    for kind in arrays:
+        table.add_row(f"{kind.kind}: {kind.files}", "", decimal(kind.bytes), "", "")
     console().print(table)
-    total = decimal(sum(item.bytes for item in items))
-    print(f"{total} in {cache_home()}; whatever is deleted there is made again when needed")
+    total = sum(item.bytes for item in sets) + sum(kind.bytes for kind in arrays)
+    print(f"{decimal(total)} in {cache_home()}; what is deleted there is made again when needed")
 
 
-def _recipe(
-    method: str | None, preset: str | None, settings: list[str], runtime: Runtime
-) -> Recipe:
+def _recipe(method: str | None, preset: str | None, settings: list[str], seed: int) -> Recipe:
     """A method's recipe, or one that many would begin with."""
     from ovbench.errors import UsageError
     from ovbench.harness.methods import preset_values
@@ -131,15 +122,13 @@ def _recipe(
     if method is None:
         if preset or settings:
             raise UsageError("--preset and --set go with --method")
-        return Recipe(
-            "stable_diffusion_v1_5", "a photo of a {}", "", Sampling(), DAAM, runtime.seed
-        )
+        return Recipe("stable_diffusion_v1_5", "a photo of a {}", "", Sampling(), DAAM, seed)
     method_class = METHODS.load(method)
     recipe_of = getattr(method_class, "recipe", None)
     if recipe_of is None:
         raise UsageError(f"{method} makes no pictures of its classes")
     values = {**preset_values(method, method_class, preset), **parse_assignments(settings)}
-    recipe: Recipe = recipe_of(override(method_class.Settings, values), runtime)
+    recipe: Recipe = recipe_of(override(method_class.Settings, values), seed)
     return recipe
 
 
@@ -163,6 +152,10 @@ def _changed(
     )
 
 
-def _sampling_words(key: Mapping[str, Any]) -> str:
+def _words(key: Mapping[str, Any]) -> tuple[str, str]:
+    """How pictures were sampled, and by what."""
+    from ovbench.support.stored import model_of
+
     sampling = key["sampling"]
-    return f"{sampling['solver']}, {sampling['steps']} steps, guidance {sampling['guidance']:g}"
+    how = f"{sampling['solver']}, {sampling['steps']} steps, guidance {sampling['guidance']:g}"
+    return how, model_of(key["weights"][0]["name"])

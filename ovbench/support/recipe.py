@@ -18,7 +18,7 @@ if TYPE_CHECKING:  # what is kept can be listed without torch
 class Recipe:
     """Everything but the class that decides what a support picture is.
 
-    A method that is built on support pictures has a static method ``recipe(settings, runtime)``,
+    A method that is built on support pictures has a static method ``recipe(settings, seed)``,
     by which ``ovbench support show --method`` finds its pictures.
 
     Attributes:

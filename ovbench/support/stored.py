@@ -1,4 +1,4 @@
-"""What the cache holds."""
+"""What the cache holds; whatever is deleted of it is made again when it is needed."""
 
 from __future__ import annotations
 
@@ -14,35 +14,60 @@ from ovbench.support.shelf import HOME, NOTE
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """Something in the cache; deleting its path costs no more than the time to make it again.
+class StoredSet:
+    """A support set.
 
     Attributes:
-        kind: ``"support"`` for pictures, else the kind under which arrays are remembered.
-        pictures: how many of a support set, else None.
-        key: everything that decides them, for a support set; else None.
+        path: its folder.
+        key: everything that decides its pictures.
+        bytes: of its files.
+    """
+
+    path: Path
+    pictures: int
+    bytes: int
+    key: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class StoredArrays:
+    """All arrays that are remembered under one kind.
+
+    Attributes:
         bytes: of its files.
     """
 
     path: Path
     kind: str
-    pictures: int | None
-    key: Mapping[str, Any] | None
+    files: int
     bytes: int
 
 
-def stored() -> Iterator[Stored]:
-    """Support sets one by one, then each kind of remembered arrays as a whole."""
-    home = cache_home()
-    for note in sorted((home / HOME).glob(f"*/{NOTE}")):
+def stored_sets() -> list[StoredSet]:
+    """The support sets, by their prompts."""
+    found = []
+    for note in (cache_home() / HOME).glob(f"*/{NOTE}"):
         with suppress(OSError, ValueError, KeyError):
             content = json.loads(note.read_text(encoding="utf-8"))
-            size = _size(note.parent)
-            yield Stored(note.parent, HOME, len(content["pictures"]), content["key"], size)
-    for folder in sorted(home.glob("*/")):
+            files = list(note.parent.iterdir())
+            found.append(
+                StoredSet(note.parent, len(content["pictures"]), _size(files), content["key"])
+            )
+    return sorted(found, key=lambda item: (item.key["prompt"], item.path))
+
+
+def stored_arrays() -> Iterator[StoredArrays]:
+    """What is remembered besides, by kind."""
+    for folder in sorted(cache_home().glob("*/")):
         if folder.name != HOME:
-            yield Stored(folder, folder.name, None, None, _size(folder))
+            files = list(folder.glob("*.npz"))
+            yield StoredArrays(folder, folder.name, len(files), _size(files))
 
 
-def _size(folder: Path) -> int:
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+def model_of(part: str) -> str:
+    """The model, of whose parts' checkpoints one is named ``"owner/model/part"``."""
+    return "/".join(part.split("/")[:2])
+
+
+def _size(files: list[Path]) -> int:
+    return sum(path.stat().st_size for path in files)
