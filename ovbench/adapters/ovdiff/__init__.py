@@ -57,6 +57,7 @@ from ovbench.harness.protocol import (
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion_attention import DAAM
 from ovbench.models.diffusion_sampling import Sampling
+from ovbench.refine.pamr import pamr
 from ovbench.support import Recipe, SupportSets
 
 _TOGETHER = 4
@@ -278,12 +279,27 @@ class OVDiff:
         strongest = StrongestSoFar(size, scores[0][0].device)
         for first in range(0, len(labels), step):
             some = [[one[first : first + step] for one in maps] for maps in scores]
-            strongest.add(enlarged(assembled(some, windows, small), size), first)
+            planes = self._refined(assembled(some, windows, small), working)
+            strongest.add(enlarged(planes, size), first)
         row = strongest.row.cpu().numpy()
         answer: LabelMap = labels[row].astype(self._vocabulary.label_dtype)
         if self._vocabulary.background and not self._has_background_row:
             answer[(strongest.score < self.settings.background_threshold).cpu().numpy()] = 0
         return answer
+
+    def _refined(self, planes: Tensor, working: Image) -> Tensor:
+        """Scores ``(K, H, W)`` drawn to the edges in the image, if that is asked for."""
+        settings = self.settings
+        if not settings.pamr_iterations:
+            return planes
+        pixels = torch.tensor(working, device=planes.device).permute(2, 0, 1).float()
+        with stage("pamr"):
+            return pamr(
+                pixels,
+                planes,
+                iterations=settings.pamr_iterations,
+                dilations=settings.pamr_dilations,
+            )
 
     def _labels(self, classes: Sequence[int]) -> npt.NDArray[np.intp]:
         """The label of every row of scores."""
@@ -294,4 +310,4 @@ class OVDiff:
 def _proposer(settings: OVDiffSettings, runtime: Runtime) -> MaskSource | None:
     if settings.proposals == "none" or settings.mask_rule == "whole":
         return None
-    return SamMasks(settings.sam_model, runtime)
+    return SamMasks(settings.sam_model, settings.sam_points, runtime)

@@ -10,7 +10,7 @@ from ovbench.adapters.ovdiff.masks import Mask
 from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.sam import Sam, load_sam
-from ovbench.models.sam_proposals import propose
+from ovbench.models.sam_proposals import ProposalSettings, propose
 
 
 class MaskSource(Protocol):
@@ -30,12 +30,13 @@ class MaskSource(Protocol):
 
 
 class SamMasks:
-    """SAM asked at a grid of points, with the settings of its authors."""
+    """SAM asked at a grid of points, with the thresholds of its authors."""
 
-    def __init__(self, name: str, runtime: Runtime) -> None:
+    def __init__(self, name: str, points: int, runtime: Runtime) -> None:
         self._name, self._runtime = name, runtime
+        self._settings = ProposalSettings(points_per_side=points)
         self.checkpoints = locate("sam", name, runtime).records
-        self.reading: Mapping[str, Any] = {"proposals": "sam"}
+        self.reading: Mapping[str, Any] = {"proposals": "sam", "points": points}
 
     @cached_property
     def _sam(self) -> Sam:
@@ -43,4 +44,4 @@ class SamMasks:
 
     def masks(self, image: Image) -> Mask:
         """See :class:`MaskSource`."""
-        return propose(self._sam, self._sam.encode(image)).masks
+        return propose(self._sam, self._sam.encode(image), self._settings).masks

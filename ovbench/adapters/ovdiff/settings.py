@@ -66,6 +66,9 @@ class OVDiffSettings:
     sam_model: str = setting(
         "sam_vit_b", "our choice: the smallest", "which SAM, with proposals=sam"
     )
+    sam_points: int = setting(
+        32, "our choice: the default of SAM's authors", "points asked per side, with proposals=sam"
+    )
 
     # What is looked at.
     extractors: tuple[ExtractorName, ...] = setting(
@@ -189,6 +192,7 @@ class OVDiffSettings:
         _require(bool(self.extractors), "extractors must name at least one")
         _require(len(set(self.extractors)) == len(self.extractors), "an extractor counts once")
         _require(bool(self.kinds), "kinds must name at least one")
+        _require(self.sam_points > 0, "sam_points must be positive")
         _require(self.parts > 0, "parts must be positive")
         _require(1 <= self.filter_most <= 16, "filter_most must be 1 to 16: it doubles per class")
         _require(self.short_side is None or self.short_side > 0, "short_side must be positive")
