@@ -255,14 +255,13 @@ def test_explanations_name_the_true_winner_and_where_it_came_from() -> None:
     segmenter = method(
         category_filter=False, extractors=("dino", "clip"), stuff_similarity=1.0, parts=3
     )
-    image = IMAGES[0][:, :80]
+    assert isinstance(segmenter, Explaining)
+    image = IMAGES[1][:, :80]
     answer = segmenter.segment([image])[0]
-    seen = set()
-    for x, y in [(0, 0), (79, 95), (31, 60), (50, 20), *np.argwhere(answer.T > 0)[:200:50]]:
+    background, things = np.argwhere(answer.T == 0), np.argwhere(answer.T > 0)
+    for x, y in [*background[:: len(background) // 3], *things[:: len(things) // 3]]:
         found = segmenter.explain(image, x, y)
-        assert isinstance(segmenter, Explaining)
         assert found.label == answer[y, x]
-        seen.add(found.label > 0)
         region, best = nearest_by_loops(segmenter, image, x, y, found.label)
         assert [e.source for e in found.evidence] == sorted(best, key=lambda name: -best[name][0])
         for evidence in found.evidence:
@@ -282,7 +281,6 @@ def test_explanations_name_the_true_winner_and_where_it_came_from() -> None:
             order = np.argsort(-areas, kind="stable")
             for one, picture in zip(evidence.exhibits, order, strict=False):
                 assert (one.image == pictures[picture]).all()
-    assert seen == {True, False}
 
 
 @pytest.mark.parametrize(

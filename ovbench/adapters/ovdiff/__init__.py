@@ -30,7 +30,7 @@ from ovbench.adapters.ovdiff.explaining import (
 )
 from ovbench.adapters.ovdiff.extractors import ExtractorName, Loader
 from ovbench.adapters.ovdiff.matching import nearest_similarity
-from ovbench.adapters.ovdiff.proposals import MaskSource, SamMasks
+from ovbench.adapters.ovdiff.proposals import MaskCutMasks, MaskSource, SamMasks
 from ovbench.adapters.ovdiff.representation import REGIONS, Region, Representer
 from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings, settle
 from ovbench.adapters.ovdiff.stuff import is_stuff
@@ -310,4 +310,6 @@ class OVDiff:
 def _proposer(settings: OVDiffSettings, runtime: Runtime) -> MaskSource | None:
     if settings.proposals == "none" or settings.mask_rule == "whole":
         return None
+    if settings.proposals == "maskcut":
+        return MaskCutMasks(settings.dino_model, settings.maskcut_masks, runtime)
     return SamMasks(settings.sam_model, settings.sam_points, runtime)

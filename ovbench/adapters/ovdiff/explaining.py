@@ -93,4 +93,5 @@ def _enlarged(mask: npt.NDArray[np.bool_], image: Image) -> npt.NDArray[np.bool_
         np.arange(side) * cells // side
         for side, cells in zip(image.shape[:2], mask.shape, strict=True)
     )
-    return mask[rows[:, None], columns]
+    found: npt.NDArray[np.bool_] = mask[rows[:, None], columns]
+    return found

@@ -16,7 +16,7 @@ from ovbench.harness.settings import setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 
-Proposer = Literal["sam", "none"]
+Proposer = Literal["maskcut", "sam", "none"]
 
 
 @dataclass(frozen=True)
@@ -42,9 +42,9 @@ class OVDiffSettings:
 
     # Where they show their class.
     proposals: Proposer = setting(
-        "sam",
-        "our choice: paper, section 4, has CutLER, whose code needs detectron2; none is the "
-        "variant without it, Otsu's thresholds on attribution",
+        "maskcut",
+        "our choice: paper, section 4, has CutLER, a detector trained on MaskCut's masks, whose "
+        "code needs detectron2; none is the variant without it, Otsu's thresholds on attribution",
         "where candidate masks come from",
     )
     mask_rule: MaskRule = setting(
@@ -62,6 +62,9 @@ class OVDiffSettings:
         0.2,
         "paper silent; released code",
         "attribution below which it is background there, and with mask_rule=released_code at all",
+    )
+    maskcut_masks: int = setting(
+        3, "our choice: MaskCut's, in CutLER, section 3.2", "masks at most, with proposals=maskcut"
     )
     sam_model: str = setting(
         "sam_vit_b", "our choice: the smallest", "which SAM, with proposals=sam"
@@ -192,6 +195,7 @@ class OVDiffSettings:
         _require(bool(self.extractors), "extractors must name at least one")
         _require(len(set(self.extractors)) == len(self.extractors), "an extractor counts once")
         _require(bool(self.kinds), "kinds must name at least one")
+        _require(self.maskcut_masks > 0, "maskcut_masks must be positive")
         _require(self.sam_points > 0, "sam_points must be positive")
         _require(self.parts > 0, "parts must be positive")
         _require(1 <= self.filter_most <= 16, "filter_most must be 1 to 16: it doubles per class")
