@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.protocol import ClassQuery, Image
-from ovbench.models.clip import CLIP
+from ovbench.models.clip import CLIP, TEXT_BATCH
 from ovbench.models.images import squashed
 
 REMEMBERED = 2**17
@@ -29,7 +29,7 @@ class CategoryFilter:
 
     Attributes:
         texts: how many texts were encoded so far.
-        passes: in how many calls of the text encoder.
+        passes: in how many forward passes.
     """
 
     def __init__(self, clip: CLIP, classes: Sequence[ClassQuery], most: int) -> None:
@@ -79,7 +79,7 @@ class CategoryFilter:
             rows = self._clip.encode_text(texts)
             self._known.update(zip(missing, rows, strict=True))
             self.texts += len(texts)
-            self.passes += 1
+            self.passes += -(-len(texts) // TEXT_BATCH)
         for subset in subsets:
             self._known.move_to_end(subset)
         found = torch.stack([self._known[subset] for subset in subsets])
