@@ -86,7 +86,7 @@ def by_definition(segmenter: OVDiff, image: np.ndarray) -> np.ndarray:
     seen = torch.zeros(height, width)
     for window in windows_of((height, width), settings.windows, settings.stride, whole=False):
         for name, extractor in segmenter._extractors.items():
-            (features,) = extractor.features([window.cut(working)], min(height, width))
+            (features,) = extractor.features([window.cut(working)], settings.short_side)
             bank = segmenter._banks[name].sets
             rows = [torch.cat([bank["background"].rows(i) for i in range(3)])]
             rows += [bank["foreground"].rows(i) for i in range(3)]
@@ -231,7 +231,7 @@ def nearest_by_loops(segmenter: OVDiff, image: np.ndarray, x: int, y: int, label
         if not (window.top <= down < window.bottom and window.left <= across < window.right):
             continue
         for name, extractor in segmenter._extractors.items():
-            (features,) = extractor.features([window.cut(working)], min(working.shape[:2]))
+            (features,) = extractor.features([window.cut(working)], settings.short_side)
             row = int((down - window.top) * features.shape[1] / window.size[0])
             column = int((across - window.left) * features.shape[2] / window.size[1])
             for query, support in enumerate(segmenter._sets):

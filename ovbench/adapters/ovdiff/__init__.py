@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.candidates import allowed_labels, pairs
-from ovbench.adapters.ovdiff.bank import assemble
+from ovbench.adapters.ovdiff.bank import Bank, assemble
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter
 from ovbench.adapters.ovdiff.explaining import (
     Winner,
@@ -44,7 +44,7 @@ from ovbench.adapters.ovdiff.windows import (
     windows_of,
 )
 from ovbench.harness.profiler import stage
-from ovbench.harness.progress import progress
+from ovbench.harness.progress import Advance, progress
 from ovbench.harness.protocol import (
     CheckpointRecord,
     Evidence,
@@ -117,28 +117,27 @@ class OVDiff:
         """Make the support pictures, their masks and prototypes, or take what was made before."""
         settings = self.settings
         queries = [(text, i) for i, one in enumerate(vocabulary.classes) for text in one.queries]
-        self._queries = [text for text, _ in queries]
-        with stage("support"):
-            self._sets = self._supports.make(self._queries, settings.pictures)
-        self._stuff = [is_stuff(query, settings.stuff) for query in vocabulary.classes]
-        owners = [owner for _, owner in queries]
         self._vocabulary = vocabulary
-        regions = REGIONS if self._has_background_row else REGIONS[:1]
-        self._banks = {}
+        self._stuff = [is_stuff(query, settings.stuff) for query in vocabulary.classes]
+        with stage("support"):
+            self._sets = self._supports.make([text for text, _ in queries], settings.pictures)
+        owners = [owner for _, owner in queries]
         count = len(queries) * len(self._extractors)
         with stage("prototypes"), progress("prototypes", count) as advance:
-            for name in self._extractors:
-                made = []
-                for support in self._sets:
-                    made.append(self._representer.prototypes(support, name))
-                    advance(1)
-                self._banks[name] = assemble(
-                    made, owners, self._stuff, settings, regions, self._device
-                )
+            self._banks = {name: self._bank(name, owners, advance) for name in self._extractors}
         self._filter = None
         if self._clip is not None and settings.category_filter:
             self._filter = CategoryFilter(self._clip, vocabulary.classes, settings.filter_most)
         self.notes = (self._summary(),)
+
+    def _bank(self, name: ExtractorName, owners: Sequence[int], advance: Advance) -> Bank:
+        """The prototypes of the vocabulary in one feature space; ``owners`` per support set."""
+        made = []
+        for support in self._sets:
+            made.append(self._representer.prototypes(support, name))
+            advance(1)
+        regions = REGIONS if self._has_background_row else REGIONS[:1]
+        return assemble(made, owners, self._stuff, self.settings, regions, self._device)
 
     def _summary(self) -> str:
         counts = [
@@ -251,12 +250,11 @@ class OVDiff:
         self, working: Image, windows: Sequence[Window]
     ) -> Iterator[tuple[list[int], ExtractorName, Tensor]]:
         """Indices of windows, a feature space and the windows' features in it."""
-        unit = min(working.shape[:2])
         for members in by_size(windows, _TOGETHER):
             crops = [windows[i].cut(working) for i in members]
             for name, extractor in self._extractors.items():
                 with stage("encode"):
-                    features = extractor.features(crops, unit)
+                    features = extractor.features(crops, self.settings.short_side)
                 yield members, name, features
 
     @property

@@ -46,8 +46,8 @@ class Extractor(Protocol):
 
         Args:
             images: ``(H, W, 3)`` uint8 each.
-            unit: how many of their pixels the shorter side of the image has that they are, or
-                are cut from. Extractors that squash pictures have no use for it.
+            unit: how many of their pixels are the shorter side of an image that is neither cut
+                nor very narrow. Extractors that squash pictures have no use for it.
 
         Returns:
             ``(B, D, h, w)`` float32.
