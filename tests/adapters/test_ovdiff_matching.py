@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ovbench.adapters.ovdiff.matching import PrototypeSet, _blocks, nearest_similarity
+from ovbench.adapters.ovdiff.matching import PrototypeSet, Segment, blocks, nearest_similarity
 
 
 def example(counts: tuple[int, ...]) -> tuple[torch.Tensor, list[torch.Tensor]]:
@@ -24,7 +24,7 @@ def by_einsum(features: torch.Tensor, classes: list[torch.Tensor]) -> torch.Tens
     return torch.stack(maps)
 
 
-@pytest.mark.parametrize("budget", [1, 100, 777, 2**25])
+@pytest.mark.parametrize("budget", [1, 100, 777, 40_000, 2**25])
 def test_blocks_give_what_einsum_gives(budget: int) -> None:
     features, classes = example((3, 1, 12, 5))
     prototypes = PrototypeSet.of(classes)
@@ -41,12 +41,15 @@ def test_a_class_without_prototypes_is_like_nothing() -> None:
     torch.testing.assert_close(found[[0, 2]], by_einsum(features, [classes[0], classes[2]]))
 
 
-@pytest.mark.parametrize(
-    ("rows", "columns", "most"), [(5, 7, 1), (5, 7, 12), (40, 3, 9), (4, 4, 99)]
-)
-def test_blocks_tile_the_matrix_within_the_budget(rows: int, columns: int, most: int) -> None:
-    seen = torch.zeros(rows, columns)
-    for some, span in _blocks(rows, columns, most):
-        assert seen[some, span].numel() <= most
-        seen[some, span] += 1
-    assert (seen == 1).all()
+@pytest.mark.parametrize("height", [1, 3, 7, 100])
+def test_blocks_hold_every_prototype_once_within_the_budget(height: int) -> None:
+    segments = [Segment(0, 0, 3), Segment(1, 3, 3), Segment(2, 3, 12), Segment(3, 20, 22)]
+    found = list(blocks(segments, height))
+    pieces = [piece for block in found for piece in block]
+    taken = [(piece.row, i) for piece in pieces for i in range(piece.start, piece.stop)]
+    assert taken == [(s.row, i) for s in segments for i in range(s.start, s.stop)]
+    for block in found:
+        assert sum(piece.stop - piece.start for piece in block) <= height
+        assert block[-1].stop - block[0].start <= height  # adjacent, so that it is one slice
+    if height == 100:
+        assert [len(block) for block in found] == [2, 1]

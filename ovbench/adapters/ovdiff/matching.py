@@ -7,8 +7,9 @@ a time, within :data:`BUDGET` bytes, and only the maxima are kept.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +18,10 @@ from torch.nn import functional
 BUDGET = 32 * 2**20
 """Bytes of similarities that exist at a time (float32), whatever the numbers of places and
 prototypes."""
+
+_ROWS = 512
+"""Prototypes multiplied at a time where the budget allows: with few, a matrix product spends its
+time on arranging the features, again and again."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,18 +64,40 @@ def nearest_similarity(
     """
     places = functional.normalize(features.flatten(1), dim=0)
     best = places.new_full((len(classes), places.shape[1]), -1.0)
-    for row, index in enumerate(classes):
-        vectors = prototypes.rows(index)
-        for some, span in _blocks(len(vectors), places.shape[1], budget // 4):
-            similarity = vectors[some] @ places[:, span]
-            torch.maximum(best[row, span], similarity.amax(dim=0), out=best[row, span])
+    width = max(1, min(places.shape[1], budget // 4 // _ROWS))
+    segments = [
+        Segment(row, *prototypes.bounds[index : index + 2]) for row, index in enumerate(classes)
+    ]
+    for left in range(0, places.shape[1], width):
+        some, found = places[:, left : left + width], best[:, left : left + width]
+        for block in blocks(segments, max(1, budget // 4 // width)):
+            first = block[0].start
+            similarity = prototypes.vectors[first : block[-1].stop] @ some
+            for row, start, stop in block:
+                nearest = similarity[start - first : stop - first].amax(dim=0)
+                torch.maximum(found[row], nearest, out=found[row])
     return best.reshape(len(classes), *features.shape[1:])
 
 
-def _blocks(rows: int, columns: int, most: int) -> Iterator[tuple[slice, slice]]:
-    """Cut a matrix into blocks of at most ``most`` elements, whole columns where they fit."""
-    height = max(1, min(rows, most))
-    width = max(1, most // height)
-    for left in range(0, columns, width):
-        for top in range(0, rows, height):
-            yield slice(top, top + height), slice(left, left + width)
+class Segment(NamedTuple):
+    """Prototypes ``start`` to ``stop``, which count for a row of the answer."""
+
+    row: int
+    start: int
+    stop: int
+
+
+def blocks(segments: Iterable[Segment], height: int) -> Iterator[list[Segment]]:
+    """Cut and join segments into blocks of adjacent prototypes, at most ``height`` of them."""
+    block: list[Segment] = []
+    for row, begin, stop in segments:
+        start = begin
+        while start < stop:
+            if block and (block[-1].stop != start or start - block[0].start >= height):
+                yield block
+                block = []
+            end = min(stop, (block[0].start if block else start) + height)
+            block.append(Segment(row, start, end))
+            start = end
+    if block:
+        yield block
