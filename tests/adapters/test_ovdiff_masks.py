@@ -16,6 +16,10 @@ from ovbench.adapters.ovdiff.masks import (
     with_background_mask,
 )
 from ovbench.adapters.ovdiff.multi_otsu import multi_otsu
+from ovbench.adapters.ovdiff.proposals import MaskCutMasks
+from ovbench.datasets import load_dataset
+from ovbench.harness.protocol import Runtime
+from ovbench.refine.normalized_cut import cut_masks
 
 CUTS = Cuts(foreground=0.5, background=0.2)
 
@@ -114,3 +118,20 @@ def test_maps_are_rescaled_one_by_one_and_enlarged() -> None:
     large = enlarged(rescaled(maps), (4, 6))
     assert large.shape == (2, 4, 6)
     assert (large[0, 0, 0], large[0, -1, -1]) == (0, 1)
+
+
+def test_cuts_are_brought_to_the_picture() -> None:
+    source = MaskCutMasks("dino_vitb8", 2, Runtime(checkpoints="toy"))
+    image = load_dataset("toyworld").load(3).image[:, :80]
+    found = source.masks(image)
+    assert found.shape[1:] == (96, 80)
+    (keys,) = source._features.features([image], 80)
+    cuts = cut_masks(keys.permute(1, 2, 0).numpy(), 2)
+    assert len(found) == len(cuts) > 0
+    assert (found.sum(axis=0) <= 1).all()
+    for mask, cut in zip(found, cuts, strict=True):
+        rows, columns = (np.arange(n) * c // n for n, c in zip((96, 80), cut.shape, strict=True))
+        coarse = cut[rows[:, None], columns]
+        assert (mask & coarse).sum() / (mask | coarse).sum() > 0.7
+    nothing = MaskCutMasks("dino_vitb8", 0, Runtime(checkpoints="toy")).masks(image)
+    assert nothing.shape == (0, 96, 80)
