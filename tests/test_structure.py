@@ -127,6 +127,7 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["list", "checkpoints"],
         ["run", "--help"],
         ["tune", "--help"],
+        ["support", "--help"],
     ],
 )
 def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
