@@ -89,7 +89,7 @@ def test_inconsistent_data_are_refused(
     monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, str]], message: str
 ) -> None:
     papers(), systems()  # read before the figures are replaced
-    monkeypatch.setattr(reported, "_rows", lambda name: rows)
+    monkeypatch.setattr(reported, "rows", lambda name: rows)
     with pytest.raises(ValueError, match=message):
         reported.figures.__wrapped__()
 
