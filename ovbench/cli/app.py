@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, tune
+from ovbench.cli import check, compare, datasets, leaderboard, regress, run, score, segment, tune
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -40,6 +40,7 @@ app.command("segment")(segment.segment)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("regress")(regress.regress)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
