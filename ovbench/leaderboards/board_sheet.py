@@ -101,11 +101,12 @@ def _against(found: Counterpart) -> str:
 def _reported(figure: Figure, titles: Sequence[str], notes: Notes) -> list[Cell]:
     details = ", ".join(text for text in (figure.variant, figure.setting) if text)
     name = f"{figure.method} ({details})" if details else figure.method
+    told = figure_notes(figure)
     spread = "" if figure.std is None else f" ± {figure.std:.1f}"
     known = {
-        "method": Cell(name, notes=notes.numbers(*figure_notes(figure))),
+        "method": Cell(name, notes=notes.numbers(f"as {cite(figure)} prints it", *told)),
         "mIoU": Cell(f"{figure.value:.1f}{spread}"),
-        "run": Cell(f"reported: {cite(figure)}"),
+        "run": Cell("reported"),
     }
     return [known.get(title, Cell("")) for title in titles]
 

@@ -17,8 +17,9 @@ def pnp(miou: float, **run: Any) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(
-    ("miou", "finding"), [(42.8, "within"), (41.9, "within"), (43.7, "within"), (41.7, "off"), (44, "off")]
-)  # fmt: skip
+    ("miou", "finding"),
+    [(42.8, "within"), (41.9, "within"), (43.7, "within"), (41.7, "off"), (44.0, "off")],
+)
 def test_tolerance(miou: float, finding: str) -> None:
     (verdict,) = against_papers([pnp(miou)])
     assert (verdict.finding, verdict.reference, verdict.tolerance) == (finding, 42.8, 1.0)

@@ -16,6 +16,7 @@ from ovbench.errors import UsageError
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.publish import publish
 from ovbench.leaderboards.table import boards, find_results, of_datasets
+from ovbench.leaderboards.update import put_between_markers
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -133,7 +134,7 @@ def test_reported_figures_stand_beside_and_are_not_ranked() -> None:
     text = publish(several(), "markdown", with_reported=True)
     section = text.partition("### context val")[2].partition("###")[0]
     rows = [li.split(" | ") for li in section.splitlines() if li.startswith("| ")]
-    reported = [row for row in rows if "reported: " in row[-1]]
+    reported = [row for row in rows if row[-1] == "reported |"]
     assert len(reported) == 38  # as many figures as papers print for Context59
     assert {row[0] for row in reported} == {"| "}
     assert not any("**" in cell for row in reported for cell in row)
@@ -177,6 +178,15 @@ def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
         assert done.returncode == 2
         assert "put one line <!-- leaderboard -->" in done.stderr
         assert page.read_text() == broken
+
+
+def test_the_published_table_is_made_from_the_published_results(tmp_path: Path) -> None:
+    published = Path(__file__).parents[2] / "leaderboards"
+    copy_of_it = tmp_path / "toyworld.md"
+    copy_of_it.write_bytes((published / "toyworld.md").read_bytes())
+    results = find_results([published / "toyworld"])
+    assert not put_between_markers(copy_of_it, publish(results, "markdown"))
+    assert all(r["run"]["limit"] is None and r["run"]["complete"] for r in results)
 
 
 @pytest.mark.parametrize(
