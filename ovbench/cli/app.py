@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, tune
+from ovbench.cli import check, compare, datasets, leaderboard, profile, run, score, segment, tune
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -37,6 +37,7 @@ def main(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
+app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)

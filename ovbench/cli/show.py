@@ -51,7 +51,7 @@ def _summary(result: Mapping[str, Any]) -> Table:
     table.add_row("  reading, counting", _beside(profile))
     table.add_row("images per second", _rate(profile["images_per_s"]))
     table.add_row("prepare", f"{seconds(profile['prepare_s'])} s")
-    table.add_row("peak memory", _memory(profile))
+    table.add_row("peak memory", memory(profile))
     for note in result["run"].get("notes", []):
         table.add_row("prepared", note)
     for mark in marks(result):
@@ -95,7 +95,8 @@ def _rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
-def _memory(profile: Mapping[str, Any]) -> str:
+def memory(profile: Mapping[str, Any]) -> str:
+    """The peaks of the GPU and of the process, where there are any."""
     parts = []
     if profile["peak_gpu_bytes"] is not None:
         parts.append(f"{profile['peak_gpu_bytes'] / 2**30:.2f} GiB GPU")
