@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, profile, run, score, segment, tune
+from ovbench.cli import (
+    check,
+    compare,
+    datasets,
+    export,
+    leaderboard,
+    profile,
+    run,
+    score,
+    segment,
+    tune,
+)
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -41,6 +52,7 @@ app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("export")(export.export)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")

@@ -121,7 +121,7 @@ def _table(found: Mapping[str, Any]) -> Table:
     table = Table(title=conditions_words(found), title_justify="left")
     for heading in ("method", "precision", "size"):
         table.add_column(heading)
-    for heading in ("batch", "median", "p95", "images/s", "prepare", "peak memory"):
+    for heading in ("batch", "median s", "p95 s", "images/s", "prepare s", "peak memory"):
         table.add_column(heading, justify="right")
     table.add_column("stages")
     for row in found["rows"]:
@@ -135,19 +135,24 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The figures of a row, or why there are none."""
     from rich.markup import escape
 
-    from ovbench.cli.show import memory, seconds
+    from ovbench.cli.show import memory, rate, seconds
 
     figures = row["figures"]
     if figures is None:
         status = row["status"].replace("_", " ")
         return *["–"] * 5, f"[yellow]{status}: {escape(row['reason'])}[/]"
     latency = figures["latency_s"]
-    outer = {name: s for name, s in figures["stages"].items() if "/" not in name}
+    # A stage inside another is part of that one's share; below half a percent is noise.
+    shares = {
+        name: s["share"]
+        for name, s in figures["stages"].items()
+        if "/" not in name and s["share"] >= 0.005
+    }
     return (
         seconds(latency["median"]),
         seconds(latency["p95"]),
-        seconds(figures["images_per_s"]),
+        rate(figures["images_per_s"]),
         seconds(figures["prepare_s"]),
         memory(figures),
-        ", ".join(f"{name} {100 * s['share']:.0f} %" for name, s in outer.items()),
+        ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()),
     )

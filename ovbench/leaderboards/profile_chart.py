@@ -20,6 +20,8 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#0
 DASHES = {"fp32": "-", "bf16": "--", "fp16": ":"}
 MARKERS = "osD^vP*X"
 LEGEND_COLUMNS = 3
+# Beyond this ratio the smaller lines would lie on the axis of a linear scale.
+LOG_SCALE_FROM = 20
 
 
 class Panel(NamedTuple):
@@ -40,7 +42,7 @@ def profile_chart(profile: Mapping[str, Any]) -> Figure:
     panels = _panels(profile["conditions"]["device"])
     lines, missing = _lines(profile["rows"])
     handles = [chart.handle(found[0]) for found in lines] + [_missing(row) for row in missing]
-    height = 4.6 + 0.25 * -(-len(handles) // LEGEND_COLUMNS)
+    height = 4.2 + 0.22 * -(-len(handles) // LEGEND_COLUMNS)
     figure = Figure(figsize=(13, height), layout="constrained")
     FigureCanvasAgg(figure)
     figure.suptitle(conditions_words(profile), fontsize=10)
@@ -51,6 +53,7 @@ def profile_chart(profile: Mapping[str, Any]) -> Figure:
         loc="outside lower center",
         ncols=min(LEGEND_COLUMNS, len(handles)),
         frameon=False,
+        handlelength=3.5,
         fontsize=9,
     )
     return figure
@@ -64,6 +67,7 @@ class _Chart:
 
     def draw(self, axes: Axes, panel: Panel, lines: Sequence[Sequence[Row]]) -> None:
         ticks = sorted(self.grid["batch_sizes"])
+        values = []
         for rows in lines:
             points = [
                 (ticks.index(row["batch_size"]), value)
@@ -72,6 +76,7 @@ class _Chart:
             ]
             if points:
                 axes.plot(*zip(*points, strict=True), **self.look(rows[0]))
+                values += [value for _, value in points]
             if panel is LATENCY:
                 self._whiskers(axes, rows, ticks)
         axes.set_title(panel.title, fontsize=10)
@@ -79,7 +84,11 @@ class _Chart:
         axes.set_ylabel(panel.unit)
         axes.set_xticks(range(len(ticks)), [str(tick) for tick in ticks])
         axes.set_xlim(-0.3, len(ticks) - 0.7)
-        axes.set_ylim(bottom=0)
+        if values and max(values) > LOG_SCALE_FROM * min(values) > 0:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_formatter("{x:g}")
+        else:
+            axes.set_ylim(bottom=0)
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
 

@@ -12,6 +12,7 @@ def conditions_words(profile: Mapping[str, Any]) -> str:
     data, labels = conditions["dataset"], len(conditions["vocabulary"]["names"])
     machine = environment["gpu"] or f"{environment['cpu']}, threads: {environment['cpu_threads']}"
     words = [f"{data['name']} {data['split']}", f"{data['num_images']} images", f"{labels} labels"]
-    if conditions["checkpoints"] == "toy":
+    measured = [row["figures"] for row in profile["rows"] if row["figures"]]
+    if conditions["checkpoints"] == "toy" and any(f["checkpoints"] for f in measured):
         words.append("toy weights")
     return f"{', '.join(words)}, on {conditions['device']} ({machine})"
