@@ -76,7 +76,7 @@ def profile(
         raise UsageError(f"--plot {plot}: the picture is a PNG; name it so")
     grid = Grid.parse(methods, batch_sizes, sizes, precisions)
     given: dict[str, Any] = {}
-    for method in methods:
+    for method in methods:  # a settings file is for one method, and refused for any other
         given = given_settings(settings_file, method, settings)
     data = load_dataset(
         dataset, root=root, split=split, background=background, names=names, variant=variant

@@ -262,7 +262,7 @@ def _measured_before(
     return {
         configuration: row
         for configuration in configurations
-        for row in before["rows"]
+        for row in before.get("rows", [])
         if row["status"] == "ok" and configuration.columns().items() <= row.items()
     }
 

@@ -27,13 +27,14 @@ def to_tensorboard(result: Result, logdir: Path) -> Path:
     if folder.exists():
         raise UsageError(f"{folder}: was exported before; delete it to export the run anew")
     with writer_class(str(folder)) as writer:
-        for name, value in scalars(result).items():
+        found = scalars(result)
+        for name, value in found.items():
             writer.add_scalar(name, value, 0)
         settings = json.dumps(result["config"], indent=2, ensure_ascii=False)
         writer.add_text("settings", f"```\n{settings}\n```", 0)
         # The table of hyperparameters shows these; "." keeps it in the folder of the scalars.
-        miou = {"metrics/miou": value for value in [result["metrics"]["miou"]] if value is not None}
-        writer.add_hparams(conditions(result), miou, run_name=".", global_step=0)
+        shown = {name: found[name] for name in ("metrics/miou",) if name in found}
+        writer.add_hparams(conditions(result), shown, run_name=".", global_step=0)
     return folder
 
 
