@@ -88,7 +88,7 @@ class _Chart:
             axes.set_yscale("log")
             axes.yaxis.set_major_formatter("{x:g}")
         else:
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, 1.05 * axes.get_ylim()[1])
         axes.grid(axis="y", alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
 
