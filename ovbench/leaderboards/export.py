@@ -22,10 +22,10 @@ def to_tensorboard(result: Result, logdir: Path) -> Path:
     Raises:
         UsageError: tensorboard is not installed, or the folder is there already.
     """
-    writer_class = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
     folder = logdir / run_name(result)
     if folder.exists():
         raise UsageError(f"{folder}: was exported before; delete it to export the run anew")
+    writer_class = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
     with writer_class(str(folder)) as writer:
         found = scalars(result)
         for name, value in found.items():
