@@ -7,7 +7,19 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, regress, run, score, segment, tune
+from ovbench.cli import (
+    check,
+    compare,
+    datasets,
+    export,
+    leaderboard,
+    profile,
+    regress,
+    run,
+    score,
+    segment,
+    tune,
+)
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -37,10 +49,12 @@ def main(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
+app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("regress")(regress.regress)
+app.command("export")(export.export)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
