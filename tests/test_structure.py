@@ -19,6 +19,7 @@ ALLOWED = {
     "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
     "leaderboards": {
         "errors",
+        "harness.atomic",
         "harness.bootstrap",
         "harness.metrics",
         "harness.store",
