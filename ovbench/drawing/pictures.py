@@ -20,8 +20,7 @@ _OUTLINE = (230, 25, 75)
 
 def fitted(image: Image, box: Box) -> Pillow.Image:
     """The picture itself."""
-    size = _scale(*image.shape[:2], box)
-    return Pillow.fromarray(image).resize(size, Pillow.Resampling.BILINEAR)
+    return Pillow.fromarray(image).resize(_size(image, box), Pillow.Resampling.BILINEAR)
 
 
 def overlay(
@@ -56,8 +55,9 @@ def outlined(image: Image, mask: npt.NDArray[np.bool_] | None, box: Box) -> Pill
     return Pillow.fromarray(shown)
 
 
-def _scale(height: int, width: int, box: Box) -> tuple[int, int]:
+def _size(image: Image, box: Box) -> tuple[int, int]:
     """Width and height inside a box, in proportion."""
+    height, width = image.shape[:2]
     factor = min(box[0] / width, box[1] / height)
     return max(1, round(width * factor)), max(1, round(height * factor))
 
