@@ -19,9 +19,13 @@ ALLOWED = {
     "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
     "leaderboards": {
         "errors",
+        "drawing",
         "harness.atomic",
         "harness.bootstrap",
+        "harness.images",
         "harness.metrics",
+        "harness.protocol",
+        "harness.records",
         "harness.store",
     },
     "adapters": {
