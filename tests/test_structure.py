@@ -120,6 +120,7 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["run", "--help"],
         ["tune", "--help"],
         ["profile", "--help"],
+        ["report", "--help"],
     ],
 )
 def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:

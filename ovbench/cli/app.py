@@ -15,6 +15,7 @@ from ovbench.cli import (
     leaderboard,
     profile,
     regress,
+    report,
     run,
     score,
     segment,
@@ -53,6 +54,7 @@ app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
 app.command("regress")(regress.regress)
 app.command("export")(export.export)
 app.command("check")(check.check)

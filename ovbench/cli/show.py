@@ -12,6 +12,7 @@ from rich.table import Table
 from ovbench.cli.console import console
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
+from ovbench.leaderboards.numbers import percent, seconds
 from ovbench.leaderboards.table import Conditions, variant
 
 
@@ -74,16 +75,6 @@ def _per_class(result: Mapping[str, Any]) -> Table:
             percent(100 * row["gt_pixels"] / total),
         )
     return table
-
-
-def percent(value: float | None) -> str:
-    """Two decimals, as the field's tables have them; a dash where undefined."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def seconds(value: float | None) -> str:
-    """Three significant digits."""
-    return "–" if value is None else f"{value:.3g}"
 
 
 def _beside(profile: Mapping[str, Any]) -> str:
