@@ -15,11 +15,11 @@ from ovbench.harness.metrics import Counts
 from ovbench.leaderboards.report.confusions import row_shares
 from ovbench.leaderboards.report.markup import Html, el
 
-_BINS = 48
-_WIDTH, _HEIGHT, _AXIS = 720, 130, 34
+_BINS = 40
+_WIDTH, _HEIGHT, _AXIS = 520, 100, 34
 # Of cells of the matrix; in between on a light page and on a dark one.
 _RIGHT, _WRONG = (58, 130, 220), (226, 106, 20)
-_LARGEST, _SMALLEST, _SIDE = 30, 9, 640
+_LARGEST, _SMALLEST, _SIDE = 40, 9, 640
 _FIGURES_UP_TO = 24
 
 

@@ -29,9 +29,13 @@ def summary(contents: Contents) -> Html:
     return el(
         "section",
         el("h2", "Summary"),
-        [_run(contents, place) for place in range(len(results))],
         _verdicts(contents),
-        facts(_metrics(results), heads),
+        el(
+            "div",
+            el("div", [_run(contents, place) for place in range(len(results))]),
+            facts(_metrics(results), heads),
+            class_="pair",
+        ),
         details("How each mIoU is defined", facts(_definitions(results), heads)),
         id="summary",
     )
@@ -79,7 +83,10 @@ def _metrics(results: Sequence[Result]) -> list[tuple[Content, list[Content]]]:
     rows: list[tuple[Content, list[Content]]] = []
     for key, words in _METRICS.items():
         rows.append((words, [percent(one["metrics"][key]) for one in results]))
-    rows.append(("seconds per image", [_latency(one) for one in results]))
+    rows.append(("seconds per image", [_time(one, "mean") for one in results]))
+    spans = [f"{_time(one, 'p50')}, {_time(one, 'p95')}" for one in results]
+    rows.append(("half and 95 % of images within, s", spans))
+    rows.append(("measured on", [_where(one) for one in results]))
     rows.append(("images per second", _each(results, "images_per_s", lambda v: number(v, ".1f"))))
     rows.append(("prepare, seconds", _each(results, "prepare_s", seconds)))
     rows.append(("peak GPU memory, MiB", _each(results, "peak_gpu_bytes", mebibytes)))
@@ -91,12 +98,13 @@ def _each(results: Sequence[Result], key: str, words: Callable[[Any], str]) -> l
     return [words(one["profile"][key]) for one in results]
 
 
-def _latency(result: Result) -> str:
-    time, run = result["profile"]["per_image_s"], result["run"]
-    return (
-        f"{seconds(time['mean'])} (p50 {seconds(time['p50'])}, p95 {seconds(time['p95'])}) "
-        f"on {run['device']}, {run['precision']}, batch {run['batch_size']}"
-    )
+def _time(result: Result, which: str) -> str:
+    return seconds(result["profile"]["per_image_s"][which])
+
+
+def _where(result: Result) -> str:
+    run = result["run"]
+    return f"{run['device']}, {run['precision']}, batch {run['batch_size']}"
 
 
 def _definitions(results: Sequence[Result]) -> list[tuple[Content, list[Content]]]:
