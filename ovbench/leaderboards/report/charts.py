@@ -116,7 +116,7 @@ def matrix_picture(matrix: Counts, names: Sequence[str], label: str) -> Html:
         "svg", picture, frame, el("g", texts, font_size=_short(font)),
         el("g", figures, font_size=_short(min(11.0, 0.45 * cell)), class_="figures"), cursor,
         viewBox=f"0 0 {size} {size}", class_="matrix", role="img", tabindex=0, aria_label=label,
-        style=f"max-width:{size}px", data_margin=margin, data_cell=cell,
+        style=f"--size:{size}px", data_margin=margin, data_cell=cell,
         data_names=json.dumps(list(names), ensure_ascii=False),
         data_shares=json.dumps(sparse, separators=(",", ":")),
     )  # fmt: skip
