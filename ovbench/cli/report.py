@@ -43,12 +43,14 @@ def report(
     from ovbench.leaderboards.report.page import page
     from ovbench.leaderboards.report.pictures import Pictures
 
+    path = output or Path("-vs-".join(run.resolve().name for run in runs) + ".html")
+    if not path.parent.is_dir():  # found out before minutes of drawing
+        raise UsageError(f"{path}: cannot be written (no folder {path.parent})")
     contents = read_contents(runs, images)
     if pictures:
         drawn = _draw(contents, root, device)
     else:
         drawn = Pictures(missing="No pictures, as asked for with --no-pictures.")
-    path = output or Path("-vs-".join(run.resolve().name for run in runs) + ".html")
     try:
         with replacing(path) as temporary:
             temporary.write_text(page(contents, drawn), encoding="utf-8")

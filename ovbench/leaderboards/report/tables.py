@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from ovbench.leaderboards.numbers import percent
 from ovbench.leaderboards.report.markup import Content, Html, el
 
+_TALL = 40
+"""Rows; a table of more scrolls by itself, or the rest of the page would be far away."""
+
 
 @dataclass(frozen=True, slots=True)
 class Column:
@@ -27,7 +30,7 @@ class Cell:
 
 
 def sortable(
-    name: str, label: str, columns: Sequence[Column], rows: Iterable[Sequence[Cell]]
+    name: str, label: str, columns: Sequence[Column], rows: Sequence[Sequence[Cell]]
 ) -> Html:
     """A table with a button in every heading; the script sorts.
 
@@ -36,18 +39,12 @@ def sortable(
         label: what assistive technology calls the table.
         rows: the first cell of each is its heading.
     """
-    return el(
-        "div",
-        el(
-            "table",
-            el("thead", el("tr", [_heading(column) for column in columns])),
-            el("tbody", [_row(columns, row) for row in rows]),
-            id=name,
-            aria_label=label,
-            class_="sortable",
-        ),
-        class_="wide",
-    )
+    head = el("thead", el("tr", [_heading(column) for column in columns]))
+    body = el("tbody", [_row(columns, row) for row in rows])
+    table = el("table", head, body, id=name, aria_label=label, class_="sortable")
+    if len(rows) <= _TALL:
+        return el("div", table, class_="wide")
+    return el("div", table, class_="wide tall", tabindex=0, role="region", aria_label=label)
 
 
 def facts(rows: Iterable[tuple[Content, Sequence[Content]]], heads: Sequence[str] = ()) -> Html:
