@@ -22,10 +22,8 @@ ALLOWED = {
         "drawing",
         "harness.atomic",
         "harness.bootstrap",
-        "harness.images",
         "harness.metrics",
         "harness.protocol",
-        "harness.records",
         "harness.store",
     },
     "adapters": {

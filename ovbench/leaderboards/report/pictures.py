@@ -29,19 +29,32 @@ class Answer(Protocol):
     """What a run answers to an image; see :class:`ovbench.harness.replay.Answer`."""
 
     @property
-    def labels(self) -> LabelMap | None: ...
+    def labels(self) -> LabelMap | None:
+        """``(H, W)``, unchecked; None where there is no answer."""
+        ...
+
     @property
-    def again(self) -> bool: ...
+    def again(self) -> bool:
+        """Whether the method was asked again."""
+        ...
+
     @property
-    def problem(self) -> str: ...
+    def problem(self) -> str:
+        """Why there is no answer."""
+        ...
 
 
 class Answers(Protocol):
     """A run's answers; see :class:`ovbench.harness.replay.Replay`."""
 
-    def answer(self, sample: Sample) -> Answer: ...
+    def answer(self, sample: Sample) -> Answer:
+        """The answer to a sample."""
+        ...
+
     @property
-    def differences(self) -> Sequence[str]: ...
+    def differences(self) -> Sequence[str]:
+        """In what a method that was asked again is not the one that was measured."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
