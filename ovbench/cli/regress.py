@@ -83,7 +83,7 @@ def _table(verdicts: list[Verdict]) -> Table:
     from rich.markup import escape
     from rich.table import Table
 
-    from ovbench.cli.show import percent
+    from ovbench.leaderboards.numbers import percent
 
     table = Table("run", "reference", "measured", "difference", "tolerance", "verdict", "source")
     for column in table.columns[1:5]:

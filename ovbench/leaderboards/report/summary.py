@@ -7,11 +7,12 @@ from typing import Any
 
 from ovbench.harness.metrics import MIOU_DEFINITIONS
 from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.numbers import mebibytes, number, percent, seconds
+from ovbench.leaderboards.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.report.charts import interval
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, details, el
 from ovbench.leaderboards.report.tables import facts
+from ovbench.leaderboards.sheet import number
 from ovbench.leaderboards.table import Conditions, Result, variant
 
 _METRICS = {
