@@ -45,10 +45,15 @@ def histogram(values: npt.NDArray[np.float64], unit: str, marks: Mapping[str, fl
                    el("rect", x=_short(place * step + 0.5), y=_short(_HEIGHT - height),
                       width=_short(step - 1), height=_short(height)))
             )  # fmt: skip
-    pointers = [
-        _pointer(name, value, unit, min(1.0, max(0.0, (value - low) / span)), row)
-        for row, (name, value) in enumerate(marks.items())
-    ]
+    lines, names = [], []
+    for row, (name, value) in enumerate(marks.items()):
+        x, y = _WIDTH * min(1.0, max(0.0, (value - low) / span)), -4 - 16 * row
+        left = x > 0.6 * _WIDTH
+        lines.append(el("line", x1=_short(x), x2=_short(x), y1=y - 8, y2=_HEIGHT, class_="mark"))
+        names.append(
+            el("text", f"{name} {value:.3g} {unit}", x=_short(x - 4 if left else x + 4), y=y,
+               text_anchor="end" if left else "start")
+        )  # fmt: skip
     axis = el("line", x1=0, x2=_WIDTH, y1=_HEIGHT, y2=_HEIGHT, class_="axis")
     ends = [
         el("text", f"{low:.3g}", x=0, y=_HEIGHT + 16),
@@ -56,7 +61,7 @@ def histogram(values: npt.NDArray[np.float64], unit: str, marks: Mapping[str, fl
     ]
     top = 16 * len(marks)
     return el(
-        "svg", bars, axis, ends, pointers,
+        "svg", bars, axis, ends, lines, names,
         viewBox=f"0 {-top} {_WIDTH} {_HEIGHT + top + _AXIS - 12}", class_="histogram", role="img",
         aria_label=f"Distribution of {len(values):,} values from {low:.3g} to {values.max():.3g} "
         f"{unit}",
@@ -131,14 +136,6 @@ def _cells(shares: npt.NDArray[np.float64]) -> str:
     buffer = io.BytesIO()
     Pillow.fromarray(pixels).save(buffer, "PNG", optimize=True)
     return f"data:image/png;base64,{b64encode(buffer.getvalue()).decode()}"
-
-
-def _pointer(name: str, value: float, unit: str, share: float, row: int) -> Html:
-    x, y = share * _WIDTH, -4 - 16 * row
-    anchor, shift = ("end", -4) if share > 0.6 else ("start", 4)
-    line = el("line", x1=_short(x), x2=_short(x), y1=y - 8, y2=_HEIGHT, class_="mark")
-    text = el("text", f"{name} {value:.3g} {unit}", x=_short(x + shift), y=y, text_anchor=anchor)
-    return Html(line + text)
 
 
 def _short(value: float) -> str:
