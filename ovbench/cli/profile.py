@@ -135,7 +135,8 @@ def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The figures of a row, or why there are none."""
     from rich.markup import escape
 
-    from ovbench.cli.show import memory, rate, seconds
+    from ovbench.cli.show import memory, rate
+    from ovbench.leaderboards.numbers import seconds
 
     figures = row["figures"]
     if figures is None:
