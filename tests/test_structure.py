@@ -16,7 +16,16 @@ PACKAGE = Path(ovbench.__file__).parent
 # A room and what it may import besides itself; "harness.x" names single modules.
 GROUND = {"errors", "harness.protocol"}
 ALLOWED = {
-    "cli": {"errors", "leaderboards", "harness", "datasets", "toyworld", "models.inventory"},
+    "cli": {
+        "errors",
+        "leaderboards",
+        "harness",
+        "datasets",
+        "drawing",
+        "toyworld",
+        "support",
+        "models.inventory",
+    },
     "leaderboards": {
         "errors",
         "drawing",
@@ -31,9 +40,12 @@ ALLOWED = {
         "harness.settings",
         "harness.profiler",
         "harness.tuning",
+        "harness.progress",
         "models",
         "refine",
+        "support",
     },
+    "support": {*GROUND, "harness.atomic", "harness.progress", "drawing", "models"},
     "datasets": {
         *GROUND,
         "harness.atomic",
@@ -58,6 +70,7 @@ HARNESS_GROUND = (
     "bootstrap",
     "settings",
     "profiler",
+    "progress",
     "images",
     "atomic",
     "download",
@@ -117,6 +130,7 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["list", "checkpoints"],
         ["run", "--help"],
         ["tune", "--help"],
+        ["support", "--help"],
         ["profile", "--help"],
         ["report", "--help"],
     ],
@@ -136,7 +150,7 @@ def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["datasets.voc", "datasets.toyworld", "harness.metrics", "cli.show"]
+    "module", ["datasets.voc", "datasets.toyworld", "harness.metrics", "cli.show", "support.stored"]
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:
     program = f"import sys, ovbench.{module}; assert 'torch' not in sys.modules"

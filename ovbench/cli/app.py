@@ -19,6 +19,7 @@ from ovbench.cli import (
     run,
     score,
     segment,
+    support,
     tune,
 )
 from ovbench.cli import list as listing
@@ -60,3 +61,4 @@ app.command("export")(export.export)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(support.app, name="support")

@@ -4,29 +4,19 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import Progress, TaskID
 
+from ovbench.cli.progress_bar import LOG_EVERY_S, Pace, progress_bar
+from ovbench.cli.working import work_shown
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Observer
-
-LOG_EVERY_S = 30.0
 
 
 @contextmanager
@@ -66,30 +56,18 @@ class Steps(Protocol):
 
 @contextmanager
 def steps(title: str, unit: str, log_every_s: float = LOG_EVERY_S) -> Iterator[Steps]:
-    """Show steps as they are done.
+    """Show steps as they are done, and what is prepared for them.
 
     Args:
         unit: what a step is, in the plural.
         log_every_s: at least so many seconds lie between two lines of a log.
     """
     if sys.stderr.isatty():
-        with progress_bar() as progress:
+        with progress_bar() as progress, work_shown(progress):
             yield _Bar(progress, progress.add_task(title, total=None, note=""), unit)
     else:
-        yield _Log(title, unit, log_every_s)
-
-
-def progress_bar() -> Progress:
-    """A bar with count, elapsed and remaining time on stderr."""
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
-    )
+        with work_shown():
+            yield _Log(title, unit, log_every_s)
 
 
 @dataclass
@@ -113,24 +91,16 @@ class _Log:
     title: str
     unit: str
     every_s: float
-    remaining: int = 0
-    done: int = 0
-    begin: float = 0.0
-    last: float = 0.0
+    pace: Pace = field(default_factory=lambda: Pace(0, 0))
 
     def started(self, remaining: int, total: int) -> None:
-        self.remaining = remaining
-        self.begin = self.last = time.monotonic()
+        self.pace = Pace(remaining, self.every_s)
         print(f"{self.title}: {remaining} of {total} {self.unit} to do", file=sys.stderr)
 
     def advance(self, note: str) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.last >= self.every_s:
-            self.last = now
-            left = (now - self.begin) / self.done * (self.remaining - self.done)
+        if self.pace.advance():
             print(
-                f"{self.title}: {self.done}/{self.remaining} {self.unit}, "
-                f"{note}, {left:.0f} s left",
+                f"{self.title}: {self.pace.done}/{self.pace.total} {self.unit}, "
+                f"{note}, {self.pace.left_s:.0f} s left",
                 file=sys.stderr,
             )

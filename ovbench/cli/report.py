@@ -63,7 +63,7 @@ def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
     """The pictures, or why there are none."""
     import sys
 
-    from ovbench.cli.progress import progress_bar
+    from ovbench.cli.progress_bar import progress_bar
     from ovbench.errors import UsageError
     from ovbench.leaderboards.report.pictures import Pictures, draw
 

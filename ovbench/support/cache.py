@@ -1,0 +1,86 @@
+"""What takes long to make and depends on weights, vocabulary and settings alone is made once."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy.typing as npt
+
+from ovbench.support.files import alone, array_bytes, array_of, sweep, write
+
+_ABOUT = "about.json"
+
+
+def cache_home() -> Path:
+    """``$OVBENCH_CACHE``, else ``$XDG_CACHE_HOME/ovbench``, else ``~/.cache/ovbench``."""
+    if own := os.environ.get("OVBENCH_CACHE"):
+        return Path(own).expanduser()
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ovbench"
+
+
+def canonical(key: Mapping[str, Any]) -> bytes:
+    """A JSON-ready mapping as text that only depends on its content."""
+    return json.dumps(key, sort_keys=True, ensure_ascii=False).encode()
+
+
+def digest_of_key(key: Mapping[str, Any]) -> str:
+    """SHA-256 of a JSON-ready mapping, as hex."""
+    return hashlib.sha256(canonical(key)).hexdigest()
+
+
+def remembered(
+    kind: str, key: Mapping[str, Any], build: Callable[[], Mapping[str, npt.NDArray[Any]]]
+) -> Mapping[str, npt.NDArray[Any]]:
+    """Arrays from the cache, or built, kept and returned.
+
+    Args:
+        kind: what they are, in a word fit for a folder, such as ``"ovdiff-prototypes"``.
+        key: everything that decides them, JSON-ready: digests of support sets and checkpoints,
+            settings, precision, and a number that is raised when the code changes them.
+        build: makes them; one process at a time calls it for a key, and none where they are
+            kept. Arrays of any shape and number, of numbers or bools.
+
+    Raises:
+        UsageError: the cache is full or cannot be written to.
+    """
+    path = cache_home() / kind / f"{digest_of_key(key)}.npz"
+    found = _read(path)
+    if found is not None:
+        return found
+    with alone(path, f"making {kind}"):
+        found = _read(path)
+        if found is None:
+            found = dict(build())
+            sweep(path.parent, path.name)
+            write(path, _packed(key, found))
+    return found
+
+
+def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
+    """As ``np.savez`` does it, with the key for those who wonder what a file is."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:
+        archive.writestr(_ABOUT, canonical({"key": key, "arrays": list(arrays)}))
+        for name, array in arrays.items():
+            archive.writestr(f"{name}.npy", array_bytes(array))
+    return out.getvalue()
+
+
+def _read(path: Path) -> dict[str, npt.NDArray[Any]] | None:
+    """What a file holds, or None where there is none or it is damaged."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            # Whole members: only at its end a member's checksum is compared.
+            contents = {name: archive.read(name) for name in archive.namelist()}
+        # Damage at the file's end can hide members.
+        names = json.loads(contents[_ABOUT])["arrays"]
+        return {name: array_of(contents[f"{name}.npy"]) for name in names}
+    except Exception:  # damage shows in many ways, and is mended in one
+        return None
