@@ -12,7 +12,11 @@ from ovbench.cli import (
     compare,
     datasets,
     explain,
+    export,
     leaderboard,
+    profile,
+    regress,
+    report,
     run,
     score,
     segment,
@@ -49,9 +53,13 @@ app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
 app.command("explain")(explain.explain)
+app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("regress")(regress.regress)
+app.command("export")(export.export)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")

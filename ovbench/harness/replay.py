@@ -131,9 +131,10 @@ def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded
     if found := identity.get("filter"):
         runtime = method.subject.runtime
         class_filter = load_filter(found["name"], settings=found["settings"], runtime=runtime)
-        class_filter.prepare(dataset.vocabulary)
-    seed_everything(identity["seed"])
     predictor = predictor_for(method.segmenter, dataset)
+    seed_everything(identity["seed"])
+    if class_filter:
+        class_filter.prepare(dataset.vocabulary)
     predictor.prepare()
     return _Loaded(
         predictor,

@@ -126,7 +126,7 @@ def test_things_of_rendered_scenes_are_found() -> None:
             mode="bilinear",
             device=encoder.device,
         )
-        keys = encoder.features(pixels, facet="key")[0].permute(1, 2, 0).numpy()
+        keys = encoder.features(pixels[None], facet="key")[0].permute(1, 2, 0).numpy()
         mask = torch.from_numpy(cut_masks(keys)[0].astype(np.float32))[None, None]
         first = functional.interpolate(mask, sample.label.shape)[0, 0].numpy() > 0
         things = [sample.label == label for label in np.unique(sample.label) if label > 0]
