@@ -27,11 +27,11 @@ def explain(
     ] = None,
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""
+    from ovbench.cli.console import save_picture
     from ovbench.cli.working import work_shown
     from ovbench.datasets.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
-    from ovbench.harness.atomic import replacing
     from ovbench.harness.protocol import Explaining
     from ovbench.harness.replay import method_of
     from ovbench.harness.runner import seed_everything
@@ -56,17 +56,10 @@ def explain(
     found = segmenter.explain(picture, x, y)
     answer = dataset.vocabulary.names[found.label]
     path = output or Path(f"{Path(image).stem}-{x}-{y}.png")
-    try:
-        with replacing(path) as temporary:
-            explanation_page(picture, x, y, answer, found).save(temporary, "PNG")
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or path}: cannot be written ({error.strerror})"
-        ) from None
     print(f"{name} answers {answer!r} at {x},{y}")
     for evidence in found.evidence:
         print(evidence_words(evidence))
-    print(path)
+    save_picture(explanation_page(picture, x, y, answer, found), path)
 
 
 def _picture(image: str, dataset: Dataset) -> Image:
