@@ -11,6 +11,7 @@ from ovbench.cli import (
     check,
     compare,
     datasets,
+    explain,
     export,
     leaderboard,
     profile,
@@ -51,6 +52,7 @@ def main(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
+app.command("explain")(explain.explain)
 app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -42,6 +43,14 @@ def run(
     precision: opt.Precision = "fp32",
     batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
     seed: opt.Seed = 0,
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds",
+            help="Measure once per seed, as 42,43,44, and report mean and deviation.",
+            metavar="A,B,...",
+        ),
+    ] = None,
     workers: opt.Workers = None,
     save_predictions: Annotated[
         bool, typer.Option("--save-predictions", help="Keep label maps in the run directory.")
@@ -56,16 +65,18 @@ def run(
     several processes or machines.
     """
     from ovbench.cli.progress import observer
-    from ovbench.cli.show import show_result
+    from ovbench.cli.show import show_result, show_seeds
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
     from ovbench.harness.filters import load_filter
     from ovbench.harness.methods import load_method
     from ovbench.harness.runner import Options, evaluate
+    from ovbench.harness.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.settings import parse_assignments
     from ovbench.harness.settings_file import given_settings
 
     given = given_settings(settings_file, method, settings)
+    several = None if seeds is None else parse_seeds(seeds)
     filter_given = parse_assignments(filter_settings or [], "--filter-set")
     if filter_given and classes != "predicted":
         raise UsageError("--filter-set goes with --classes predicted only")
@@ -78,18 +89,6 @@ def run(
         variant=variant,
         subset=subset,
     )
-    loaded = load_method(
-        method,
-        preset=preset,
-        settings=given,
-        device=device,
-        precision=precision,
-        checkpoints=opt.flavour(checkpoints, data.info),
-        seed=seed,
-    )
-    class_filter = None
-    if classes == "predicted":
-        class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
     run_options = Options(
         classes=classes,
         limit=limit,
@@ -99,14 +98,39 @@ def run(
         workers=workers,
         command=opt.command_line(),
     )
-    with observer(f"{method} on {dataset}", data) as watching:
-        result = evaluate(
-            loaded,
-            data,
-            class_filter=class_filter,
-            output=output,
-            options=run_options,
-            observer=watching,
+
+    def measure(seed: int, title: str, output: Path | None) -> dict[str, Any] | None:
+        loaded = load_method(
+            method,
+            preset=preset,
+            settings=given,
+            device=device,
+            precision=precision,
+            checkpoints=opt.flavour(checkpoints, data.info),
+            seed=seed,
         )
-    if result is not None:
-        show_result(result, as_json, output)
+        class_filter = None
+        if classes == "predicted":
+            class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
+        with observer(title, data) as watching:
+            return evaluate(
+                loaded,
+                data,
+                class_filter=class_filter,
+                output=output,
+                options=run_options,
+                observer=watching,
+            )
+
+    title = f"{method} on {dataset}"
+    if several is None:
+        result = measure(seed, title, output)
+        if result is not None:
+            show_result(result, as_json, output)
+        return
+    results = [
+        measure(one, f"{title}, seed {one}", directory_of_seed(output, one)) for one in several
+    ]
+    whole = [result for result in results if result is not None]
+    if whole:
+        show_seeds(whole, as_json, output)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
 
 from ovbench.cli.console import console
+from ovbench.harness.seeds import keep_summary, over_seeds, summary_line
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.numbers import percent, seconds
@@ -26,6 +27,17 @@ def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -
     out.print(_summary(result))
     run = result["run"]
     print(output or default_directory(run["method"], run["dataset"], run["id"]))
+
+
+def show_seeds(results: Sequence[Mapping[str, Any]], as_json: bool, output: Path | None) -> None:
+    """Keep and print what runs under several seeds say together, in a line."""
+    summary = over_seeds(results)
+    path = keep_summary(summary, output)
+    if as_json:
+        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        return
+    print(summary_line(summary))
+    print(path)
 
 
 def _summary(result: Mapping[str, Any]) -> Table:

@@ -97,6 +97,10 @@ METHODS = Registry(
             "ovbench.adapters.pnp_ovss:PnPOVSS",
             "PnP-OVSS (Luo et al., CVPR 2024): where a vision-language model looks for each word",
         ),
+        "ovdiff": Entry(
+            "ovbench.adapters.ovdiff:OVDiff",
+            "OVDiff (Karazija et al., ECCV 2024): prototypes of pictures made of each class's name",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",

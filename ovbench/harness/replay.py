@@ -104,13 +104,18 @@ class _Loaded:
         return answer
 
 
-def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded:
+def method_of(identity: Mapping[str, Any], device: str) -> Method:
+    """The method of a run, loaded as it was then.
+
+    Raises:
+        UsageError: the run had none, or it cannot be loaded.
+    """
     if identity["method"]["version"] == LABEL_FILES:
         raise UsageError(
             "the run scored label files; copy or link them to its predictions/ "
             "(values are label indices)"
         )
-    method = load_method(
+    return load_method(
         identity["method"]["name"],
         settings=identity["settings"],
         device=device,
@@ -118,6 +123,10 @@ def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded
         checkpoints=identity["checkpoint_flavour"],
         seed=identity["seed"],
     )
+
+
+def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded:
+    method = method_of(identity, device)
     class_filter = None
     if found := identity.get("filter"):
         runtime = method.subject.runtime

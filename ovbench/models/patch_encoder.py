@@ -81,6 +81,7 @@ class PatchEncoder:
         mean, std: per channel, of pixels scaled to 0..1: ImageNet's, as all of these models
             were trained with.
         patch_size: pixels per patch, along both axes.
+        image_size: the side in pixels of the square images it was trained on.
         width: channels of every facet.
         layers: the number of blocks.
     """
@@ -99,6 +100,7 @@ class PatchEncoder:
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.patch_size: int = model.config.patch_size
+        self.image_size: int = model.config.image_size
         self.width: int = model.config.hidden_size
         self.layers = len(self._anatomy.blocks)
 

@@ -50,6 +50,7 @@ DIGESTS = {
     ("cocostuff", "pnp_ovss"): "a76c015aba2f",
     ("cocostuff", "sclip"): "d797e3753a10",
     ("ade20k", "objectinfo"): "baafdc620a89",
+    ("ade20k", "ovdiff"): "c0f44251f347",
     ("ade20k", "plain"): "232b7b1aae2c",
     ("ade20k", "sclip"): "b63a03990f1c",
     ("cityscapes", "plain"): "b6f06e3be83d",
@@ -105,6 +106,18 @@ def test_a_set_stays_what_it_is(benchmark: str, name: str) -> None:
 def names_of(benchmark: str, name: str = "plain") -> tuple[str, ...]:
     count = SIZES[benchmark][0]
     return read_vocabulary(benchmark, name, num_classes=count, background=False).names
+
+
+def test_ovdiffs_names_of_ade20k_are_plain_but_for_six() -> None:
+    differing = {
+        plain: own
+        for plain, own in zip(names_of("ade20k"), names_of("ade20k", "ovdiff"), strict=True)
+        if plain != own
+    }
+    assert differing == {
+        "case": "shop case", "blind": "window blinds", "apparel": "clothing",
+        "tank": "liquid tank", "hood": "cooker hood", "ashcan": "wastebin",
+    }  # fmt: skip
 
 
 def test_the_orders_agree() -> None:

@@ -1,0 +1,97 @@
+"""``ovbench explain``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from ovbench.harness.protocol import Dataset, Image
+
+
+def explain(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    image: Annotated[
+        str,
+        typer.Argument(metavar="IMAGE", help="Its id in the run's dataset, or a file."),
+    ],
+    at: Annotated[str, typer.Option("--at", metavar="X,Y", help="The pixel, from top left.")],
+    root: opt.Root = None,
+    device: opt.Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="PNG; default <image>-<X>-<Y>.png.")
+    ] = None,
+) -> None:
+    """Say why the method of a run gives a pixel its label, and draw what it goes by."""
+    from ovbench.cli.console import save_picture
+    from ovbench.cli.working import work_shown
+    from ovbench.datasets.recorded import load_recorded
+    from ovbench.drawing.explanation import evidence_words, explanation_page
+    from ovbench.errors import UsageError
+    from ovbench.harness.protocol import Explaining
+    from ovbench.harness.replay import method_of
+    from ovbench.harness.runner import seed_everything
+    from ovbench.harness.store import RunStore
+
+    identity = RunStore(run).identity()
+    if identity is None:
+        raise UsageError(f"{run}: no run directory; `ovbench run --output` makes one")
+    dataset = load_recorded(identity, root=root)
+    if identity["classes"] != "all" or dataset.info.prompted:
+        raise UsageError(f"{run}: each image was asked for classes of its own; only runs that ask "
+                         "for the whole vocabulary can be explained")  # fmt: skip
+    picture = _picture(image, dataset)
+    x, y = _pixel(at, picture)
+    method = method_of(identity, device)
+    segmenter, name = method.segmenter, method.subject.name
+    if not isinstance(segmenter, Explaining):
+        raise UsageError(f"{name} cannot say why; a method that can has explain(image, x, y)")
+    seed_everything(identity["seed"])
+    with work_shown():
+        segmenter.prepare(dataset.vocabulary)
+    found = segmenter.explain(picture, x, y)
+    answer = dataset.vocabulary.names[found.label]
+    path = output or Path(f"{Path(image).stem}-{x}-{y}.png")
+    print(f"{name} answers {answer!r} at {x},{y}")
+    for evidence in found.evidence:
+        print(evidence_words(evidence))
+    save_picture(explanation_page(picture, x, y, answer, found), path)
+
+
+def _picture(image: str, dataset: Dataset) -> Image:
+    """An image of the dataset, or a file.
+
+    Raises:
+        UsageError: neither.
+    """
+    from ovbench.errors import UsageError
+    from ovbench.harness.images import read_image
+
+    if image in dataset.ids:
+        return dataset.load(list(dataset.ids).index(image)).image
+    if not Path(image).is_file():
+        raise UsageError(
+            f"{image}: neither a file nor an image of {dataset.info.name}, such as {dataset.ids[0]}"
+        )
+    return read_image(Path(image))
+
+
+def _pixel(text: str, image: Image) -> tuple[int, int]:
+    """``"X,Y"`` as a pixel of the image.
+
+    Raises:
+        UsageError: it is none.
+    """
+    from ovbench.errors import UsageError
+
+    height, width = image.shape[:2]
+    parts = [part.strip() for part in text.split(",")]
+    if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts):
+        x, y = map(int, parts)
+        if x < width and y < height:
+            return x, y
+    raise UsageError(f"--at {text}: write X,Y within the image, 0,0 to {width - 1},{height - 1}")

@@ -1,0 +1,92 @@
+"""CLIP as a multi-label classifier: every combination, without encoding it twice."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from ovbench.adapters.ovdiff import category_filter
+from ovbench.adapters.ovdiff.category_filter import CategoryFilter, all_subsets
+from ovbench.datasets import load_dataset
+from ovbench.harness.protocol import ClassQuery, Runtime
+from ovbench.models.clip import CLIP, load_clip
+from ovbench.models.images import squashed
+
+DATA = load_dataset("toyworld")
+
+
+@pytest.fixture(scope="module")
+def clip() -> CLIP:
+    return load_clip("ViT-B-16", "openai", Runtime(checkpoints="toy"))
+
+
+@pytest.mark.parametrize("members", [(4,), (1, 5), (0, 2, 3, 7), tuple(range(10))])
+def test_subsets_are_those_of_a_truth_table(members: tuple[int, ...]) -> None:
+    table = {
+        tuple(m for m, yes in zip(members, row, strict=True) if yes)
+        for row in product([False, True], repeat=len(members))
+    }
+    found = all_subsets(members)
+    assert set(found) == table - {()}
+    assert len(found) == len(set(found)) == 2 ** len(members) - 1
+
+
+def by_hand(clip: CLIP, image: np.ndarray, names: list[str], most: int) -> tuple[int, ...]:
+    """The definition, one text at a time."""
+    seen = clip.encode_image(squashed(clip, [image], clip.image_size))[0]
+    cosine = torch.stack([clip.encode_text([f"a {name}"])[0] @ seen for name in names])
+    probability = torch.exp(cosine) / torch.exp(cosine).sum()
+    good = [i for i in range(len(names)) if probability[i] > 1 / len(names)]
+    good = sorted(sorted(good, key=lambda i: -probability[i])[:most])
+    best, answer = -2.0, ()
+    for subset in all_subsets(tuple(good)):
+        text = " and ".join(names[i] for i in subset)
+        score = float(clip.encode_text([text])[0] @ seen)
+        if score > best:
+            best, answer = score, subset
+    return answer
+
+
+@pytest.mark.parametrize("most", [2, 4])
+def test_choice_against_the_definition(clip: CLIP, most: int) -> None:
+    classes = DATA.vocabulary.classes
+    names = [query.name for query in classes]
+    chooser = CategoryFilter(clip, classes, most)
+    for index in range(6):
+        image = DATA.load(index).image
+        assert chooser.choose(image, range(len(names))) == by_hand(clip, image, names, most)
+
+
+def test_no_combination_is_encoded_twice_and_some_are_forgotten(
+    clip: CLIP, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chooser = CategoryFilter(clip, DATA.vocabulary.classes, most=10)
+    images = [DATA.load(index).image for index in range(12)]
+    first = [chooser.choose(image, range(10)) for image in images]
+    assert chooser.passes <= len(images)
+    assert chooser.texts == len(chooser._known)
+    texts, passes = chooser.texts, chooser.passes
+    assert [chooser.choose(image, range(10)) for image in images] == first
+    assert (chooser.texts, chooser.passes) == (texts, passes)
+    monkeypatch.setattr(category_filter, "REMEMBERED", 20)
+    assert [chooser.choose(image, range(10)) for image in images] == first
+    assert len(chooser._known) == 20
+    assert chooser.texts > texts
+
+
+def test_it_chooses_among_what_is_allowed_and_any_name_of_a_class_counts(clip: CLIP) -> None:
+    image = DATA.load(0).image
+    plain = CategoryFilter(clip, DATA.vocabulary.classes, most=3)
+    assert plain.choose(image, [7]) == (7,)
+    assert set(plain.choose(image, [2, 5, 8])) <= {2, 5, 8}
+    seen = clip.encode_image(squashed(clip, [image], clip.image_size))[0]
+    names = [query.name for query in DATA.vocabulary.classes]
+    cosines = clip.encode_text([f"a {name}" for name in names]) @ seen
+    best, second, worst = (names[i] for i in cosines.argsort(descending=True)[[0, 1, -1]].tolist())
+    classes = [ClassQuery(worst, (best,)), ClassQuery(second)]
+    assert CategoryFilter(clip, classes, most=3)._promising(seen, range(2)) == (0,)
+    alone = [ClassQuery(worst), ClassQuery(second)]
+    assert CategoryFilter(clip, alone, most=3)._promising(seen, range(2)) == (1,)
