@@ -97,6 +97,10 @@ METHODS = Registry(
             "ovbench.adapters.pnp_ovss:PnPOVSS",
             "PnP-OVSS (Luo et al., CVPR 2024): where a vision-language model looks for each word",
         ),
+        "rim": Entry(
+            "ovbench.adapters.rim:RIM",
+            "RIM (Wang et al., CVPR 2024): regions compared with made pictures of each class",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
