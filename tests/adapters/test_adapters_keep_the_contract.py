@@ -16,6 +16,7 @@ VOCABULARIES = (
     Vocabulary.of("sea", "sky"),
 )
 TINY = {"pretrained": "random", "prompts": "single", "short_side": 48, "max_long_side": 160}
+RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
 
 
 @pytest.mark.parametrize(
@@ -26,6 +27,9 @@ TINY = {"pretrained": "random", "prompts": "single", "short_side": 48, "max_long
         ("maskclip", {**TINY, "key_smoothing": 1.0}),
         ("maskclip", {**TINY, "window": 32, "window_stride": 16, "background": "both"}),
         ("pnp_ovss", {"crf_iterations": 0}),
+        ("rim", {**RIM, "background": "candidate"}),
+        ("rim", {**RIM, "agents_by": "random", "proposals": "none"}),
+        ("rim", {**RIM, "matching": "text"}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
     ],
 )
@@ -33,7 +37,7 @@ def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -
     if name == "maskclip":
         settings = {**settings, "architecture": tiny_architecture}
     # Its models have no random weights to offer; the packaged ones serve as well.
-    flavour: CheckpointFlavour = "toy" if name == "pnp_ovss" else "real"
+    flavour: CheckpointFlavour = "toy" if name in ("pnp_ovss", "rim") else "real"
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
     outcomes = conformance_checks(

@@ -145,6 +145,17 @@ def test_only_the_eligible_are_agents() -> None:
     np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
+def test_where_only_agents_may_win_all_others_are_below_them() -> None:
+    regions, whole = features(1, 5, 6), features(2, 7, 6)
+    given = references(whole, [features(3 + r, 2, 6) for r in range(7)], [0, 2, 3, 5, 6])
+    plain = by_relation(torch.tensor(regions), given, Ranking(3), generator())
+    found = by_relation(torch.tensor(regions), given, Ranking(3, winner="agent"), generator())
+    for p, region in enumerate(regions):
+        nearest = sorted([0, 2, 3, 5, 6], key=lambda r: -cosine(region, whole[r]))[:3]
+        for r in range(7):
+            assert found[p, r] == (plain[p, r] if r in nearest else -1)
+
+
 def test_the_example_of_the_paper() -> None:
     # Equation 8: the probability of (chair, sofa, bench).
     sofa, chair, bench = 0.2, 0.5, 0.3

@@ -20,6 +20,7 @@ from torch.nn import functional
 
 Selection: TypeAlias = Literal["top", "random"]
 Positivity: TypeAlias = Literal["clamp", "exp"]
+Winner: TypeAlias = Literal["any", "agent"]
 
 SMALLEST = 1e-6
 """What a cosine that is not positive counts as where scores are clamped."""
@@ -64,12 +65,14 @@ class Ranking:
         selection: the references most like the region, or random ones.
         positivity: how cosines become the positive scores that equation 7 needs: what is not
             positive counts as :data:`SMALLEST`, or the exponential of cosine / temperature.
+        winner: any reference, or one of the region's agents.
     """
 
     agents: int
     selection: Selection = "top"
     positivity: Positivity = "clamp"
     temperature: float = 0.1
+    winner: Winner = "any"
 
 
 def by_cosine(regions: Tensor, references: References) -> Tensor:
@@ -87,7 +90,8 @@ def by_relation(
         generator: on the CPU; only used for random agents.
 
     Returns:
-        ``(P, R)`` float32. All ones where there is one agent, which can only be ranked first.
+        ``(P, R)`` float32; -1 for a reference that may not win. All ones where there is one
+        agent, which can only be ranked first.
     """
     whole = _unit(references.whole)
     cosines = _unit(regions) @ whole.mT
@@ -100,7 +104,10 @@ def by_relation(
         region = ranking_distribution(chosen[rows])
         part = ranking_distribution(of_parts[agents[rows]].mT)
         similarity[rows] = functional.cosine_similarity(region[:, None], part, dim=-1)
-    return references.merge(similarity)
+    merged = references.merge(similarity)
+    if ranking.winner == "any":
+        return merged
+    return torch.full_like(merged, -1).scatter(1, agents, merged.gather(1, agents))
 
 
 def choose_agents(

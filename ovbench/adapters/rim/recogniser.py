@@ -138,7 +138,11 @@ class ReferenceRecogniser:
         if settings.matching == "cosine" or not references.agents.any():
             return labels, by_cosine(regions, references)
         ranking = Ranking(
-            settings.agents, settings.agents_by, settings.positivity, settings.temperature
+            settings.agents,
+            settings.agents_by,
+            settings.positivity,
+            settings.temperature,
+            settings.winner,
         )
         generator = torch.Generator().manual_seed(_seed(self._runtime.seed, image))
         return labels, by_relation(regions, references, ranking, generator)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ovbench.adapters.prompts import TemplateSet
-from ovbench.adapters.rim.matching import Positivity, Selection
+from ovbench.adapters.rim.matching import Positivity, Selection, Winner
 from ovbench.adapters.rim.painting import Overlap
 from ovbench.harness.settings import setting
 from ovbench.models.diffusion_sampling import Solver
@@ -145,6 +145,11 @@ class RIMSettings:
         "how cosines become scores",
     )
     temperature: float = setting(0.1, "our choice", "with positivity=exp")
+    winner: Winner = setting(
+        "any",
+        "paper, equations 9 and 10: the maximum over all references",
+        "which references may win: any, or the region's agents",
+    )
     proposals: Literal["sam", "none"] = setting(
         "sam",
         "paper, section 4.2; none: table 4",
