@@ -21,6 +21,7 @@ ALLOWED = {
         "leaderboards",
         "harness",
         "datasets",
+        "drawing",
         "toyworld",
         "support",
         "models.inventory",
@@ -41,7 +42,7 @@ ALLOWED = {
         "refine",
         "support",
     },
-    "support": {*GROUND, "harness.atomic", "harness.progress", "models"},
+    "support": {*GROUND, "harness.atomic", "harness.progress", "drawing", "models"},
     "datasets": {
         *GROUND,
         "harness.atomic",
@@ -49,8 +50,10 @@ ALLOWED = {
         "harness.images",
         "harness.loader",
         "harness.registry",
+        "drawing",
         "toyworld",
     },
+    "drawing": {"harness.protocol"},
     "models": {*GROUND, "harness.download", "harness.profiler"},
     "refine": set(),
     "toyworld": {*GROUND, "models"},
@@ -69,6 +72,7 @@ HARNESS_GROUND = (
     "atomic",
     "download",
     "tuning",
+    "parameters",
 )
 
 
@@ -140,7 +144,7 @@ def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    "module", ["datasets.voc", "datasets.toyworld", "harness.metrics", "cli.show"]
+    "module", ["datasets.voc", "datasets.toyworld", "harness.metrics", "cli.show", "support.stored"]
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:
     program = f"import sys, ovbench.{module}; assert 'torch' not in sys.modules"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, tune
+from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, support, tune
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -43,3 +43,4 @@ app.command("compare")(compare.compare)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(support.app, name="support")

@@ -31,7 +31,7 @@ def verify(
 
     Exit code 2 if a file is missing, corrupt or inconsistent; a wrong count is a warning.
     """
-    from ovbench.cli.progress import progress_bar
+    from ovbench.cli.progress_bar import progress_bar
     from ovbench.datasets import load_dataset
     from ovbench.datasets.verify import verify as verify_dataset
 

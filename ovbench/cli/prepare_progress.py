@@ -7,7 +7,7 @@ from typing import Self
 
 from rich.progress import Progress, TaskID
 
-from ovbench.cli.progress import progress_bar
+from ovbench.cli.progress_bar import progress_bar
 
 
 class PrepareProgress:

@@ -36,6 +36,7 @@ def segment(
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
     from ovbench.cli.console import console
+    from ovbench.cli.working import work_shown
     from ovbench.datasets.contact_sheet import contact_sheet
     from ovbench.errors import UsageError
     from ovbench.harness.atomic import replacing
@@ -57,7 +58,8 @@ def segment(
         checkpoints=checkpoints,
         seed=seed,
     )
-    loaded.segmenter.prepare(vocabulary)
+    with work_shown():
+        loaded.segmenter.prepare(vocabulary)
     (answer,) = loaded.segmenter.segment([picture])
     path = output or Path(f"{image.stem}-{method}.png")
     sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])

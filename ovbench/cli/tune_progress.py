@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from rich.progress import Progress, TaskID
 
-from ovbench.cli.progress import LOG_EVERY_S, progress_bar
+from ovbench.cli.progress_bar import Pace, progress_bar
+from ovbench.cli.working import work_shown
 from ovbench.harness.search import Observer
 from ovbench.harness.trials import Trial
 
 
 @contextmanager
 def observer(title: str) -> Iterator[Observer]:
-    """Show a search's progress with the best trial so far."""
+    """Show a search's progress with the best trial so far, and what the tuner prepares."""
     if sys.stderr.isatty():
-        with progress_bar() as progress:
+        with progress_bar() as progress, work_shown(progress):
             yield _Bar(progress, progress.add_task(title, total=None, note=""))
     else:
-        yield _Log(title)
+        with work_shown():
+            yield _Log(title)
 
 
 @dataclass
@@ -42,24 +43,17 @@ class _Bar:
 @dataclass
 class _Log:
     title: str
-    remaining: int = 0
-    done: int = 0
-    begin: float = field(default_factory=time.monotonic)
-    last: float = field(default_factory=time.monotonic)
+    pace: Pace = field(default_factory=lambda: Pace(0))
 
     def started(self, remaining: int, total: int) -> None:
-        self.remaining, self.begin = remaining, time.monotonic()
+        self.pace = Pace(remaining)
         print(f"{self.title}: {remaining} of {total} trials to do", file=sys.stderr)
 
     def tried(self, trial: Trial, best: Trial) -> None:
-        self.done += 1
-        now = time.monotonic()
-        if now - self.last >= LOG_EVERY_S:
-            self.last = now
-            left = (now - self.begin) / self.done * (self.remaining - self.done)
+        if self.pace.advance():
             print(
-                f"{self.title}: {self.done}/{self.remaining} trials, "
-                f"{_words(best)}, {left:.0f} s left",
+                f"{self.title}: {self.pace.done}/{self.pace.total} trials, "
+                f"{_words(best)}, {self.pace.left_s:.0f} s left",
                 file=sys.stderr,
             )
 

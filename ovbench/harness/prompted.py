@@ -21,7 +21,7 @@ class PromptedPredictor:
     """
 
     def __init__(self, segmenter: Segmenter) -> None:
-        self._segmenter = segmenter
+        self.segmenter = segmenter
         self._prepared: str | None = None
 
     def prepare(self) -> Sequence[str]:
@@ -42,9 +42,9 @@ class PromptedPredictor:
             prompt = _prompt(asked[0])
             if prompt.id != self._prepared:
                 with stage("prepare"):
-                    self._segmenter.prepare(prompt.vocabulary)
+                    self.segmenter.prepare(prompt.vocabulary)
                 self._prepared = prompt.id
-            maps = self._segmenter.segment([sample.image for sample in asked])
+            maps = self.segmenter.segment([sample.image for sample in asked])
             if len(maps) != len(asked):
                 raise ContractError(f"{len(asked)} images were given, {len(maps)} maps came back")
             for sample, answer in zip(asked, maps, strict=True):

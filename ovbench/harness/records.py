@@ -76,6 +76,8 @@ class Session:
         device: in words.
         environment: versions, hardware and commit.
         notes: what the method says of its preparation.
+        parameters: of the networks that the method holds when it segments; None where label
+            maps come from files.
     """
 
     started: str
@@ -88,6 +90,7 @@ class Session:
     prepare_stages_s: Mapping[str, float]
     environment: Mapping[str, Any]
     notes: Sequence[str] = ()
+    parameters: int | None = None
 
 
 Record = ImageRecord | BadImage | Session

@@ -129,6 +129,7 @@ def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, An
         "wait_s": _mean(c.wait_s for c in measured),
         "evaluate_s": _mean(c.evaluate_s for c in measured),
         "stages": _stages(measured, mean),
+        "parameters": sessions[-1].parameters,
         "images_measured": len(measured),
         "warmup_excluded": len(measured) < len(costs),
         "peak_rss_bytes": _peak(c.rss for c in costs),

@@ -29,6 +29,7 @@ from ovbench.harness.identity import conditions
 from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import Method, Subject
 from ovbench.harness.metrics import Confusion
+from ovbench.harness.parameters import count_parameters
 from ovbench.harness.profiler import Measurement, measure
 from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.protocol import (
@@ -313,7 +314,13 @@ class Run:
             prepare_stages_s={name: round(s, 6) for name, s in preparation.stages_s.items()},
             environment=environment(self.runtime.device),
             notes=notes,
+            parameters=self._parameters(),
         )
+
+    def _parameters(self) -> int | None:
+        """Of the method; None where label maps come from files."""
+        segmenter = getattr(self.predictor, "segmenter", None)
+        return None if segmenter is None else count_parameters(segmenter)
 
 
 def seed_everything(seed: int) -> None:

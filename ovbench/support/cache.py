@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from ovbench.support.files import alone, array_bytes, array_of, sweep, write
 
-_KEY = "key.json"
+_ABOUT = "about.json"
 
 
 def cache_home() -> Path:
@@ -67,7 +67,7 @@ def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
     """As ``np.savez`` does it, with the key for those who wonder what a file is."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr(_KEY, canonical(key))
+        archive.writestr(_ABOUT, canonical({"key": key, "arrays": list(arrays)}))
         for name, array in arrays.items():
             archive.writestr(f"{name}.npy", array_bytes(array))
     return out.getvalue()
@@ -79,7 +79,8 @@ def _read(path: Path) -> dict[str, npt.NDArray[Any]] | None:
         with zipfile.ZipFile(path) as archive:
             # Whole members: only at its end a member's checksum is compared.
             contents = {name: archive.read(name) for name in archive.namelist()}
-        contents.pop(_KEY)
-        return {name.removesuffix(".npy"): array_of(data) for name, data in contents.items()}
+        # Damage at the file's end can hide members.
+        names = json.loads(contents[_ABOUT])["arrays"]
+        return {name: array_of(contents[f"{name}.npy"]) for name in names}
     except Exception:  # damage shows in many ways, and is mended in one
         return None

@@ -17,6 +17,7 @@ from ovbench.harness.protocol import Runtime
 from ovbench.support.files import alone, claimed
 from ovbench.support.recipe import Recipe
 from ovbench.support.shelf import Picture, Shelf
+from ovbench.support.stored import model_of
 
 if TYPE_CHECKING:
     from ovbench.models.diffusion import Diffusion
@@ -141,7 +142,7 @@ class _Maker:
         room = pictures * (3 * height * width + 4 * height * width // diffusion.cell**2 + _MARGIN)
         free = shutil.disk_usage(home).free
         classes = sum(lacking > 0 for lacking in self._lacking.values())
-        model = "/".join(diffusion.checkpoints[0].name.split("/")[:2])  # without its part
+        model = model_of(diffusion.checkpoints[0].name)
         say(
             f"{pictures} support pictures of {classes} classes, {width}x{height}, "
             f"{sampling.steps} steps, by {model}; they take at most "

@@ -5,18 +5,21 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from ovbench.errors import UsageError
-from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling
+
+if TYPE_CHECKING:  # what is kept can be listed without torch
+    from ovbench.models.diffusion_attention import AttributionRule
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """Everything but the class that decides what a support picture is.
 
-    A method that is built on support pictures has a static method ``recipe(settings)``, by which
-    ``ovbench support show --method`` finds its pictures.
+    A method that is built on support pictures has a static method ``recipe(settings, seed)``,
+    by which ``ovbench support show --method`` finds its pictures.
 
     Attributes:
         model: a Stable Diffusion, by its name in the catalogue or its hub id.

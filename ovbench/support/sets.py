@@ -14,7 +14,7 @@ from ovbench.models.checkpoints import locate
 from ovbench.support.cache import cache_home, digest_of_key
 from ovbench.support.making import make_missing
 from ovbench.support.recipe import Recipe
-from ovbench.support.shelf import Shelf
+from ovbench.support.shelf import HOME, Shelf
 
 FORMAT = 1
 """Of what is kept; raised when the same recipe gives other pictures or other files."""
@@ -93,7 +93,7 @@ class SupportSets:
 
     def _shelf(self, name: str) -> Shelf:
         key = self._key(name)
-        return Shelf(cache_home() / "support" / digest_of_key(key), key)
+        return Shelf(cache_home() / HOME / digest_of_key(key), key)
 
     def _key(self, name: str) -> dict[str, Any]:
         recipe = self.recipe

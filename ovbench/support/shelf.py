@@ -30,6 +30,11 @@ from ovbench.errors import OvbenchError
 from ovbench.harness.protocol import Image
 from ovbench.support.files import array_bytes, array_of, sweep, write
 
+HOME = "support"
+"""The folder of all of them in the cache."""
+
+NOTE = "set.json"
+
 _SUFFIXES = (".png", ".npy")
 
 
@@ -104,7 +109,7 @@ class Shelf:
 
     @property
     def _note(self) -> Path:
-        return self.folder / "set.json"
+        return self.folder / NOTE
 
     def _noted(self) -> dict[int, str]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):

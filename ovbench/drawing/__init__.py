@@ -1,0 +1,1 @@
+"""Pictures and label maps drawn for people to look at."""
