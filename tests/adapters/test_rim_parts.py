@@ -109,7 +109,7 @@ def test_subcategories_are_the_centres_of_groups() -> None:
 def test_a_gallery_restricted_to_labels_keeps_parts_with_their_owners() -> None:
     whole = [torch.full((2,), float(i)) for i in range(4)]
     parts = [whole[i].repeat(i + 1, 1) + 0.5 for i in range(4)]
-    full = gallery(whole, parts, [1, 2, 2, 3], torch.tensor([9.0, 9]), background_is_agent=False)
+    full = gallery(whole, parts, [1, 2, 2, 3], torch.tensor([[9.0, 9]]), background_is_agent=False)
     assert full.labels.tolist() == [0, 1, 2, 2, 3]
     assert full.references.agents.tolist() == [False, True, True, True, True]
     assert full.within(np.arange(4)) is full
@@ -120,7 +120,7 @@ def test_a_gallery_restricted_to_labels_keeps_parts_with_their_owners() -> None:
     assert given.parts[:, 0].tolist() == [9, 1.5, 1.5, 2.5, 2.5, 2.5]
     assert given.owner.tolist() == [0, 1, 1, 2, 2, 2]
     assert given.agents.tolist() == [False, True, True]
-    without = gallery(whole, parts, [0, 1, 1, 2], None, background_is_agent=True)
+    without = gallery(whole, parts, [0, 1, 1, 2], torch.zeros(0, 2), background_is_agent=True)
     assert without.labels.tolist() == [0, 1, 1, 2]
 
 

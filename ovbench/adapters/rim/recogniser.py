@@ -62,13 +62,15 @@ class ReferenceRecogniser:
                 for one, found in zip(sets, made, strict=True)
             }
         self._vocabulary = vocabulary
-        rest = np.concatenate([found.background for found in made])
-        uses_background = vocabulary.background and self._settings.background != "none"
+        backgrounds = made[0].foreground[:0]
+        if vocabulary.background and self._settings.background != "none":
+            with stage("backgrounds"):
+                backgrounds = self._maker.backgrounds(sets, made)
         self._gallery = gallery(
             [whole[text] for text, _ in queries],
             [parts[text] for text, _ in queries],
             [label for _, label in queries],
-            self._tensor(rest.mean(axis=0)) if uses_background and len(rest) else None,
+            self._tensor(backgrounds),
             background_is_agent=self._settings.background == "class",
         )
         self.notes = self._notes(len(names), sum(int(f.from_attention.sum()) for f in made))

@@ -81,6 +81,19 @@ class PrototypeMaker:
             "rim-subcategories", key, lambda: {"parts": cluster(pooled, wanted, seed)}
         )["parts"]
 
+    def backgrounds(
+        self, sets: Sequence[SupportSet], made: Sequence[Prototypes]
+    ) -> npt.NDArray[np.float32]:
+        """The references of what surrounds all classes, ``(B, D)``; none if nothing does."""
+        rest = np.concatenate([prototypes.background for prototypes in made])
+        wanted, seed = self._settings.backgrounds, self._runtime.seed
+        if wanted == 1 and len(rest):
+            mean: npt.NDArray[np.float32] = rest.mean(axis=0, keepdims=True)
+            return mean
+        key = {"of": [self._key(one) for one in sets], "backgrounds": wanted}
+        found = remembered("rim-backgrounds", key, lambda: {"all": cluster(rest, wanted, seed)})
+        return found["all"]
+
     def pooled(self, prototypes: Prototypes) -> npt.NDArray[np.float32]:
         """What describes the class in each picture."""
         return prototypes.image if self._settings.pooled == "image" else prototypes.foreground
@@ -195,7 +208,7 @@ def gallery(
     whole: Sequence[Tensor],
     parts: Sequence[Tensor],
     labels: Sequence[int],
-    background: Tensor | None,
+    backgrounds: Tensor,
     *,
     background_is_agent: bool,
 ) -> Gallery:
@@ -205,12 +218,12 @@ def gallery(
         whole: ``(D,)`` per reference.
         parts: ``(t, D)`` per reference.
         labels: per reference.
-        background: ``(D,)``, label 0 and no part but itself, or None.
+        backgrounds: ``(B, D)``, each of label 0 and without parts but itself.
     """
     agents = [True] * len(whole)
-    if background is not None:
-        whole, parts = [background, *whole], [background[None], *parts]
-        labels, agents = [0, *labels], [background_is_agent, *agents]
+    whole, parts = [*backgrounds, *whole], [*backgrounds[:, None], *parts]
+    labels = [0] * len(backgrounds) + [*labels]
+    agents = [background_is_agent] * len(backgrounds) + agents
     device = whole[0].device
     sizes = torch.tensor([len(each) for each in parts], device=device)
     references = References(

@@ -126,6 +126,13 @@ class RIMSettings:
         "where the benchmark has a background, its reference is treated as a class's, or competes "
         "but is no agent, or is not used",
     )
+    backgrounds: int = setting(
+        1,
+        "paper, section 3.4: the mean of all background features; more are our extension, for "
+        "backgrounds too different to have a mean",
+        "references of the background: the mean, or so many centres of k-means on unit features, "
+        "of which any may win",
+    )
     matching: Literal["relation", "cosine", "text"] = setting(
         "relation",
         "paper, section 3.5; the others are table 2's",
@@ -201,8 +208,11 @@ class RIMSettings:
 
     def __post_init__(self) -> None:
         _require(self.prompt.count("{}") == 1, "prompt must contain {} once")
-        counts = (self.pictures, self.steps, self.points, self.points_per_side)
-        _require(min(counts) > 0, "pictures, steps, points and points_per_side are 1 or more")
+        counts = (self.pictures, self.steps, self.points, self.points_per_side, self.backgrounds)
+        _require(
+            min(counts) > 0,
+            "pictures, steps, points, points_per_side and backgrounds are 1 or more",
+        )
         _require(0 < self.attention_threshold <= 1, "attention_threshold is above 0, at most 1")
         _require(self.subcategories >= 0, "subcategories must not be negative")
         _require(2 <= self.agents <= 7, "agents: 2 to 7 (7 have 5040 rankings)")
