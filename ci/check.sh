@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Lint, types, tests, slow tests; arguments go to both runs of pytest.
+# Lint, types, tests, slow tests and the CPU gate; arguments go to both runs of pytest.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 ruff check .
@@ -10,3 +10,4 @@ mypy
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
 pytest -n auto "$@"
 pytest -n 2 -m slow "$@"
+bash ci/cpu_gate.sh

@@ -33,7 +33,10 @@ def test_the_wheel_has_names_weights_and_types(tmp_path: Path) -> None:
     package = REPOSITORY / "ovbench"
     wanted = {
         str(path.relative_to(REPOSITORY))
-        for pattern in ("**/*.py", "datasets/names/**/*.txt", "toyworld/weights/**/*", "py.typed")
+        for pattern in (
+            *("**/*.py", "datasets/names/**/*.txt", "toyworld/weights/**/*", "py.typed"),
+            "leaderboards/report/static/*",
+        )
         for path in package.glob(pattern)
         if path.is_file()
     }

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -124,8 +124,10 @@ class MaskCLIP:
     }
 
     def __init__(self, settings: MaskCLIPSettings, runtime: Runtime) -> None:
-        self._settings = settings
         self._clip = load_clip(settings.architecture, settings.pretrained, runtime)
+        own = round(self._clip.image_size * RELATIVE_SHORT_SIDE)
+        self._short_side = settings.short_side or own
+        self.settings = replace(settings, short_side=self._short_side)
         self.checkpoints = (self._clip.checkpoint,)
         stride = self._clip.stride
         if settings.window % stride or settings.window_stride % stride:
@@ -137,12 +139,12 @@ class MaskCLIP:
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query of the vocabulary."""
         pairs = vocabulary.queries
-        if vocabulary.background and self._settings.background == "threshold":
+        if vocabulary.background and self.settings.background == "threshold":
             pairs = pairs[len(vocabulary.background.queries) :]
         self._vocabulary = vocabulary
         self._labels = np.array([label for _, label in pairs], dtype=np.intp)
         self._text = self._clip.embed_queries(
-            [text for text, _ in pairs], templates(self._settings.prompts)
+            [text for text, _ in pairs], templates(self.settings.prompts)
         )
 
     @torch.inference_mode()
@@ -167,12 +169,11 @@ class MaskCLIP:
         return [maps[i] for i in range(len(images))]
 
     def _input(self, image: Image) -> Tensor:
-        settings, clip = self._settings, self._clip
-        short_side = settings.short_side or round(clip.image_size * RELATIVE_SHORT_SIDE)
+        settings, clip = self.settings, self._clip
         height, width = image.shape[:2]
         size = fit_size(
             (height, width),
-            short_side=short_side,
+            short_side=self._short_side,
             max_long_side=max(settings.max_long_side, clip.stride),
             multiple=clip.stride,
         )
@@ -188,7 +189,7 @@ class MaskCLIP:
 
     def _encode(self, images: Tensor) -> Tensor:
         """``(B, d, h, w)`` unit values, followed by unit keys where they are needed."""
-        settings = self._settings
+        settings = self.settings
         if not settings.window:
             return self._unit_features(images)
         return slide(
@@ -200,18 +201,18 @@ class MaskCLIP:
         )
 
     def _unit_features(self, images: Tensor) -> Tensor:
-        values, keys = self._clip.dense_features(images, residual=self._settings.residual)
+        values, keys = self._clip.dense_features(images, residual=self.settings.residual)
         values = functional.normalize(values, dim=1)
-        if not self._settings.key_smoothing:
+        if not self.settings.key_smoothing:
             return values
         if keys is None:
-            raise UsageError(f"key_smoothing: {self._settings.architecture} has no keys")
+            raise UsageError(f"key_smoothing: {self.settings.architecture} has no keys")
         return torch.cat([values, functional.normalize(keys, dim=1)], dim=1)
 
     def _answer(
         self, feature: Tensor, image: Image, candidates: Collection[int] | None
     ) -> LabelMap:
-        settings, vocabulary = self._settings, self._vocabulary
+        settings, vocabulary = self.settings, self._vocabulary
         with stage("match"):
             allowed = np.isin(self._labels, allowed_labels(vocabulary, candidates))
             scores, labels = self._match(feature, np.flatnonzero(allowed))
@@ -231,7 +232,7 @@ class MaskCLIP:
         self, feature: Tensor, queries: npt.NDArray[np.intp]
     ) -> tuple[Tensor, npt.NDArray[np.intp]]:
         """Scores ``(Q, h, w)`` of the queries that stay in the race, and their labels."""
-        settings, labels, text = self._settings, self._labels[queries], self._text[queries]
+        settings, labels, text = self.settings, self._labels[queries], self._text[queries]
         scores = torch.einsum("qd,dhw->qhw", text, feature[: text.shape[1]])
         if not len(labels):  # background by threshold, and no class among the candidates
             return scores, labels

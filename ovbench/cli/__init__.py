@@ -17,5 +17,5 @@ def main() -> None:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("\ninterrupted; the same command goes on from here", file=sys.stderr)
+        print("\ninterrupted; a run or a search goes on from here, started again", file=sys.stderr)
         sys.exit(130)

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import check, compare, datasets, leaderboard, run, score, segment, support, tune
+from ovbench.cli import (
+    check,
+    compare,
+    datasets,
+    export,
+    leaderboard,
+    profile,
+    regress,
+    report,
+    run,
+    score,
+    segment,
+    support,
+    tune,
+)
 from ovbench.cli import list as listing
 
 app = typer.Typer(
@@ -37,9 +51,13 @@ def main(
 app.command("run")(run.run)
 app.command("tune")(tune.tune)
 app.command("segment")(segment.segment)
+app.command("profile")(profile.profile)
 app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
+app.command("report")(report.report)
+app.command("regress")(regress.regress)
+app.command("export")(export.export)
 app.command("check")(check.check)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")

@@ -57,8 +57,8 @@ def _table(found: Comparison) -> Table:
 
 
 def _row(one: Difference) -> tuple[str, ...]:
-    from ovbench.cli.show import percent
     from ovbench.leaderboards.comparison import p_words
+    from ovbench.leaderboards.numbers import percent
 
     interval = "–" if one.low is None else f"{percent(one.low)} to {percent(one.high)}"
     p = "–" if one.p is None else p_words(one.p).removeprefix("= ")

@@ -65,10 +65,10 @@ def show(
     ] = None,
 ) -> None:
     """Draw a contact sheet: images, their labels in colour, and a legend."""
+    from ovbench.cli.console import save_picture
     from ovbench.datasets import load_dataset
     from ovbench.datasets.contact_sheet import choose, contact_sheet
     from ovbench.errors import DataError, UsageError
-    from ovbench.harness.atomic import replacing
 
     dataset = load_dataset(
         name,
@@ -89,9 +89,4 @@ def show(
         raise UsageError(f"{name}: none of the chosen images can be read")
     path = output or Path(f"{name}-{dataset.info.split}.png")
     sheet = contact_sheet(dataset.vocabulary, samples, dataset.info.ignore_label)
-    try:
-        with replacing(path) as temporary:
-            sheet.save(temporary, "PNG")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
-    print(path)
+    save_picture(sheet, path)

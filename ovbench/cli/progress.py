@@ -1,4 +1,4 @@
-"""Progress of a run on stderr: a bar on a terminal, a line now and then in a log."""
+"""Progress on stderr: a bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from rich.progress import Progress, TaskID
 
-from ovbench.cli.progress_bar import Pace, progress_bar
+from ovbench.cli.progress_bar import LOG_EVERY_S, Pace, progress_bar
 from ovbench.cli.working import work_shown
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
@@ -20,54 +21,86 @@ from ovbench.harness.runner import Observer
 
 @contextmanager
 def observer(title: str, dataset: Dataset) -> Iterator[Observer | None]:
-    """Show a run's progress with its running mIoU; nothing on the ranks behind the first.
-
-    What the method prepares is shown too.
-    """
-    miou = RunningMiou(len(dataset.vocabulary), dataset.info.scored)
+    """Show a run's progress with its running mIoU; nothing on the ranks behind the first."""
     if int(os.environ.get("RANK", "0")) > 0:
         yield None
-    elif sys.stderr.isatty():
+        return
+    miou = RunningMiou(len(dataset.vocabulary), dataset.info.scored)
+    with steps(title, "images") as shown:
+        yield _Run(shown, miou)
+
+
+@dataclass
+class _Run:
+    steps: Steps
+    miou: RunningMiou
+
+    def started(self, remaining: int, total: int) -> None:
+        self.steps.started(remaining, total)
+
+    def recorded(self, image: str, confusion: Confusion | None) -> None:
+        if confusion is not None:
+            self.miou.add(confusion)
+        self.steps.advance(f"mIoU {self.miou.value():.1f}")
+
+
+class Steps(Protocol):
+    """Shows how far work of many like steps has come."""
+
+    def started(self, remaining: int, total: int) -> None:
+        """``remaining`` of ``total`` steps are to be done."""
+
+    def advance(self, note: str) -> None:
+        """One more is done; ``note`` says how things stand."""
+
+
+@contextmanager
+def steps(title: str, unit: str, log_every_s: float = LOG_EVERY_S) -> Iterator[Steps]:
+    """Show steps as they are done, and what is prepared for them.
+
+    Args:
+        unit: what a step is, in the plural.
+        log_every_s: at least so many seconds lie between two lines of a log.
+    """
+    if sys.stderr.isatty():
         with progress_bar() as progress, work_shown(progress):
-            yield _Bar(progress, progress.add_task(title, total=None, note=""), miou)
+            yield _Bar(progress, progress.add_task(title, total=None, note=""), unit)
     else:
         with work_shown():
-            yield _Log(title, miou)
+            yield _Log(title, unit, log_every_s)
 
 
 @dataclass
 class _Bar:
     progress: Progress
     task: TaskID
-    miou: RunningMiou
+    unit: str
 
     def started(self, remaining: int, total: int) -> None:
         self.progress.update(self.task, total=remaining)
         if remaining < total:
-            self.progress.console.print(f"{total - remaining} of {total} images were done before")
+            done = f"{total - remaining} of {total} {self.unit} were done before"
+            self.progress.console.print(done)
 
-    def recorded(self, image: str, confusion: Confusion | None) -> None:
-        if confusion is not None:
-            self.miou.add(confusion)
-        self.progress.update(self.task, advance=1, note=f"mIoU {self.miou.value():.1f}")
+    def advance(self, note: str) -> None:
+        self.progress.update(self.task, advance=1, note=note)
 
 
 @dataclass
 class _Log:
     title: str
-    miou: RunningMiou
-    pace: Pace = field(default_factory=lambda: Pace(0))
+    unit: str
+    every_s: float
+    pace: Pace = field(default_factory=lambda: Pace(0, 0))
 
     def started(self, remaining: int, total: int) -> None:
-        self.pace = Pace(remaining)
-        print(f"{self.title}: {remaining} of {total} images to do", file=sys.stderr)
+        self.pace = Pace(remaining, self.every_s)
+        print(f"{self.title}: {remaining} of {total} {self.unit} to do", file=sys.stderr)
 
-    def recorded(self, image: str, confusion: Confusion | None) -> None:
-        if confusion is not None:
-            self.miou.add(confusion)
+    def advance(self, note: str) -> None:
         if self.pace.advance():
             print(
-                f"{self.title}: {self.pace.done}/{self.pace.total} images, "
-                f"mIoU {self.miou.value():.1f}, {self.pace.left_s:.0f} s left",
+                f"{self.title}: {self.pace.done}/{self.pace.total} {self.unit}, "
+                f"{note}, {self.pace.left_s:.0f} s left",
                 file=sys.stderr,
             )

@@ -37,10 +37,12 @@ class Pace:
 
     Attributes:
         total: how many there are to do.
+        every_s: at least so many seconds lie between two lines.
         done: how many of them are done.
     """
 
     total: float
+    every_s: float
     done: float = 0
     _begin: float = field(default_factory=time.monotonic)
     _last: float = field(default_factory=time.monotonic)
@@ -49,7 +51,7 @@ class Pace:
         """Some more are done; whether a line is due."""
         self.done += done
         now = time.monotonic()
-        due = now - self._last >= LOG_EVERY_S
+        due = now - self._last >= self.every_s
         if due:
             self._last = now
         return due

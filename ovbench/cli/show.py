@@ -12,6 +12,7 @@ from rich.table import Table
 from ovbench.cli.console import console
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
+from ovbench.leaderboards.numbers import percent, seconds
 from ovbench.leaderboards.table import Conditions, variant
 
 
@@ -49,9 +50,9 @@ def _summary(result: Mapping[str, Any]) -> Table:
     for name, stage in profile["stages"].items():
         table.add_row(f"  {name}", f"{seconds(stage['mean_s'])} ({100 * stage['share']:.0f} %)")
     table.add_row("  reading, counting", _beside(profile))
-    table.add_row("images per second", _rate(profile["images_per_s"]))
+    table.add_row("images per second", rate(profile["images_per_s"]))
     table.add_row("prepare", f"{seconds(profile['prepare_s'])} s")
-    table.add_row("peak memory", _memory(profile))
+    table.add_row("peak memory", memory(profile))
     for note in result["run"].get("notes", []):
         table.add_row("prepared", note)
     for mark in marks(result):
@@ -76,26 +77,18 @@ def _per_class(result: Mapping[str, Any]) -> Table:
     return table
 
 
-def percent(value: float | None) -> str:
-    """Two decimals, as the field's tables have them; a dash where undefined."""
-    return "–" if value is None else f"{value:.2f}"
-
-
-def seconds(value: float | None) -> str:
-    """Three significant digits."""
-    return "–" if value is None else f"{value:.3g}"
-
-
 def _beside(profile: Mapping[str, Any]) -> str:
     """What the harness itself costs per image, which is not part of the method's time."""
     return f"{seconds(profile['wait_s'])}, {seconds(profile['evaluate_s'])} (not included)"
 
 
-def _rate(value: float | None) -> str:
+def rate(value: float | None) -> str:
+    """Images per second."""
     return "–" if value is None else f"{value:.1f}"
 
 
-def _memory(profile: Mapping[str, Any]) -> str:
+def memory(profile: Mapping[str, Any]) -> str:
+    """The peaks of the GPU and of the process, where there are any."""
     parts = []
     if profile["peak_gpu_bytes"] is not None:
         parts.append(f"{profile['peak_gpu_bytes'] / 2**30:.2f} GiB GPU")

@@ -55,9 +55,8 @@ def show(
     What is not in the cache is made first. Of a method's recipe the options change what they
     name; without a method they change a common one.
     """
+    from ovbench.cli.console import save_picture
     from ovbench.cli.working import work_shown
-    from ovbench.errors import UsageError
-    from ovbench.harness.atomic import replacing
     from ovbench.harness.methods import resolve_device
     from ovbench.harness.protocol import Runtime
     from ovbench.support import SupportSets
@@ -72,13 +71,7 @@ def show(
     )
     with work_shown():
         sets = SupportSets(recipe, runtime).make(classes, count)
-    sheet = support_sheet(sets, threshold)
-    try:
-        with replacing(output) as temporary:
-            sheet.save(temporary, "PNG")
-    except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror or error})") from None
-    print(output)
+    save_picture(support_sheet(sets, threshold), output)
 
 
 @app.command("list")
@@ -115,14 +108,12 @@ def _recipe(method: str | None, preset: str | None, settings: list[str], seed: i
     from ovbench.harness.methods import preset_values
     from ovbench.harness.registry import METHODS
     from ovbench.harness.settings import override, parse_assignments
-    from ovbench.models.diffusion_attention import DAAM
-    from ovbench.models.diffusion_sampling import Sampling
-    from ovbench.support import Recipe
+    from ovbench.support.recipe import common_recipe
 
     if method is None:
         if preset or settings:
             raise UsageError("--preset and --set go with --method")
-        return Recipe("stable_diffusion_v1_5", "a photo of a {}", "", Sampling(), DAAM, seed)
+        return common_recipe(seed)
     method_class = METHODS.load(method)
     recipe_of = getattr(method_class, "recipe", None)
     if recipe_of is None:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import Progress
 
-from ovbench.cli.progress_bar import Pace, progress_bar
+from ovbench.cli.progress_bar import LOG_EVERY_S, Pace, progress_bar
 from ovbench.harness.progress import Advance, watching
 
 
@@ -49,7 +49,7 @@ class _Bars:
 class _Lines:
     @contextmanager
     def watch(self, title: str, total: int) -> Iterator[Advance]:
-        pace = Pace(total)
+        pace = Pace(total, LOG_EVERY_S)
 
         def advance(done: float) -> None:
             if pace.advance(done):

@@ -22,3 +22,11 @@ def nth_colour(place: int) -> RGB:
     saturation, brightness = _SHADES[place % len(_SHADES)]
     red, green, blue = colorsys.hsv_to_rgb(place * _GOLDEN_RATIO % 1, saturation, brightness)
     return round(255 * red), round(255 * green), round(255 * blue)
+
+
+MISSED: RGB = (0, 114, 178)
+"""A class that was answered with background."""
+INVENTED: RGB = (230, 159, 0)
+"""Background that was answered with a class."""
+MISTAKEN: RGB = (204, 40, 120)
+"""A class that was answered with another one."""

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from ovbench.drawing.colours import MAT, RGB
+from ovbench.drawing.colours import INVENTED, MAT, MISSED, MISTAKEN, RGB
 from ovbench.harness.protocol import Image, LabelMap
 
 Box: TypeAlias = tuple[int, int]
@@ -42,6 +42,36 @@ def overlay(
     shown = 0.65 * table[small] + 0.35 * faint
     shown[(small == ignored) & _hatching(small.shape)] = 160
     shown[_edges(small)] = 255
+    return Pillow.fromarray(shown.astype(np.uint8))
+
+
+def errors(
+    image: Image,
+    label: LabelMap,
+    prediction: LabelMap,
+    background: int | None,
+    ignored: int,
+    box: Box,
+) -> Pillow.Image:
+    """What was answered wrongly, in colour over the grey picture; what is not scored is hatched.
+
+    Args:
+        background: its label, or None where there is none and every error is MISTAKEN.
+        ignored: the label that is not scored.
+    """
+    picture = fitted(image, box)
+    truth, answer = _nearest(label, picture.size), _nearest(prediction, picture.size)
+    grey = np.asarray(picture.convert("L"), dtype=np.float32)[..., None]
+    shown = np.repeat(0.6 * grey + 90, 3, axis=-1)
+    kinds = np.full(truth.shape, 2)
+    if background is not None:
+        kinds[answer == background] = 0
+        kinds[truth == background] = 1
+    colours = np.array([MISSED, INVENTED, MISTAKEN], dtype=np.float32)[kinds]
+    scored = truth != ignored
+    wrong = (truth != answer) & scored
+    shown[wrong] = 0.8 * colours[wrong] + 0.2 * grey[wrong]
+    shown[_hatching(truth.shape) & ~scored] = 160
     return Pillow.fromarray(shown.astype(np.uint8))
 
 

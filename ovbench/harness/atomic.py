@@ -8,6 +8,24 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from ovbench.errors import UsageError
+
+
+def ready_folder(path: Path) -> None:
+    """Make the folder of a file that long work will end with.
+
+    Raises:
+        UsageError: it cannot be made or written, or ``path`` is a folder itself.
+    """
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder; name a file")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path.parent}: cannot be made ({error.strerror})") from None
+    if not os.access(path.parent, os.W_OK):
+        raise UsageError(f"{path.parent}: cannot be written")
+
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = True) -> Iterator[Path]:

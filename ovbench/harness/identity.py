@@ -17,7 +17,6 @@ def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[s
     Args:
         ids: the images that are used, of the dataset's.
     """
-    vocabulary = dataset.vocabulary
     return {
         "protocol_version": PROTOCOL_VERSION,
         "settings": dict(subject.settings),
@@ -25,6 +24,14 @@ def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[s
         "checkpoints": [asdict(c) for c in subject.checkpoints],
         "precision": subject.runtime.precision,
         "seed": subject.runtime.seed,
+        **data_conditions(dataset, ids),
+    }
+
+
+def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
+    """The data's share of :func:`conditions`: which images, and what is asked of them."""
+    vocabulary = dataset.vocabulary
+    return {
         "dataset": {
             **asdict(dataset.info),
             "scored": None if dataset.info.scored is None else list(dataset.info.scored),

@@ -87,25 +87,51 @@ def load_method(
     Raises:
         UsageError: unknown name, preset or setting, or missing weights.
     """
+    choice = choose_method(name, preset, settings or {})
+    runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
+    segmenter = choice.method_class(choice.settings, runtime)
+    subject = Subject(
+        name,
+        choice.version,
+        runtime,
+        preset,
+        # A method may fill in settings that depend on its weights; a result has no blanks.
+        resolved(getattr(segmenter, "settings", choice.settings)),
+        choice.changes,
+        _checkpoints(segmenter),
+    )
+    return Method(subject, segmenter)
+
+
+@dataclass(frozen=True, slots=True)
+class MethodChoice:
+    """A registered method with its settings, not built yet.
+
+    Attributes:
+        version: of the package that provides it.
+        settings: an instance of its ``Settings``.
+        changes: as in :class:`Subject`.
+    """
+
+    method_class: SegmenterClass
+    version: str
+    settings: Any
+    changes: Mapping[str, Any]
+
+
+def choose_method(name: str, preset: str | None, settings: Mapping[str, Any]) -> MethodChoice:
+    """Look a method up and parse its settings; no weights are loaded.
+
+    Raises:
+        UsageError: unknown name, preset or setting.
+    """
     entry = METHODS.entry(name)
     method_class: SegmenterClass = METHODS.load(name)
     chosen = preset_values(name, method_class, preset)
     baseline = resolved(override(method_class.Settings, chosen))
-    parsed = override(method_class.Settings, {**chosen, **(settings or {})})
-    given = resolved(parsed)
-    runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
-    segmenter = method_class(parsed, runtime)
-    subject = Subject(
-        name,
-        package_version(entry.package),
-        runtime,
-        preset,
-        # A method may fill in settings that depend on its weights; a result has no blanks.
-        resolved(getattr(segmenter, "settings", parsed)),
-        {key: value for key, value in given.items() if value != baseline[key]},
-        _checkpoints(segmenter),
-    )
-    return Method(subject, segmenter)
+    parsed = override(method_class.Settings, {**chosen, **settings})
+    changes = {key: v for key, v in resolved(parsed).items() if v != baseline[key]}
+    return MethodChoice(method_class, package_version(entry.package), parsed, changes)
 
 
 def _checkpoints(segmenter: Segmenter) -> tuple[CheckpointRecord, ...]:

@@ -15,6 +15,9 @@ from ovbench.harness.methods import Subject
 from ovbench.harness.protocol import Dataset, LabelMap, Runtime, Sample
 from ovbench.harness.runner import Observer, Options, Run
 
+LABEL_FILES = "label files"
+"""In place of a method's version."""
+
 Encoding: TypeAlias = Literal["index", "dataset"]
 
 
@@ -75,7 +78,7 @@ def score_folder(
         raise UsageError(f"{folder}: no such folder")
     subject = Subject(
         name or folder.resolve().name,
-        "label files",
+        LABEL_FILES,
         Runtime(),
         settings={"encoding": encoding, "files_sha256": _listing_digest(folder)},
     )

@@ -122,13 +122,13 @@ def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, An
         "prepare_stages_s": dict(first.prepare_stages_s),
         "per_image_s": {
             "mean": number(mean),
-            "p50": _percentile(compute, 50),
-            "p95": _percentile(compute, 95),
+            "p50": percentile(compute, 50),
+            "p95": percentile(compute, 95),
         },
         "images_per_s": number(1 / mean if mean > 0 else math.nan),
         "wait_s": _mean(c.wait_s for c in measured),
         "evaluate_s": _mean(c.evaluate_s for c in measured),
-        "stages": _stages(measured, mean),
+        "stages": stage_shares([c.stages_s for c in measured], mean),
         "parameters": sessions[-1].parameters,
         "images_measured": len(measured),
         "warmup_excluded": len(measured) < len(costs),
@@ -138,9 +138,17 @@ def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, An
     }
 
 
-def _stages(costs: Sequence[Cost], mean_total: float) -> dict[str, dict[str, float | None]]:
-    names = sorted({name for c in costs for name in c.stages_s})
-    means = {name: sum(c.stages_s.get(name, 0.0) for c in costs) / len(costs) for name in names}
+def stage_shares(
+    measured: Sequence[Mapping[str, float]], mean_total: float
+) -> dict[str, dict[str, float | None]]:
+    """Mean seconds of every stage and its share of ``mean_total``, the longest first.
+
+    Args:
+        measured: seconds per stage, of every measurement; at least one.
+        mean_total: mean seconds of a whole measurement.
+    """
+    names = sorted({name for stages_s in measured for name in stages_s})
+    means = {name: sum(s.get(name, 0.0) for s in measured) / len(measured) for name in names}
     ordered = sorted(means, key=lambda name: -means[name])
     return {
         name: {"mean_s": number(means[name]), "share": number(means[name] / mean_total)}
@@ -166,7 +174,8 @@ def _mean(values: Iterable[float]) -> float | None:
     return sum(found) / len(found) if found else None
 
 
-def _percentile(values: npt.NDArray[np.float64], q: float) -> float | None:
+def percentile(values: npt.NDArray[np.float64], q: float) -> float | None:
+    """A percentile, 0-100, between the values; None where there are none."""
     return float(np.percentile(values, q)) if len(values) else None
 
 

@@ -153,11 +153,16 @@ def evaluate(
         method = Method.of(method)
     if not isinstance(class_filter, Filter | None):
         class_filter = Filter.of(class_filter)
-    predictor: Predictor = SegmenterPredictor(method.segmenter, dataset.vocabulary)
-    if dataset.info.prompted:
-        predictor = PromptedPredictor(method.segmenter)
+    predictor = predictor_for(method.segmenter, dataset)
     run = Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
     return run.execute(None if output is None else Path(output))
+
+
+def predictor_for(segmenter: Segmenter, dataset: Dataset) -> Predictor:
+    """Asks a method for a dataset's vocabulary, or for each sample's own prompt."""
+    if dataset.info.prompted:
+        return PromptedPredictor(segmenter)
+    return SegmenterPredictor(segmenter, dataset.vocabulary)
 
 
 @dataclass(frozen=True, slots=True)

@@ -171,7 +171,7 @@ def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
         except OSError as error:
             raise UsageError(f"{path.parent}: cannot be written ({error.strerror})") from None
     elif existing != identity:
-        changed = ", ".join(sorted(_differences(existing, identity)))
+        changed = ", ".join(sorted(differences(existing, identity)))
         raise UsageError(
             f"{path.parent} holds another {what} (differs in: {changed}); "
             "give another --output or delete it"
@@ -190,11 +190,11 @@ def _read_shard(path: Path) -> Iterator[Record]:
             raise OvbenchError(f"{path}:{number}: not a record; delete that line") from None
 
 
-def _differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
     """Dotted names of the leaves in which two nested mappings differ."""
     for key in a.keys() | b.keys():
         x, y = a.get(key), b.get(key)
         if isinstance(x, dict) and isinstance(y, dict):
-            yield from _differences(x, y, f"{prefix}{key}.")
+            yield from differences(x, y, f"{prefix}{key}.")
         elif x != y:
             yield f"{prefix}{key}"

@@ -12,9 +12,8 @@ import numpy.typing as npt
 
 from ovbench.errors import UsageError
 from ovbench.harness.bootstrap import mean_over_classes, resampled_ious
-from ovbench.harness.metrics import Areas, stack_areas
-from ovbench.harness.store import RunRecords, RunStore
-from ovbench.leaderboards.table import method_words
+from ovbench.harness.metrics import Areas
+from ovbench.leaderboards.measured import Measured
 
 LEVEL = 0.95
 SAMPLES = 10_000
@@ -83,22 +82,28 @@ def compare(first: Path, second: Path, *, samples: int = SAMPLES, seed: int = 0)
     Raises:
         UsageError: no runs, not the same benchmark, or fewer than two images in common.
     """
-    stores = RunStore(first), RunStore(second)
-    identities = [_identity(store) for store in stores]
-    _check_same(*identities)
-    records = [store.records() for store in stores]
-    images = sorted(records[0].images.keys() & records[1].images.keys())
+    return compare_measured(Measured.read(first), Measured.read(second), samples=samples, seed=seed)
+
+
+def compare_measured(
+    first: Measured, second: Measured, *, samples: int = SAMPLES, seed: int = 0
+) -> Comparison:
+    """As :func:`compare`, of runs that are read.
+
+    Raises:
+        UsageError: not the same benchmark, or fewer than two images in common.
+    """
+    check_same(first, second)
+    images = common_images([first, second])
     if len(images) < 2:
         raise UsageError(
-            f"{first} and {second} have {len(images)} images in common; two are needed"
+            f"{first.path} and {second.path} have {len(images)} images in common; two are needed"
         )
-    names = identities[0]["vocabulary"]["names"]
-    scored = identities[0]["dataset"]["scored"] or range(len(names))
-    areas = [_areas(found, images, len(names)).take(scored) for found in records]
+    areas = [one.areas(images) for one in (first, second)]
     ious = [resampled_ious(one, samples=samples, seed=seed) for one in areas]
     whole = [_summed(one).iou for one in areas]
     return Comparison(
-        (_name(first, identities[0]), _name(second, identities[1])),
+        (first.name, second.name),
         _difference(
             "mIoU",
             _miou(whole[0]),
@@ -107,12 +112,32 @@ def compare(first: Path, second: Path, *, samples: int = SAMPLES, seed: int = 0)
             mean_over_classes(ious[1]),
         ),
         [
-            _difference(names[label], whole[0][i], whole[1][i], ious[0][:, i], ious[1][:, i])
-            for i, label in enumerate(scored)
+            _difference(first.labels[label], whole[0][i], whole[1][i], ious[0][:, i], ious[1][:, i])
+            for i, label in enumerate(first.scored)
         ],
         len(images),
-        _warnings(identities, records, images),
+        _warnings(first, second, images),
     )
+
+
+def common_images(runs: Sequence[Measured]) -> list[str]:
+    """The images that every run measured, in order of their ids."""
+    return sorted(set.intersection(*(set(run.records.images) for run in runs)))
+
+
+def check_same(first: Measured, second: Measured) -> None:
+    """Refuse runs that are not about the same pixels and the same labels.
+
+    Raises:
+        UsageError: says in what they differ.
+    """
+    a, b = first.identity["dataset"], second.identity["dataset"]
+    differing = [key for key in _SAME if a[key] != b[key]]
+    if differing:
+        pairs = (f"{key} {a[key]} and {b[key]}" for key in differing)
+        raise UsageError(f"the runs are not of the same benchmark: {', '.join(pairs)}")
+    if len(first.labels) != len(second.labels):
+        raise UsageError("the runs do not have the same number of labels")
 
 
 def _difference(
@@ -137,28 +162,6 @@ def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
 
 
-def _identity(store: RunStore) -> Mapping[str, Any]:
-    identity = store.identity()
-    if identity is None:
-        raise UsageError(f"{store.path}: no run here; a run directory holds run.json and records")
-    if "scored" not in identity["dataset"]:
-        raise UsageError(f"{store.path}: a run of an older ovbench; measure again")
-    return identity
-
-
-def _check_same(a: Mapping[str, Any], b: Mapping[str, Any]) -> None:
-    differing = [key for key in _SAME if a["dataset"][key] != b["dataset"][key]]
-    if differing:
-        pairs = (f"{key} {a['dataset'][key]} and {b['dataset'][key]}" for key in differing)
-        raise UsageError(f"the runs are not of the same benchmark: {', '.join(pairs)}")
-    if len(a["vocabulary"]["names"]) != len(b["vocabulary"]["names"]):
-        raise UsageError("the runs do not have the same number of labels")
-
-
-def _areas(records: RunRecords, images: Sequence[str], num_labels: int) -> Areas:
-    return stack_areas([records.images[name].confusion for name in images], num_labels)
-
-
 def _summed(areas: Areas) -> Areas:
     return Areas(areas.intersection.sum(axis=0), areas.gt.sum(axis=0), areas.pred.sum(axis=0))
 
@@ -167,24 +170,13 @@ def _miou(ious: npt.NDArray[np.float64]) -> float:
     return float(mean_over_classes(ious[None])[0])
 
 
-def _name(path: Path, identity: Mapping[str, Any]) -> str:
-    """The method, and the directory, as both runs may be of one method."""
-    method = identity["method"]
-    words = method_words(method["name"], method["preset"], method["changes"])
-    return f"{words} [{path.resolve().name}]"
-
-
-def _warnings(
-    identities: Sequence[Mapping[str, Any]],
-    records: Sequence[RunRecords],
-    images: Sequence[str],
-) -> list[str]:
+def _warnings(first: Measured, second: Measured, images: Sequence[str]) -> list[str]:
     found = []
-    most = max(len(one.images) for one in records)
+    most = max(len(one.records.images) for one in (first, second))
     if len(images) < most:
         found.append(f"only the {len(images)} images that both runs hold, of up to {most}")
     for key in _TOLD:
-        a, b = (_leaf(identity, key) for identity in identities)
+        a, b = (_leaf(one.identity, key) for one in (first, second))
         if a != b:
             found.append(f"the runs differ in {key}: {_short(a)} and {_short(b)}")
     return found

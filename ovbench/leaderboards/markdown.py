@@ -1,77 +1,39 @@
-"""Leaderboards as Markdown."""
+"""Sheets as Markdown, for GitHub."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.table import Board, Result, footnotes, variant
-
-COLUMNS = ("#", "method", "mIoU", "95 % interval", "pixel acc.", "mean acc.", "boundary IoU",
-           "s/image", "prepare s", "peak GPU MiB", "peak RSS MiB", "device", "run")  # fmt: skip
+from ovbench.leaderboards.sheet import Cell, Sheet
 
 
-def to_markdown(boards: Sequence[Board]) -> str:
-    """One section per board; the same results always give the same text."""
-    return "\n\n".join(_section(board) for board in boards) + "\n"
+def to_markdown(sheets: Sequence[Sheet]) -> str:
+    """One section per sheet."""
+    return "\n\n".join(map(_section, sheets)) + "\n"
 
 
-def _section(board: Board) -> str:
-    notes: list[str] = []
+def _section(sheet: Sheet) -> str:
     lines = [
-        f"### {board.title}",
+        f"### {sheet.title}",
         "",
-        "| " + " | ".join(COLUMNS) + " |",
-        "|" + "|".join(" --- " if c in ("method", "device", "run") else " ---: " for c in COLUMNS)
-        + "|",
-    ]  # fmt: skip
-    for rank, result in enumerate(board.rows, start=1):
-        lines.append("| " + " | ".join(_cells(rank, result, notes)) + " |")
-    if notes:
-        lines += ["", *(f"{mark} {text}  " for mark, text in _numbered(notes))]
+        _line([column.title for column in sheet.columns]),
+        "|" + "|".join(" ---: " if column.numeric else " --- " for column in sheet.columns) + "|",
+        *(_line([_cell(cell) for cell in row]) for row in (*sheet.rows, *sheet.beside)),
+    ]
+    if sheet.notes:
+        lines += ["", *(f"<sup>{n}</sup> {note}  " for n, note in enumerate(sheet.notes, start=1))]
     return "\n".join(lines)
 
 
-def _cells(rank: int, result: Result, notes: list[str]) -> list[str]:
-    run, metrics, profile = result["run"], result["metrics"], result["profile"]
-    low, high = metrics["miou_ci95"]
-    return [
-        str(rank),
-        variant(result).replace("|", "\\|") + _marks(result, notes),
-        _percent(metrics["miou"]),
-        "–" if low is None else f"{low:.2f}–{high:.2f}",
-        _percent(metrics["pixel_accuracy"]),
-        _percent(metrics["mean_accuracy"]),
-        _percent(metrics["boundary_iou"]),
-        _number(profile["per_image_s"]["mean"], ".3g"),
-        _number(profile["prepare_s"], ".3g"),
-        _mebibytes(profile["peak_gpu_bytes"]),
-        _mebibytes(profile["peak_rss_bytes"]),
-        f"{run['device']}, {run['precision']}, batch {run['batch_size']}",
-        f"`{run['id']}`",
-    ]
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
 
 
-def _marks(result: Result, notes: list[str]) -> str:
-    """Superscript numbers of the row's footnotes, which are added to ``notes``."""
-    numbers = []
-    for note in footnotes(result):
-        if note not in notes:
-            notes.append(note)
-        numbers.append(str(notes.index(note) + 1))
-    return f" <sup>{','.join(numbers)}</sup>" if numbers else ""
-
-
-def _numbered(notes: Sequence[str]) -> list[tuple[str, str]]:
-    return [(f"<sup>{number}</sup>", note) for number, note in enumerate(notes, start=1)]
-
-
-def _percent(value: float | None) -> str:
-    return _number(value, ".2f")
-
-
-def _number(value: float | None, style: str) -> str:
-    return "–" if value is None else format(value, style)
-
-
-def _mebibytes(value: int | None) -> str:
-    return "–" if value is None else f"{value / 2**20:.0f}"
+def _cell(cell: Cell) -> str:
+    text = cell.text.replace("|", "\\|")
+    if cell.verbatim and text:
+        text = f"`{text}`"
+    if cell.place is not None:
+        text = f"**{text}**" if cell.place == 1 else f"<u>{text}</u>"
+    numbers = ",".join(map(str, cell.notes))
+    return text + (f" <sup>{numbers}</sup>" if numbers else "")

@@ -68,13 +68,13 @@ class Figure:
 @cache
 def papers() -> Mapping[str, Paper]:
     """By key."""
-    return {row["key"]: Paper(**row) for row in _rows("papers")}
+    return {row["key"]: Paper(**row) for row in rows("papers")}
 
 
 @cache
 def systems() -> Mapping[str, System]:
     """By name, as the tables print it."""
-    return {row["name"]: System(**row) for row in _rows("systems")}
+    return {row["name"]: System(**row) for row in rows("systems")}
 
 
 @cache
@@ -84,7 +84,7 @@ def figures() -> Sequence[Figure]:
     Raises:
         ValueError: the data are inconsistent; names the figure.
     """
-    found = tuple(_figure(row) for row in _rows("figures"))
+    found = tuple(_figure(row) for row in rows("figures"))
     for figure in found:
         _check(figure)
     places = Counter(
@@ -96,6 +96,7 @@ def figures() -> Sequence[Figure]:
     return found
 
 
+@cache
 def conflicts() -> Mapping[tuple[str, str, str, str], str]:
     """Where papers print different figures for one system.
 
@@ -119,6 +120,20 @@ def conflicts() -> Mapping[tuple[str, str, str, str], str]:
     return found
 
 
+def cite(figure: Figure) -> str:
+    """Where a figure is printed."""
+    paper = papers()[figure.paper]
+    return f"{paper.authors}, {paper.venue}, table {figure.table.removeprefix('T')}"
+
+
+def figure_notes(figure: Figure) -> Sequence[str]:
+    """What a reader must know of a figure: of its system, of conflicts, of itself."""
+    system = systems()[figure.method]
+    conflict = conflicts().get((figure.method, figure.dataset, figure.metric, figure.setting))
+    told = [f"{figure.method}: {system.note}"] if system.note else []
+    return [*told, *([conflict] if conflict else []), *([figure.note] if figure.note else [])]
+
+
 def _figure(row: Mapping[str, str]) -> Figure:
     value, std = float(row["value"]), float(row["std"]) if row["std"] else None
     rest = {name: text for name, text in row.items() if name not in ("value", "std")}
@@ -136,6 +151,7 @@ def _check(figure: Figure) -> None:
         raise ValueError(f"{figure}: table, dataset or metric is missing")
 
 
-def _rows(name: str) -> Sequence[dict[str, str]]:
+def rows(name: str) -> Sequence[dict[str, str]]:
+    """A table of the package's data, as text."""
     text = (files("ovbench.leaderboards") / "data" / f"{name}.csv").read_text(encoding="utf-8")
     return list(csv.DictReader(text.splitlines()))

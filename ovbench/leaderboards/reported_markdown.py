@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.reported import Figure, conflicts, figures, papers, systems
+from ovbench.leaderboards.reported import Figure, cite, figure_notes, figures, papers, systems
 
 HEAD = """\
 # Reported figures
@@ -24,7 +24,7 @@ def reported_markdown() -> str:
 
 def _sources() -> str:
     lines = ["| printed in | paper |", "| --- | --- |"]
-    lines += [f"| {_cite(key)} | {p.title} |" for key, p in papers().items()]
+    lines += [f"| {p.authors}, {p.venue} | {p.title} |" for p in papers().values()]
     return "\n".join(lines) + "\n"
 
 
@@ -47,30 +47,17 @@ def _row(figure: Figure, notes: list[str]) -> str:
     system = systems()[figure.method]
     value = f"{figure.value:.1f}" + (f" ± {figure.std:.1f}" if figure.std is not None else "")
     cells = [
-        figure.method + _marks(_notes(figure), notes),
+        figure.method + _marks(figure_notes(figure), notes),
         f"{system.authors}, {system.venue}",
         figure.variant,
         figure.setting,
-        f"{_cite(figure.paper)}, table {figure.table.removeprefix('T')}",
+        cite(figure),
         value,
     ]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
-
-
-def _notes(figure: Figure) -> Sequence[str]:
-    system = systems()[figure.method]
-    key = (figure.method, figure.dataset, figure.metric, figure.setting)
-    told = [f"{figure.method}: {system.note}"] if system.note else []
-    told += [conflicts()[key]] if key in conflicts() else []
-    return [*told, *([figure.note] if figure.note else [])]
 
 
 def _marks(told: Sequence[str], notes: list[str]) -> str:
     notes += [note for note in told if note not in notes]
     numbers = ",".join(str(notes.index(note) + 1) for note in told)
     return f" <sup>{numbers}</sup>" if numbers else ""
-
-
-def _cite(key: str) -> str:
-    paper = papers()[key]
-    return f"{paper.authors}, {paper.venue}"

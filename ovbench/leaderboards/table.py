@@ -14,7 +14,7 @@ from ovbench.leaderboards.marks import marks
 Result = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, order=True)
 class Conditions:
     """What two results must share to be ranked against each other."""
 
@@ -108,6 +108,19 @@ def find_results(paths: Iterable[Path]) -> list[Result]:
             raise UsageError(f"{path}: no result.json here; a run writes it when it is finished")
         files.update(dict.fromkeys(file.resolve() for file in found))
     return [_checked(file) for file in files]
+
+
+def of_datasets(results: Sequence[Result], datasets: Sequence[str]) -> Sequence[Result]:
+    """The results on some datasets; all of them where none is named.
+
+    Raises:
+        UsageError: a dataset of which there is no result.
+    """
+    there = sorted({result["run"]["dataset"] for result in results})
+    for name in datasets:
+        if name not in there:
+            raise UsageError(f"--dataset {name}: no result of it; there are {', '.join(there)}")
+    return [r for r in results if not datasets or r["run"]["dataset"] in datasets]
 
 
 def boards(results: Sequence[Result]) -> list[Board]:

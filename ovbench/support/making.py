@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,8 +53,8 @@ def make_missing(
         UsageError: as :meth:`ovbench.support.SupportSets.make` says.
     """
     made: dict[str, dict[int, str]] = {}
-    with progress("support pictures", sum(lacking.values())) as advance:
-        maker = _Maker(recipe, runtime, count, dict(lacking), advance)
+    with ExitStack() as shown:
+        maker = _Maker(recipe, runtime, count, dict(lacking), shown)
         for name, shelf in shelves.items():
             with claimed(shelf.folder) as mine:
                 if mine:
@@ -73,12 +74,23 @@ class _Maker:
         runtime: Runtime,
         count: int,
         lacking: dict[str, int],
-        advance: Advance,
+        shown: ExitStack,
     ) -> None:
+        """Nothing is loaded yet.
+
+        Args:
+            lacking: by class, how many pictures are to be made by this process or another.
+            shown: as long as progress is.
+        """
         self._recipe, self._runtime, self._count = recipe, runtime, count
-        self._lacking, self._advance = lacking, advance
+        self._lacking, self._shown = lacking, shown
+        self._advance: Advance = lambda _done: None
         self._diffusion: Diffusion | None = None
         self._estimated = False
+
+    @property
+    def _left(self) -> int:
+        return sum(self._lacking.values())
 
     def fill(self, name: str, shelf: Shelf) -> dict[int, str]:
         """Complete one class, which no other process is making now."""
@@ -129,6 +141,8 @@ class _Maker:
 
             self._diffusion = load_diffusion(self._recipe.model, self._runtime)
             self._announce(self._diffusion, folder.parent)
+            # Not before: what loading takes says nothing of what pictures take.
+            self._advance = self._shown.enter_context(progress("support pictures", self._left))
         return self._diffusion
 
     def _announce(self, diffusion: Diffusion, home: Path) -> None:
@@ -137,7 +151,7 @@ class _Maker:
         Raises:
             UsageError: there is none.
         """
-        sampling, pictures = self._recipe.sampling, sum(self._lacking.values())
+        sampling, pictures = self._recipe.sampling, self._left
         height, width = (side or diffusion.image_size for side in (sampling.height, sampling.width))
         room = pictures * (3 * height * width + 4 * height * width // diffusion.cell**2 + _MARGIN)
         free = shutil.disk_usage(home).free
@@ -156,7 +170,7 @@ class _Maker:
 
     def _estimate(self, made: int, seconds: float, new: int) -> None:
         """Behind the first batch, how long the others will take."""
-        left = sum(self._lacking.values()) - new
+        left = self._left - new
         if left and not self._estimated:
             self._estimated = True
             ahead = timedelta(seconds=round(seconds / made * left))

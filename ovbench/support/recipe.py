@@ -50,3 +50,10 @@ class Recipe:
         """The seed of one picture; 63 bits, so that no two pictures of any class share theirs."""
         text = json.dumps([self.seed, name, index])
         return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+
+
+def common_recipe(seed: int) -> Recipe:
+    """Where to begin without a method: Stable Diffusion as it comes, with DAAM."""
+    from ovbench.models.diffusion_attention import DAAM
+
+    return Recipe("stable_diffusion_v1_5", "a photo of a {}", "", Sampling(), DAAM, seed)

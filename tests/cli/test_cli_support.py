@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from ovbench.cli import progress_bar
+from ovbench.cli import working
 from ovbench.cli.app import app
 from ovbench.cli.working import work_shown
 from ovbench.errors import UsageError
@@ -165,7 +165,7 @@ def test_a_log_gets_a_line_now_and_then(
     with work_shown():
         work()
     assert capsys.readouterr().err == "2 things, [red] ones\n"
-    monkeypatch.setattr(progress_bar, "LOG_EVERY_S", 0)
+    monkeypatch.setattr(working, "LOG_EVERY_S", 0)
     with work_shown():
         work()
     lines = capsys.readouterr().err.splitlines()

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,17 +19,9 @@ TUNE = ["tune", "--method", "peak", "--dataset", "toyworld", "--device", "cpu", 
 
 
 @pytest.fixture(scope="module")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def installed(registered: Callable[..., dict[str, str]]) -> dict[str, str]:
     """An environment in which the method of peak_method.py is registered as ``peak``."""
-    site = tmp_path_factory.mktemp("site")
-    information = site / "peak_method-0.1.dist-info"
-    information.mkdir()
-    (information / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: peak-method\nVersion: 0.1\n"
-    )
-    (information / "entry_points.txt").write_text("[ovbench.methods]\npeak = peak_method:Peak\n")
-    paths = [str(site), str(Path(__file__).parent)]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    return registered("peak_method", peak="Peak")
 
 
 def ovbench(

@@ -11,6 +11,7 @@ import pytest
 from ovbench.leaderboards import reported
 from ovbench.leaderboards.reported import conflicts, figures, papers, systems
 from ovbench.leaderboards.reported_markdown import reported_markdown
+from ovbench.leaderboards.update import BEGIN, END
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -89,7 +90,7 @@ def test_inconsistent_data_are_refused(
     monkeypatch: pytest.MonkeyPatch, rows: list[dict[str, str]], message: str
 ) -> None:
     papers(), systems()  # read before the figures are replaced
-    monkeypatch.setattr(reported, "_rows", lambda name: rows)
+    monkeypatch.setattr(reported, "rows", lambda name: rows)
     with pytest.raises(ValueError, match=message):
         reported.figures.__wrapped__()
 
@@ -100,7 +101,7 @@ def is_row(line: str) -> bool:
 
 def test_the_committed_table_is_the_generated_one() -> None:
     committed = (REPOSITORY / "leaderboards" / "reported.md").read_text(encoding="utf-8")
-    assert committed == reported_markdown()
+    assert committed == f"{BEGIN}\n\n{reported_markdown().strip()}\n\n{END}\n"
     rows = [line for line in committed.splitlines() if is_row(line)]
     assert len(rows) == len(figures()) == 542
     for figure in figures():

@@ -17,7 +17,7 @@ from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter, Watcher
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.support import Recipe, SupportSet, SupportSets
+from ovbench.support import Recipe, SupportSet, SupportSets, files
 
 
 def make(names: tuple[str, ...] = NAMES, count: int = COUNT) -> list[SupportSet]:
@@ -229,6 +229,21 @@ def test_a_cache_that_cannot_be_written_to(painter: Painter, cache: Path) -> Non
     cache.write_text("not a folder")
     with pytest.raises(UsageError, match="cannot be written to"):
         make(("ring",), 1)
+
+
+def test_a_cache_that_is_complete_need_not_be_written_to(
+    painter: Painter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = make(("ring",), 1)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(files.FileLock, "acquire", refuse)
+    assert digests(make(("ring",), 1)) == digests(made)
+    with pytest.raises(UsageError, match="Permission denied"):
+        make(("ring",), 2)
 
 
 def test_a_prompt_without_a_place_for_the_name() -> None:

@@ -1,0 +1,159 @@
+"""``ovbench profile``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.table import Table
+
+
+def profile(
+    methods: Annotated[
+        list[str], typer.Argument(metavar="METHOD...", help="See `ovbench list methods`.")
+    ],
+    dataset: opt.DatasetName,
+    root: opt.Root = None,
+    split: opt.Split = None,
+    background: opt.Background = None,
+    names: opt.Names = None,
+    variant: opt.Variant = None,
+    batch_sizes: Annotated[
+        str, typer.Option("--batch-sizes", help="Images given to the method at once.")
+    ] = "1,2,4",
+    sizes: Annotated[
+        str,
+        typer.Option(
+            "--sizes",
+            help="What pictures are resized to: a side of a square, WxH, or native for not at all.",
+        ),
+    ] = "native",
+    precisions: Annotated[
+        str, typer.Option("--precisions", help="Of fp32, bf16 and fp16.")
+    ] = "fp32",
+    repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measured batches.")] = 10,
+    warmup: Annotated[
+        int, typer.Option("--warmup", min=0, help="Batches before the measured ones.")
+    ] = 2,
+    limit: Annotated[int, typer.Option("--limit", min=1, help="Only the first N images.")] = 16,
+    checkpoints: opt.Checkpoints = "auto",
+    preset: opt.Preset = None,
+    settings_file: opt.SettingsFile = None,
+    settings: opt.Set = None,
+    device: opt.Device = "auto",
+    seed: opt.Seed = 0,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", help="Draw the figures into this PNG.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", help="JSON file; given again, its rows are kept."),
+    ] = None,
+    as_json: opt.AsJson = False,
+) -> None:
+    """Measure latency, throughput, stages and peak memory, each configuration by itself.
+
+    Lists are separated by commas; every combination is measured in a process of its own.
+    """
+    import json
+
+    from ovbench.cli.console import console
+    from ovbench.cli.progress import steps
+    from ovbench.datasets import load_dataset
+    from ovbench.errors import OvbenchError, UsageError
+    from ovbench.harness.atomic import ready_folder, replacing
+    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.sweep import Grid, Options, Sweep
+
+    if plot is not None and plot.suffix.lower() != ".png":
+        raise UsageError(f"--plot {plot}: the picture is a PNG; name it so")
+    grid = Grid.parse(methods, batch_sizes, sizes, precisions)
+    given: dict[str, Any] = {}
+    for method in methods:  # a settings file is for one method, and refused for any other
+        given = given_settings(settings_file, method, settings)
+    data = load_dataset(
+        dataset, root=root, split=split, background=background, names=names, variant=variant
+    )
+    for path in (plot, output):
+        if path is not None:
+            ready_folder(path)
+    options = Options(
+        preset=preset,
+        settings=given,
+        device=device,
+        checkpoints=opt.flavour(checkpoints, data.info),
+        seed=seed,
+        limit=limit,
+        warmup=warmup,
+        repeats=repeats,
+        command=opt.command_line(),
+    )
+    with steps(f"profile on {dataset}", "configurations", log_every_s=0) as watching:
+        found = Sweep(grid, data, options, watching).execute(output)
+    if plot is not None:
+        from ovbench.leaderboards.profile_chart import profile_chart
+
+        with replacing(plot) as temporary:
+            profile_chart(found).savefig(temporary, format="png", dpi=150)
+    if as_json:
+        print(json.dumps(found, indent=2, ensure_ascii=False))
+    else:
+        console().print(_table(found))
+        for path in (output, plot):
+            if path is not None:
+                print(path)
+    if all(row["figures"] is None for row in found["rows"]):
+        raise OvbenchError("no configuration could be measured")
+
+
+def _table(found: Mapping[str, Any]) -> Table:
+    from rich.table import Table
+
+    from ovbench.leaderboards.profile_words import conditions_words
+
+    table = Table(title=conditions_words(found), title_justify="left")
+    for heading in ("method", "precision", "size"):
+        table.add_column(heading)
+    for heading in ("batch", "median s", "p95 s", "images/s", "prepare s", "peak memory"):
+        table.add_column(heading, justify="right")
+    table.add_column("stages")
+    for row in found["rows"]:
+        table.add_row(
+            row["method"], row["precision"], row["size"], str(row["batch_size"]), *_cells(row)
+        )
+    return table
+
+
+def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The figures of a row, or why there are none."""
+    from rich.markup import escape
+
+    from ovbench.cli.show import memory, rate
+    from ovbench.leaderboards.numbers import seconds
+
+    figures = row["figures"]
+    if figures is None:
+        status = row["status"].replace("_", " ")
+        return *["–"] * 5, f"[yellow]{status}: {escape(row['reason'])}[/]"
+    latency = figures["latency_s"]
+    # A stage inside another is part of that one's share; below half a percent is noise.
+    shares = {
+        name: s["share"]
+        for name, s in figures["stages"].items()
+        if "/" not in name and s["share"] >= 0.005
+    }
+    return (
+        seconds(latency["median"]),
+        seconds(latency["p95"]),
+        rate(figures["images_per_s"]),
+        seconds(figures["prepare_s"]),
+        memory(figures),
+        ", ".join(f"{name} {100 * share:.0f} %" for name, share in shares.items()),
+    )

@@ -1,0 +1,102 @@
+"""``ovbench report``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ovbench.cli import options as opt
+
+if TYPE_CHECKING:
+    from ovbench.leaderboards.report.contents import Contents
+    from ovbench.leaderboards.report.pictures import Pictures, Source
+
+
+def report(
+    runs: Annotated[
+        list[Path],
+        typer.Argument(metavar="RUN...", help="Run directories; the first is the reference."),
+    ],
+    root: opt.Root = None,
+    images: Annotated[
+        int,
+        typer.Option("--images", min=0, help="How many of the worst, median and best images."),
+    ] = 12,
+    pictures: Annotated[
+        bool, typer.Option("--pictures/--no-pictures", help="Whether to draw the images.")
+    ] = True,
+    device: opt.Device = "auto",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="HTML file; default <RUN>.html.")
+    ] = None,
+) -> None:
+    """Show a run, or several side by side, as one HTML file that needs nothing else.
+
+    Predictions that were not kept (`ovbench run --save-predictions`) are made again for the
+    images that are shown.
+    """
+    from ovbench.errors import UsageError
+    from ovbench.harness.atomic import replacing
+    from ovbench.leaderboards.report.contents import read_contents
+    from ovbench.leaderboards.report.page import page
+    from ovbench.leaderboards.report.pictures import Pictures
+
+    path = output or Path("-vs-".join(run.resolve().name for run in runs) + ".html")
+    if not path.parent.is_dir():  # found out before minutes of drawing
+        raise UsageError(f"{path}: cannot be written (no folder {path.parent})")
+    contents = read_contents(runs, images)
+    if pictures:
+        drawn = _draw(contents, root, device)
+    else:
+        drawn = Pictures(missing="No pictures, as asked for with --no-pictures.")
+    try:
+        with replacing(path) as temporary:
+            temporary.write_text(page(contents, drawn), encoding="utf-8")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    print(path)
+
+
+def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
+    """The pictures, or why there are none."""
+    import sys
+
+    from ovbench.cli.progress_bar import progress_bar
+    from ovbench.errors import UsageError
+    from ovbench.leaderboards.report.pictures import Pictures, draw
+
+    try:
+        sources = _sources(contents, root, device)
+    except UsageError as error:
+        print(f"no pictures: {error}", file=sys.stderr)
+        return Pictures(missing=f"No pictures: {error}. {_mend(contents)}")
+    with progress_bar() as progress:
+        task = progress.add_task("draw", total=len(sources) * len(contents.chosen), note="")
+        return draw(contents, sources, lambda done: progress.update(task, completed=done))
+
+
+def _sources(contents: Contents, root: Path | None, device: str) -> list[Source]:
+    from ovbench.datasets.recorded import load_recorded
+    from ovbench.harness.replay import Replay
+    from ovbench.leaderboards.report.pictures import Source
+
+    sources = []
+    for run in contents.runs:
+        measured = run.measured
+        dataset = load_recorded(measured.identity, root=root)
+        batch_size = run.result["run"]["batch_size"]
+        answers = Replay(
+            measured.path, measured.identity, dataset, batch_size=batch_size, device=device
+        )
+        sources.append(Source(dataset, answers))
+    return sources
+
+
+def _mend(contents: Contents) -> str:
+    """What to type to have pictures."""
+    import shlex
+
+    paths = shlex.join(str(run.measured.path) for run in contents.runs)
+    return f"To have them: ovbench report {paths} --root DIR, the folder that holds the dataset."

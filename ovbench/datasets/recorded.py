@@ -1,0 +1,50 @@
+"""The dataset that a run was measured on, opened again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from ovbench.datasets import load_dataset
+from ovbench.errors import UsageError
+from ovbench.harness.protocol import Dataset
+
+
+def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> Dataset:
+    """Open the dataset of a run as it was chosen then.
+
+    Args:
+        identity: as the runner wrote it to ``run.json``.
+        root: see :func:`~ovbench.datasets.load_dataset`.
+
+    Raises:
+        UsageError: the dataset is not registered or not there, or its images or names are not
+            those of the run.
+    """
+    recorded, vocabulary = identity["dataset"], identity["vocabulary"]
+    dataset = _open(recorded, None, root)
+    if dataset.vocabulary.sha256 != vocabulary["sha256"]:
+        # A run does not say whether its names were asked for: the benchmark's own come first.
+        source = vocabulary["source"].removeprefix(f"{recorded['name']}/")
+        dataset = _open(recorded, source, root)
+    listing = "\n".join(dataset.ids[: identity["limit"]])
+    if hashlib.sha256(listing.encode()).hexdigest() != recorded["ids_sha256"]:
+        raise UsageError(f"{recorded['name']}: the images here are not those of the run")
+    if dataset.vocabulary.sha256 != vocabulary["sha256"]:
+        raise UsageError(f"{vocabulary['source']}: the class names here are not those of the run")
+    return dataset
+
+
+def _open(recorded: Mapping[str, Any], names: str | None, root: Path | None) -> Dataset:
+    return load_dataset(
+        recorded["name"],
+        root=root,
+        split=recorded["split"],
+        background=None if recorded["background"] == "none" else recorded["background"],
+        names=names,
+        # A folder's variant is its own name, which may have changed; its images tell.
+        variant=None if recorded["name"] == "folder" else recorded["variant"],
+        subset=recorded["subset"],
+    )

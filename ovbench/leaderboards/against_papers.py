@@ -1,0 +1,40 @@
+"""Measurements against what papers report."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ovbench.leaderboards.counterparts import Counterpart, counterpart
+from ovbench.leaderboards.reported import cite
+from ovbench.leaderboards.table import Conditions, Result, variant
+from ovbench.leaderboards.verdicts import Finding, Verdict
+
+TOLERANCE = 1.0
+"""In mIoU. Papers print one decimal; other versions of libraries and weights move the first one."""
+
+
+def against_papers(results: Sequence[Result], tolerance: float = TOLERANCE) -> list[Verdict]:
+    """One verdict per result, in the order of the results.
+
+    Args:
+        tolerance: in mIoU; where a paper gives a spread over seeds, two of these if that is more.
+    """
+    return [_verdict(result, tolerance) for result in results]
+
+
+def passes(verdicts: Sequence[Verdict]) -> bool:
+    """Whether something was compared and nothing is off."""
+    findings = {verdict.finding for verdict in verdicts}
+    return "within" in findings and "off" not in findings
+
+
+def _verdict(result: Result, tolerance: float) -> Verdict:
+    run, found = result["run"], counterpart(result)
+    name = f"{variant(result)} on {Conditions.of(result).words(run['num_images'])}"
+    if not isinstance(found, Counterpart):
+        return Verdict(name, "unmatched", None, result["metrics"]["miou"], None, found)
+    figure = found.figure
+    allowed = max(tolerance, 2 * (figure.std or 0))
+    source = f"{cite(figure)}: {figure.dataset}, mIoU as {found.definition!r}"
+    finding: Finding = "within" if abs(found.delta) <= allowed else "off"
+    return Verdict(name, finding, figure.value, found.measured, allowed, source)

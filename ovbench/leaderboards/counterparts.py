@@ -1,0 +1,157 @@
+"""Which reported figure a measurement is to be held against, if there is one.
+
+``data/counterparts.csv`` says which settings of which method stand behind which rows of the
+papers' tables, ``data/benchmarks.csv`` what the papers' names of benchmarks mean.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from ovbench.leaderboards.reported import Figure, figures, rows
+
+Result = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """What a paper's column is about; ``printed`` is the column's name."""
+
+    printed: str
+    dataset: str
+    split: str
+    background: str
+    subset: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """One row of a paper's table and how to measure it.
+
+    Attributes:
+        method: as registered.
+        presets: those that give the row; "default" is none.
+        settings: resolved settings that the row needs, ``name=value`` and blanks between them;
+            no other setting may differ from the preset.
+        classes: as ``--classes``.
+        paper, table, system, variant, setting: of the row, as in the figures.
+        background: the rule of the code behind the figures where it is not the one that the
+            column's title says; else empty.
+        definition: of mIoU, a name of :data:`~ovbench.harness.metrics.MIOU_DEFINITIONS`.
+    """
+
+    method: str
+    presets: str
+    settings: str
+    classes: str
+    paper: str
+    table: str
+    system: str
+    variant: str
+    setting: str
+    background: str
+    definition: str
+
+    def needs(self) -> dict[str, str]:
+        """The settings it needs, as text."""
+        return dict(assignment.split("=", 1) for assignment in self.settings.split())
+
+    def figures(self) -> Sequence[Figure]:
+        """The row's figures."""
+        wanted = (self.paper, self.table, self.system, self.variant, self.setting)
+        return [
+            f for f in figures() if (f.paper, f.table, f.method, f.variant, f.setting) == wanted
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class Counterpart:
+    """A reported figure and what was measured under its definition, in percent."""
+
+    figure: Figure
+    definition: str
+    measured: float
+
+    @property
+    def delta(self) -> float:
+        """Measured minus reported."""
+        return self.measured - self.figure.value
+
+
+@cache
+def benchmarks() -> Sequence[Benchmark]:
+    """What the papers' columns are about."""
+    return tuple(Benchmark(**row) for row in rows("benchmarks"))
+
+
+@cache
+def rules() -> Sequence[Rule]:
+    """All rows that can be measured."""
+    return tuple(Rule(**row) for row in rows("counterparts"))
+
+
+def counterpart(result: Result) -> Counterpart | str:
+    """The reported figure for a result, or the reason why there is none, in words."""
+    run = result["run"]
+    if run["checkpoints"] == "toy":
+        return "miniature weights; papers report the real ones"
+    if run["limit"] is not None or not run["complete"]:
+        return "only part of the images"
+    of_method = [rule for rule in rules() if rule.method == run["method"]]
+    if not of_method:
+        return f"no figure of {run['method']} is in the papers here"
+    of_settings = [rule for rule in of_method if _fits(rule, result)]
+    if not of_settings:
+        return f"no figure was reported for {_setup(run)}"
+    for rule in of_settings:
+        for figure in rule.figures():
+            measured = result["metrics"]["definitions"].get(rule.definition)
+            if measured is not None and _same_benchmark(rule, figure, run):
+                return Counterpart(figure, rule.definition, measured)
+    rule = of_settings[0]
+    return f"table {rule.table.removeprefix('T')} of {rule.paper} has no such benchmark"
+
+
+def reported_on(run: Mapping[str, Any]) -> Sequence[Figure]:
+    """Every figure that papers print for a run's benchmark, by whatever system."""
+    printed = {b.printed for b in benchmarks() if _matches(b, run, b.background)}
+    return [figure for figure in figures() if figure.dataset in printed]
+
+
+def _fits(rule: Rule, result: Result) -> bool:
+    run, config, needs = result["run"], result["config"], rule.needs()
+    return (
+        (run["preset"] or "default") in rule.presets.split()
+        and run["classes"] == rule.classes
+        and all(str(config.get(name)) == value for name, value in needs.items())
+        and set(run["changes"]) <= set(needs)
+    )
+
+
+def _same_benchmark(rule: Rule, figure: Figure, run: Mapping[str, Any]) -> bool:
+    for benchmark in benchmarks():
+        if benchmark.printed == figure.dataset:
+            background = benchmark.background
+            if rule.background and background != "none":
+                background = rule.background
+            return _matches(benchmark, run, background)
+    return False
+
+
+def _matches(benchmark: Benchmark, run: Mapping[str, Any], background: str) -> bool:
+    subset = (run["subset"] or "").removesuffix("-only")  # papers do not say which reading
+    return (run["dataset"], run["split"], run["background"], subset) == (
+        benchmark.dataset,
+        benchmark.split,
+        background,
+        benchmark.subset,
+    )
+
+
+def _setup(run: Mapping[str, Any]) -> str:
+    changes = ", ".join(f"{name}={value}" for name, value in run["changes"].items())
+    parts = [f"preset {run['preset'] or 'default'}", *([changes] if changes else [])]
+    return f"{', '.join(parts)} and --classes {run['classes']}"

@@ -1,0 +1,112 @@
+"""Results in the formats of experiment trackers, through their own packages."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ovbench.errors import UsageError
+
+Result = Mapping[str, Any]
+
+
+def to_tensorboard(result: Result, logdir: Path) -> Path:
+    """Write a result's scalars, its conditions as hyperparameters and its settings as text.
+
+    Returns:
+        The folder below ``logdir`` that holds the event files.
+
+    Raises:
+        UsageError: tensorboard is not installed, or the folder is there already.
+    """
+    folder = logdir / run_name(result)
+    if folder.exists():
+        raise UsageError(f"{folder}: was exported before; delete it to export the run anew")
+    writer_class = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
+    with writer_class(str(folder)) as writer:
+        found = scalars(result)
+        for name, value in found.items():
+            writer.add_scalar(name, value, 0)
+        settings = json.dumps(result["config"], indent=2, ensure_ascii=False)
+        writer.add_text("settings", f"```\n{settings}\n```", 0)
+        # The table of hyperparameters shows these; "." keeps it in the folder of the scalars.
+        shown = {name: found[name] for name in ("metrics/miou",) if name in found}
+        writer.add_hparams(conditions(result), shown, run_name=".", global_step=0)
+    return folder
+
+
+def to_wandb(result: Result, project: str) -> str:
+    """Send a result to Weights & Biases as its user set it up; WANDB_MODE=offline writes a folder.
+
+    The run has the result's id there.
+
+    Returns:
+        The run's folder on this machine.
+
+    Raises:
+        UsageError: wandb is not installed, or refuses, as where nobody is logged in.
+    """
+    wandb = _package("wandb", "wandb")
+    try:
+        with wandb.init(
+            project=project,
+            id=result["run"]["id"],
+            name=run_name(result),
+            config={**conditions(result), "settings": dict(result["config"])},
+        ) as run:
+            run.summary.update(scalars(result))
+            columns = ["name", "iou", "accuracy", "boundary_iou"]
+            rows = [[one[column] for column in columns] for one in result["per_class"]]
+            run.log({"per_class": wandb.Table(columns=columns, data=rows)})
+            return str(run.dir)
+    except wandb.Error as error:
+        raise UsageError(f"wandb: {str(error).splitlines()[0]}") from None
+
+
+def run_name(result: Result) -> str:
+    """As the run directory is named by default."""
+    run = result["run"]
+    return f"{run['method']}-{run['dataset']}-{run['id']}"
+
+
+def scalars(result: Result) -> dict[str, float]:
+    """Every number of metrics, classes and profile by its path; undefined ones are left out."""
+    classes = {one["name"]: one["iou"] for one in result["per_class"]}
+    numbers = {
+        "metrics": result["metrics"],
+        "per_class_iou": classes,
+        "profile": result["profile"],
+    }
+    return dict(_numbers(numbers, ""))
+
+
+def conditions(result: Result) -> dict[str, Any]:
+    """What tells runs apart, one plain value each; lists become JSON."""
+    run = result["run"]
+    names = ("method", "preset", "dataset", "split", "variant", "subset", "background", "classes",
+             "checkpoints", "num_images", "seed", "device", "precision", "batch_size")  # fmt: skip
+    values = {name: run[name] for name in names} | {"names": result["vocabulary"]["source"]}
+    values |= {f"settings/{name}": value for name, value in result["config"].items()}
+    return {
+        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        for name, value in values.items()
+        if value is not None
+    }
+
+
+def _numbers(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:
+    for name, value in content.items():
+        if isinstance(value, Mapping):
+            yield from _numbers(value, f"{prefix}{name}/")
+        elif isinstance(value, int | float) and not isinstance(value, bool):
+            yield f"{prefix}{name}", value
+
+
+def _package(module: str, package: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ImportError:
+        raise UsageError(f"{package} is not installed: pip install {package}") from None

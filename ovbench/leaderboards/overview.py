@@ -1,0 +1,119 @@
+"""All benchmarks side by side, as papers print them: a row per method, a column per benchmark."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ovbench.leaderboards.sheet import DASH, Cell, Column, Notes, Sheet, number, places
+from ovbench.leaderboards.table import Conditions, Result, footnotes, variant
+
+TITLE = "mIoU on all benchmarks"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Row:
+    """What is measured, whatever the benchmark."""
+
+    method: str
+    classes: str
+    class_filter: str
+    checkpoints: str
+
+    @classmethod
+    def of(cls, result: Result) -> _Row:
+        conditions = Conditions.of(result)
+        told = conditions.classes, conditions.class_filter, conditions.checkpoints
+        return cls(variant(result), *told)
+
+    def words(self) -> str:
+        """As the table names it."""
+        told = {"oracle": ", class oracle", "predicted": f", classes by {self.class_filter}"}
+        weights = ", toy weights" if self.checkpoints == "toy" else ""
+        return self.method + told.get(self.classes, "") + weights
+
+
+def overview(results: Sequence[Result]) -> Sheet | None:
+    """A sheet of all results, None where they are of fewer than two benchmarks.
+
+    In each column only the runs under its most frequent conditions compete for the best place;
+    a footnote says in what another one differs.
+    """
+    benchmarks = sorted({_benchmark(Conditions.of(result)) for result in results})
+    if len(benchmarks) < 2:
+        return None
+    lines = sorted({_Row.of(result) for result in results})
+    notes = Notes()
+    columns = [_column(benchmark, lines, results, notes) for benchmark in benchmarks]
+    named = [Cell(line.words()) for line in lines]
+    return Sheet(
+        TITLE,
+        [Column("method", numeric=False), *map(Column, benchmarks)],
+        list(zip(named, *columns, strict=True)),
+        notes=notes.texts,
+    )
+
+
+def _benchmark(conditions: Conditions) -> str:
+    variant = f" ({conditions.variant})" if conditions.variant else ""
+    words = [f"{conditions.dataset}{variant} {conditions.split}"]
+    words += [f"classes {conditions.subset}"] if conditions.subset else []
+    words += ["background ignored"] if conditions.background == "ignore" else []
+    return ", ".join(words)
+
+
+def _column(
+    benchmark: str, lines: Sequence[_Row], results: Sequence[Result], notes: Notes
+) -> list[Cell]:
+    here = [r for r in results if _benchmark(Conditions.of(r)) == benchmark]
+    usual = _usual(here)
+    chosen = [_choose([r for r in here if _Row.of(r) == line]) for line in lines]
+    texts = [DASH if r is None else number(r["metrics"]["miou"], ".2f") for r in chosen]
+    told = [() if r is None else _told(r, here, usual) for r in chosen]
+    competing = [
+        text if r is not None and Conditions.of(r) == usual else DASH
+        for text, r in zip(texts, chosen, strict=True)
+    ]
+    return [
+        Cell(text, place, notes.numbers(*words))
+        for text, place, words in zip(texts, places(competing), told, strict=True)
+    ]
+
+
+def _usual(here: Sequence[Result]) -> Conditions:
+    counts = Counter(map(Conditions.of, here))
+    return max(counts, key=lambda c: (counts[c], c.checkpoints == "real", c.classes == "all", c))
+
+
+def _choose(runs: Sequence[Result]) -> Result | None:
+    """Of several runs the most complete one, never the best one."""
+    return max(runs, key=lambda r: (r["run"]["num_images"], r["run"]["id"]), default=None)
+
+
+def _told(result: Result, here: Sequence[Result], usual: Conditions) -> tuple[str, ...]:
+    conditions, words = Conditions.of(result), footnotes(result)
+    if others := sum(_Row.of(r) == _Row.of(result) for r in here) - 1:
+        words.append(f"one of {others + 1} runs: the most complete, else by its id, not the best")
+    if conditions != usual:
+        words.append(
+            f"not comparable with the column: {'; '.join(_differences(conditions, usual))}"
+        )
+    return tuple(words)
+
+
+def _differences(here: Conditions, usual: Conditions) -> Iterator[str]:
+    if here.ids_sha256 != usual.ids_sha256:
+        yield "other images"
+    for name, own, others in (
+        ("names", _names(here), _names(usual)),
+        ("classes", here.classes, usual.classes),
+        ("class filter", here.class_filter, usual.class_filter),
+        ("weights", here.checkpoints, usual.checkpoints),
+    ):
+        if own != others:
+            yield f"{name} {own or 'none'} instead of {others or 'none'}"
+
+
+def _names(conditions: Conditions) -> str:
+    return f"{conditions.names} ({conditions.names_sha256[:8]})"

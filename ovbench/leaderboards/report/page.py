@@ -1,0 +1,66 @@
+"""The sections as one file that needs nothing else."""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from hashlib import sha256
+from importlib.resources import files
+from string import Template
+
+from ovbench.leaderboards.report.classes import classes
+from ovbench.leaderboards.report.conditions import conditions
+from ovbench.leaderboards.report.confusion_section import confusion_section
+from ovbench.leaderboards.report.contents import Contents
+from ovbench.leaderboards.report.costs import costs
+from ovbench.leaderboards.report.gallery import gallery
+from ovbench.leaderboards.report.markup import Html, el, html
+from ovbench.leaderboards.report.pictures import Pictures
+from ovbench.leaderboards.report.summary import summary
+from ovbench.leaderboards.table import variant
+
+_NAV = {
+    "summary": "Summary",
+    "classes": "Classes",
+    "confusions": "Confusions",
+    "costs": "Time and memory",
+    "images": "Images",
+    "conditions": "Conditions",
+}
+
+
+def page(contents: Contents, pictures: Pictures) -> str:
+    """The whole page; the same contents always give the same text."""
+    script = _static("script.js")
+    title = _title(contents)
+    return Template(_static("page.html")).substitute(
+        title=html(title),
+        style=_static("style.css"),
+        script=script,
+        # Nothing is fetched, and no other script runs, whatever a name may hold.
+        script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        nav=html([el("a", words, href=f"#{name}") for name, words in _NAV.items()]),
+        body=_body(contents, pictures),
+    )
+
+
+def _title(contents: Contents) -> str:
+    info = contents.reference.result["run"]
+    methods = " and ".join(variant(run.result) for run in contents.runs)
+    return f"{methods} on {info['dataset']} {info['split']}"
+
+
+def _body(contents: Contents, pictures: Pictures) -> Html:
+    return html(
+        [
+            summary(contents),
+            classes(contents),
+            confusion_section(contents),
+            costs(contents),
+            gallery(contents, pictures),
+            conditions(contents),
+        ]
+    )
+
+
+def _static(name: str) -> str:
+    return (files("ovbench.leaderboards.report") / "static" / name).read_text(encoding="utf-8")

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+from results import result
+
+from ovbench.harness.methods import preset_values
+from ovbench.harness.metrics import MIOU_DEFINITIONS
+from ovbench.harness.registry import DATASETS, METHODS
+from ovbench.harness.settings import describe
+from ovbench.leaderboards.counterparts import (
+    Counterpart,
+    benchmarks,
+    counterpart,
+    reported_on,
+    rules,
+)
+from ovbench.leaderboards.reported import figures
+
+
+def pnp(config: dict[str, Any], miou: float = 40.0, **run: Any) -> dict[str, Any]:
+    made = result("pnp_ovss", miou, **run)
+    made["config"] = {"vlm": "blip_flickr", "resolution": 768, "layer": 8, "head": 10, **config}
+    return made
+
+
+def found(one: dict[str, Any]) -> tuple[str, str, float, str, float]:
+    match = counterpart(one)
+    assert isinstance(match, Counterpart), match
+    figure = match.figure
+    return figure.table, figure.dataset, figure.value, match.definition, match.measured
+
+
+def test_rules_name_what_exists() -> None:
+    for rule in rules():
+        method = METHODS.load(rule.method)
+        names = {info.name for info in describe(method.Settings)}
+        assert set(rule.needs()) <= names, rule
+        for preset in rule.presets.split():
+            preset_values(rule.method, method, None if preset == "default" else preset)
+        assert rule.figures(), rule
+        assert rule.definition in MIOU_DEFINITIONS
+        assert rule.classes in ("all", "oracle", "predicted")
+    assert {b.dataset for b in benchmarks()} <= set(DATASETS.entries)
+    assert {b.printed for b in benchmarks()} <= {f.dataset for f in figures()}
+
+
+@pytest.mark.parametrize(
+    ("one", "expected"),
+    [
+        (pnp({}, background="ignore"), ("T3", "VOC20", 54.1, "union", 40.0)),
+        (pnp({"resolution": 336}, background="ignore"), ("T3", "VOC20", 52.5, "union", 40.0)),
+        (
+            pnp({"resolution": 336}, background="none", dataset="cocostuff",
+                changes={"resolution": 336}),
+            ("T3", "COCO-Stuff171", 29.6, "union", 40.0),
+        ),
+        (
+            pnp({}, preset="cvpr_code", classes="oracle"),
+            ("T3", "VOC20", 54.1, "gt_only", 40.5),
+        ),
+        (
+            pnp({}, preset="cvpr_code_coco", classes="oracle", dataset="cocostuff",
+                background="none"),
+            ("T3", "COCO-Stuff171", 32.5, "gt_only", 40.5),
+        ),
+        (
+            pnp({}, preset="table5_blur", dataset="context", background="ignore"),
+            ("T5", "Context59", 36.8, "union", 40.0),
+        ),
+        (
+            pnp({"resolution": 336, "head": 4}, dataset="cocostuff", background="none",
+                changes={"resolution": 336, "head": 4}),
+            ("T6", "COCO-Stuff171", 20.0, "union", 40.0),
+        ),
+    ],
+)  # fmt: skip
+def test_the_right_row_is_found(
+    one: dict[str, Any], expected: tuple[str, str, float, str, float]
+) -> None:
+    assert found(one) == expected
+
+
+@pytest.mark.parametrize(
+    ("one", "reason"),
+    [
+        (pnp({}, checkpoints="toy"), "miniature weights"),
+        (pnp({}, limit=10), "only part of the images"),
+        (pnp({}, complete=False), "only part of the images"),
+        (result("constant", 3.0), "no figure of constant"),
+        (pnp({}, background="ignore", classes="oracle"), "preset default and --classes oracle"),
+        (pnp({}, background="ignore", changes={"blur": 0.1}), r"default, blur=0\.1 and --classes"),
+        (pnp({"resolution": 500}, background="ignore"), "no figure was reported for preset"),
+        (pnp({}, background="class"), "table 3 of pnp_ovss has no such benchmark"),
+        (pnp({}, background="none", dataset="cityscapes"), "has no such benchmark"),
+        (pnp({}, split="train", background="ignore"), "has no such benchmark"),
+    ],
+)
+def test_where_there_is_none_it_says_why(one: dict[str, Any], reason: str) -> None:
+    said = counterpart(one)
+    assert isinstance(said, str)
+    assert re.search(reason, said), said
+
+
+def test_what_papers_report_on_a_benchmark() -> None:
+    on = reported_on(result("x", 1.0, background="ignore", subset="unseen5-only")["run"])
+    assert {f.dataset for f in on} == {"VOC (5 unseen)"}
+    assert len(on) == 16
+    assert reported_on(result("x", 1.0, dataset="toyworld")["run"]) == []
