@@ -271,9 +271,9 @@ def miou(**values: Any) -> float:
     data = load_dataset("toyworld")
     method = prepared(
         data.vocabulary,
-        **{"pictures": 8, "steps": 12, "solver": "dpm-solver++", "points_per_side": 16, **values},
+        **{"pictures": 4, "steps": 12, "solver": "dpm-solver++", "points_per_side": 12, **values},
     )
-    samples = [data.load(index) for index in range(40)]
+    samples = [data.load(index) for index in range(20)]
     found = method.segment([sample.image for sample in samples])
     size = len(data.vocabulary)
     counted = [
