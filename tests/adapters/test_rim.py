@@ -168,6 +168,15 @@ def test_only_the_background_is_a_candidate(matching: str, scenes: list[Image]) 
         assert not np.any(method.segment(scenes[:1], [()])[0])
 
 
+def test_one_agent_gives_way_to_cosine(scenes: list[Image]) -> None:
+    asked = scenes, [(3,), (4,)]
+    ranked = prepared(background="candidate", subcategories=0).segment(*asked)
+    cosine = prepared(background="candidate", subcategories=0, matching="cosine").segment(*asked)
+    for a, b in zip(ranked, cosine, strict=True):
+        np.testing.assert_array_equal(a, b)
+    assert np.any(ranked)
+
+
 def test_without_a_background_none_is_a_candidate(scenes: list[Image]) -> None:
     method = prepared(Vocabulary.of("circle", "star", "ring"))
     assert method._recogniser._gallery.labels.tolist() == [0, 1, 2]

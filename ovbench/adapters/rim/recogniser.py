@@ -136,8 +136,8 @@ class ReferenceRecogniser:
         """The labels of the references in the race, ``(R,)``, and scores, ``(P, R)``."""
         references, labels = self._gallery.within(allowed)
         settings = self._settings
-        # Rankings need two to differ, and an agent among them.
-        if settings.matching == "cosine" or not references.agents.any():
+        # One agent has one ranking, by which no reference can be told from another.
+        if settings.matching == "cosine" or int(references.agents.sum()) < 2:
             return labels, by_cosine(regions, references)
         ranking = Ranking(
             settings.agents,
