@@ -101,6 +101,10 @@ METHODS = Registry(
             "ovbench.adapters.ovdiff:OVDiff",
             "OVDiff (Karazija et al., ECCV 2024): prototypes of pictures made of each class's name",
         ),
+        "rim": Entry(
+            "ovbench.adapters.rim:RIM",
+            "RIM (Wang et al., CVPR 2024): regions compared with made pictures of each class",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",

@@ -110,15 +110,13 @@ class Sam:
     def __init__(
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
-        from segment_anything.utils.transforms import ResizeLongestSide
-
         self.model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self.model.image_encoder.to(self._dtype)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.image_size: int = self.model.image_encoder.img_size
-        self._transform = ResizeLongestSide(self.image_size)
+        self._transform = _transform(self.image_size)
 
     @torch.inference_mode()
     def encode(self, image: Image) -> EncodedImage:
@@ -281,6 +279,19 @@ def model_from_folder(folder: Path) -> Any:
     model = build_sam(SamConfig(**numbers))
     model.load_state_dict(load_file(folder / WEIGHTS))
     return model
+
+
+def _transform(side: int) -> Any:
+    """The authors' ``ResizeLongestSide``, which would round the short side of a thread to none."""
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    class Resize(ResizeLongestSide):  # type: ignore[misc]
+        @staticmethod
+        def get_preprocess_shape(height: int, width: int, longest: int) -> tuple[int, int]:
+            size = ResizeLongestSide.get_preprocess_shape(height, width, longest)
+            return max(1, size[0]), max(1, size[1])
+
+    return Resize(side)
 
 
 def _from_file(path: Path) -> Any:

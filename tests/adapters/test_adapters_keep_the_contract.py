@@ -21,6 +21,7 @@ OVDIFF = {
     "pictures": 1, "steps": 1, "guidance": 1.0, "parts": 2, "extractors": ("dino", "clip"),
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
+RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,9 @@ OVDIFF = {
         ("maskclip", {**TINY, "window": 32, "window_stride": 16, "background": "both"}),
         ("pnp_ovss", {"crf_iterations": 0}),
         ("ovdiff", OVDIFF),
+        ("rim", {**RIM, "background": "candidate"}),
+        ("rim", {**RIM, "agents_by": "random", "proposals": "none"}),
+        ("rim", {**RIM, "matching": "text"}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
     ],
 )
@@ -39,7 +43,8 @@ def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -
     if name == "maskclip":
         settings = {**settings, "architecture": tiny_architecture}
     # Its models have no random weights to offer; the packaged ones serve as well.
-    flavour: CheckpointFlavour = "toy" if name in ("pnp_ovss", "ovdiff") else "real"
+    packaged = ("pnp_ovss", "ovdiff", "rim")
+    flavour: CheckpointFlavour = "toy" if name in packaged else "real"
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
     outcomes = conformance_checks(

@@ -164,6 +164,16 @@ def test_the_defaults_are_the_generators(sam: Sam) -> None:
     assert ours == {name: getattr(theirs, name) for name in ours}
 
 
+def test_a_thread_keeps_a_pixel_of_its_short_side(sam: Sam) -> None:
+    rng = np.random.default_rng(0)
+    thread = rng.integers(0, 256, (1, 20 * sam.image_size, 3), dtype=np.uint8)
+    for image in (thread, np.ascontiguousarray(thread.transpose(1, 0, 2))):
+        encoded = sam.encode(image)
+        assert sorted(encoded.input_size) == [1, sam.image_size]
+        found = sam.predict(encoded, points=[(0, 0)], labels=[1])
+        assert found.masks.shape == (3, *image.shape[:2])
+
+
 def test_nothing_good_enough_is_no_proposals(sam: Sam, image: np.ndarray) -> None:
     none = propose(sam, sam.encode(image), ProposalSettings(4, pred_iou_thresh=1e9))
     assert len(none) == 0

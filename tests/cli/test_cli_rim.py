@@ -1,0 +1,38 @@
+"""RIM through the real command line: the first run makes its references, the second has them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+
+def run(output: Path, *settings: str) -> dict:
+    values = ("pictures=2", "steps=2", "subcategories=2", "points_per_side=6", *settings)
+    arguments = [part for value in values for part in ("--set", value)]
+    command = [sys.executable, "-m", "ovbench", "run", "--method", "rim", "--dataset", "toyworld"]
+    command += [*arguments, "--limit", "2", "--output", str(output), "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_references_are_made_once(tmp_path: Path) -> None:
+    first, second = run(tmp_path / "first"), run(tmp_path / "second")
+    assert first["metrics"] == second["metrics"]
+    assert first["run"]["notes"] == second["run"]["notes"]
+    assert first["run"]["notes"] == ["10 names, 2 pictures each, 21 references"]
+    assert second["profile"]["prepare_s"] < min(2, first["profile"]["prepare_s"])
+    assert set(second["profile"]["stages"]) >= {"proposals", "features", "matching", "paint"}
+    assert second["config"]["predicted_iou"] == 0.6
+    assert {c["role"] for c in second["checkpoints"]} == {"sam", "dinov2", "stable_diffusion"}
+
+
+def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "ovbench", "run", "--method", "rim", "--dataset", "toyworld"]
+    command += ["--set", "matching=text", "--set", "proposals=none", "-o", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "matching=text looks at crops of proposals" in done.stderr
+    assert "Traceback" not in done.stderr
