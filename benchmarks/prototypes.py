@@ -5,8 +5,8 @@
 One image of 512 by 512 pixels, 171 classes of 65 prototypes, in three feature spaces of the sizes
 of Stable Diffusion 1.5, DINO ViT-B/8 and CLIP ViT-B/16. The plain way keeps the similarities of
 all prototypes at all places before it takes each class's maximum. Values are compared before
-anything is timed. Repeats are interleaved, and medians are shown; peak memory is that of a fresh
-process for each contestant, less what it had before (Linux).
+anything is timed. Repeats are interleaved, and medians of CPU time are shown; peak memory is that
+of a fresh process for each contestant, less what it had before (Linux).
 """
 
 from __future__ import annotations
@@ -100,15 +100,15 @@ def main() -> None:
 
 
 def timed(space: Space, repeats: int) -> tuple[float, float]:
-    """Median seconds of both, behind a comparison of their values."""
+    """Median seconds of CPU time of both, behind a comparison of their values."""
     features, prototypes = space.features(), space.prototypes()
     torch.testing.assert_close(ours(features, prototypes), plain(features, prototypes))
     times: tuple[list[float], list[float]] = ([], [])
     for _ in range(repeats):
         for contestant, spent in zip(CONTESTANTS.values(), times, strict=True):
-            start = time.perf_counter()
+            start = time.process_time()
             contestant(features, prototypes)
-            spent.append(time.perf_counter() - start)
+            spent.append(time.process_time() - start)
     return median(times[0]), median(times[1])
 
 
