@@ -186,7 +186,7 @@ def test_the_published_table_is_made_from_the_published_results(tmp_path: Path) 
     copy_of_it.write_bytes((published / "toyworld.md").read_bytes())
     results = find_results([published / "toyworld"])
     assert not put_between_markers(copy_of_it, publish(results, "markdown"))
-    assert all(r["run"]["limit"] is None and r["run"]["complete"] for r in results)
+    assert all(r["run"]["limit"] == 100 and r["run"]["complete"] for r in results)
 
 
 @pytest.mark.parametrize(
