@@ -101,6 +101,10 @@ METHODS = Registry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
         ),
+        "persam": Entry(
+            "ovbench.adapters.persam:PerSAM",
+            "PerSAM (Zhang et al., ICLR 2024): one picture tells SAM what to look for",
+        ),
         "constant": Entry(
             "ovbench.adapters.chance:Constant", "floor: one label for every pixel of every image"
         ),

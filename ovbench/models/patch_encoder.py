@@ -83,6 +83,7 @@ class PatchEncoder:
         patch_size: pixels per patch, along both axes.
         width: channels of every facet.
         layers: the number of blocks.
+        image_size: the side in pixels of the square images it was trained on.
     """
 
     mean = IMAGENET_MEAN
@@ -100,6 +101,7 @@ class PatchEncoder:
         self.device = torch.device(runtime.device)
         self.patch_size: int = model.config.patch_size
         self.width: int = model.config.hidden_size
+        self.image_size: int = model.config.image_size
         self.layers = len(self._anatomy.blocks)
 
     def features(
