@@ -16,6 +16,8 @@ VOCABULARIES = (
     Vocabulary.of("sea", "sky"),
 )
 TINY = {"pretrained": "random", "prompts": "single", "short_side": 48, "max_long_side": 160}
+RANDOM = ("constant", "random", "maskclip")
+MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
 @pytest.mark.parametrize(
@@ -26,14 +28,17 @@ TINY = {"pretrained": "random", "prompts": "single", "short_side": 48, "max_long
         ("maskclip", {**TINY, "key_smoothing": 1.0}),
         ("maskclip", {**TINY, "window": 32, "window_stride": 16, "background": "both"}),
         ("pnp_ovss", {"crf_iterations": 0}),
+        ("persam", {}),
+        ("matcher", MATCHER),
+        ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "grid": 2}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
     ],
 )
 def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -> None:
     if name == "maskclip":
         settings = {**settings, "architecture": tiny_architecture}
-    # Its models have no random weights to offer; the packaged ones serve as well.
-    flavour: CheckpointFlavour = "toy" if name == "pnp_ovss" else "real"
+    # Models that have no random weights to offer: the packaged ones serve as well.
+    flavour: CheckpointFlavour = "real" if name in RANDOM else "toy"
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
     outcomes = conformance_checks(
