@@ -7,7 +7,7 @@ an empty half, and the model paints that half.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -25,6 +25,9 @@ ROLE = "seggpt"
 
 Embedding: TypeAlias = Literal["instance", "semantic"]
 """Which of two learned tokens tells the model what it is asked for."""
+
+# Which axis the channels are is guessed otherwise, and wrongly for pictures of one or three rows.
+_FORM: Mapping[str, Any] = {"return_tensors": "pt", "input_data_format": "channels_last"}
 
 
 class SegGPT:
@@ -60,14 +63,14 @@ class SegGPT:
             Images and masks, ``(n, 3, *size)`` each.
         """
         masks = [np.asarray(e.mask, dtype=np.uint8) * 255 for e in exemplars]
-        inputs = self._processor(
-            prompt_images=[e.image for e in exemplars], prompt_masks=masks, return_tensors="pt"
+        inputs = self._processor.preprocess(
+            prompt_images=[np.array(e.image) for e in exemplars], prompt_masks=masks, **_FORM
         )
         return self._placed(inputs["prompt_pixel_values"]), self._placed(inputs["prompt_masks"])
 
     def encode(self, image: Image) -> Tensor:
         """A picture as the model takes it, ``(1, 3, *size)``."""
-        return self._placed(self._processor(images=[image], return_tensors="pt")["pixel_values"])
+        return self._placed(self._processor.preprocess([np.array(image)], **_FORM)["pixel_values"])
 
     @torch.inference_mode()
     def paint(

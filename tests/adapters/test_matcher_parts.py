@@ -39,8 +39,9 @@ def test_matches_go_there_and_back(seed: int) -> None:
     forward = best_assignment(similarity[inside])
     reached = [forward[row] for row in sorted(forward)]
     back = best_assignment(similarity.T[reached])
-    pairs = {cell: similarity[inside][row, cell]
-             for row, (place, cell) in enumerate(enumerate(reached)) if inside[back[place]]}  # fmt: skip
+    pairs = {
+        cell: similarity[inside][row, cell] for row, cell in enumerate(reached) if inside[back[row]]
+    }
     if not pairs:
         pairs = {cell: similarity[inside][row, cell] for row, cell in forward.items()}
     found = match_both_ways(similarity, inside)
@@ -160,8 +161,11 @@ def test_scores_cell_by_cell() -> None:
     cost = rng.random((7, side * side))
     found = score_masks(cost, masks, points, patch, 0)
     for number, mask in enumerate(masks):
-        cells = [y * side + x for y, x in np.ndindex(side, side)
-                 if mask[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch].any()]  # fmt: skip
+        cells = [
+            y * side + x
+            for y, x in np.ndindex(side, side)
+            if mask[y * patch : (y + 1) * patch, x * patch : (x + 1) * patch].any()
+        ]
         inside = sum(bool(mask[y, x]) for x, y in points)
         assert found.purity[number] == pytest.approx(inside / max(len(cells), 1) + 1e-6)
         assert found.coverage[number] == pytest.approx(inside / 5 + 1e-6)

@@ -120,12 +120,12 @@ def test_a_folder_that_is_no_such_model(located: Callable[[], Path]) -> None:
     weights = located() / "model.safetensors"
     kept = {k: v for k, v in load_file(weights).items() if "decoder_embed.bias" not in k}
     save_file(kept, weights, metadata={"format": "pt"})
-    with pytest.raises(UsageError, match="has no weights for decoder.decoder_embed.bias"):
+    with pytest.raises(UsageError, match=r"has no weights for decoder\.decoder_embed\.bias"):
         load_seggpt("any", Runtime())
 
 
 def test_there_is_no_miniature() -> None:
-    with pytest.raises(UsageError, match="no miniature of seggpt; .*--checkpoints real") as caught:
+    with pytest.raises(UsageError, match=r"no miniature of seggpt; .*--checkpoints real") as caught:
         load_seggpt("seggpt_vit_large", Runtime(checkpoints="toy"))
     assert "\n" not in str(caught.value)
 
