@@ -194,7 +194,7 @@ class Sam:
         sparse, dense = self.model.prompt_encoder(
             points=None if points is None else (points, labels), boxes=boxes, masks=masks
         )
-        with guided(self.model.mask_decoder.transformer, guidance):
+        with guided(self.model.mask_decoder, guidance):
             low_res, iou = self.model.mask_decoder(
                 image_embeddings=encoded.features,
                 image_pe=self.model.prompt_encoder.get_dense_pe(),

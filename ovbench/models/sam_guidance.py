@@ -34,14 +34,14 @@ class Guidance:
 
 
 @contextmanager
-def guided(transformer: Any, guidance: Guidance | None) -> Iterator[None]:
-    """Let a ``TwoWayTransformer`` follow the guidance within the block."""
+def guided(decoder: Any, guidance: Guidance | None) -> Iterator[None]:
+    """Let a ``MaskDecoder`` follow the guidance within the block."""
     with ExitStack() as stack:
         if guidance is not None and guidance.target is not None:
-            _add_target(transformer, guidance.target, stack)
+            _add_target(decoder.transformer, guidance.target, stack)
         if guidance is not None and guidance.attention is not None:
             hook = _attend_again(guidance.attention)
-            for layer in transformer.layers:
+            for layer in decoder.transformer.layers:
                 attention = layer.cross_attn_token_to_image
                 handle = attention.register_forward_hook(hook, with_kwargs=True)
                 stack.callback(handle.remove)

@@ -30,7 +30,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("pnp_ovss", {"crf_iterations": 0}),
         ("persam", {}),
         ("matcher", MATCHER),
-        ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "grid": 2}),
+        ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
     ],
 )

@@ -11,13 +11,17 @@ import pytest
 import torch
 from prompted import perseg_root, picture, shown, vocabulary
 
+from ovbench.adapters import matcher as module
 from ovbench.adapters.matcher import Matcher
+from ovbench.adapters.matcher.matching import match_both_ways
 from ovbench.adapters.matcher.settings import MatcherSettings
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
 from ovbench.harness.methods import load_method
 from ovbench.harness.protocol import ClassQuery, Exemplar, Runtime, Vocabulary
 from ovbench.harness.runner import evaluate
+from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.sam import OFFICIAL, Sam, build_sam
 
 ONE = vocabulary("thing")
 FEW: dict[str, Any] = {"grid": 0, "samples": 3, "most": 2, "multimask": False}
@@ -57,8 +61,6 @@ def test_it_finds_the_shown_object_in_its_own_picture() -> None:
     made.segment([exemplar.image])
     features = made._references[0].features
     # Every cell is most alike to itself, so that the matches are the object's own cells.
-    from ovbench.adapters.matcher.matching import match_both_ways
-
     similarity = (features @ features.mT).double().numpy()
     inside = made._references[0].inside
     matches = match_both_ways(similarity, inside)
@@ -141,3 +143,26 @@ def test_perseg(sample_data: Path, tmp_path: Path) -> None:
     assert result is not None
     assert result["run"]["num_images"] == 6
     assert result["metrics"]["miou"] > 0
+
+
+@pytest.mark.slow
+def test_the_real_sizes_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights: DINOv2 ViT-L/14 at 518 pixels, SAM ViT-B at 1024."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=518,
+        patch_size=14,
+    )
+    encoder = PatchEncoder(Dinov2Model(config), (), Runtime())
+    monkeypatch.setattr(module, "load_patch_encoder", lambda *_: encoder)
+    sam = Sam(build_sam(OFFICIAL["vit_b"]), (), Runtime())
+    monkeypatch.setattr(module, "load_sam", lambda *_: sam)
+    made = method(pred_iou=0.0, stability=0.0)
+    assert made.settings.resolution == 518
+    assert made._references[0].features.shape == (37 * 37, 1024)
+    assert made.segment([picture(1, (375, 500))])[0].shape == (375, 500)

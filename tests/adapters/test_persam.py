@@ -25,7 +25,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.methods import load_method
 from ovbench.harness.protocol import ClassQuery, Exemplar, Image, Runtime, Vocabulary
 from ovbench.harness.runner import evaluate
-from ovbench.models.sam import Sam, load_sam
+from ovbench.models.sam import OFFICIAL, Sam, build_sam, load_sam
 
 ONE = vocabulary("thing")
 
@@ -233,3 +233,13 @@ def test_perseg(sample_data: Path, tmp_path: Path) -> None:
     assert result["run"]["num_images"] == 6
     assert 0 < result["metrics"]["miou"] < 100
     assert {c["role"] for c in result["checkpoints"]} == {"sam"}
+
+
+@pytest.mark.slow
+def test_the_real_size_runs() -> None:
+    """Random weights, at the input size of 1024 pixels."""
+    torch.manual_seed(0)
+    made = method(Sam(build_sam(OFFICIAL["vit_b"]), (), Runtime()))
+    answer = made.segment([picture(1, (375, 500))])[0]
+    assert answer.shape == (375, 500)
+    assert set(np.unique(answer)) <= {0, 1}

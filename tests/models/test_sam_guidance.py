@@ -107,7 +107,7 @@ def test_guidance_changes_the_decoder_as_written(sam: Sam, kind: str) -> None:
     inputs = random(1, WIDTH, GRID, GRID), random(1, WIDTH, GRID, GRID, seed=2)
     tokens = random(1, TOKENS, WIDTH, seed=3)
     before = transformer(*inputs, tokens)
-    with guided(transformer, KINDS[kind]):
+    with guided(sam.model.mask_decoder, KINDS[kind]):
         found = transformer(*inputs, tokens)
     expected = written_out(transformer, *inputs, tokens, KINDS[kind])
     for ours, theirs, plain in zip(found, expected, before, strict=True):
@@ -119,10 +119,10 @@ def test_guidance_changes_the_decoder_as_written(sam: Sam, kind: str) -> None:
 
 
 def test_hooks_are_gone_after_an_error(sam: Sam) -> None:
-    transformer = sam.model.mask_decoder.transformer
-    with pytest.raises(ZeroDivisionError), guided(transformer, KINDS["both"]):
+    decoder = sam.model.mask_decoder
+    with pytest.raises(ZeroDivisionError), guided(decoder, KINDS["both"]):
         raise ZeroDivisionError
-    assert not any(m._forward_hooks or m._forward_pre_hooks for m in transformer.modules())
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in decoder.modules())
 
 
 def test_guidance_reaches_predictions(sam: Sam) -> None:
