@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,7 @@ from ovbench.harness.images import read_image
 from ovbench.harness.methods import Method
 from ovbench.harness.metrics import confusion
 from ovbench.harness.profiler import peak_memory
-from ovbench.harness.protocol import Image, LabelMap, Segmenter, Vocabulary
+from ovbench.harness.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
 from ovbench.harness.runner import seed_everything
 
 # Matrix products over another batch size round differently, and a pixel on the border
@@ -46,7 +46,8 @@ def conformance_checks(
 
     Args:
         build: makes a fresh, identically configured method at every call.
-        vocabularies: the first with a background label; they differ.
+        vocabularies: the first with a background label; they differ. For a method with the
+            attribute ``needs_exemplars``, classes that nothing shows are shown by the images.
         images: at least two that the method can be expected to handle.
     """
     kit = _Kit(build, vocabularies, images)
@@ -82,12 +83,15 @@ class _Kit:
     ) -> None:
         self.build = build
         self.first, self.second = vocabularies
+        method = build()
+        if getattr(method.segmenter, "needs_exemplars", False):
+            self.first, self.second = shown(self.first, images), shown(self.second, images[::-1])
         height, width = images[1].shape[:2]
         # Sizes differ within a batch in every real benchmark.
         cropped = np.ascontiguousarray(images[1][: height * 3 // 4, : width // 2])
         self.images = [images[0], cropped, *images[2:]]
-        self.device = "cpu"
-        self.method = self._fresh(self.first)
+        self.device = method.subject.runtime.device
+        self.method = self._prepared(method, self.first)
 
     def valid_maps(self) -> str:
         maps = self._ask(self.method, self.images, self.first)
@@ -177,8 +181,10 @@ class _Kit:
         return f"peak with a 1024 x 2048 image: {rss}{gpu}"
 
     def _fresh(self, vocabulary: Vocabulary) -> Segmenter:
-        method = self.build()
-        self.device = method.subject.runtime.device
+        return self._prepared(self.build(), vocabulary)
+
+    @staticmethod
+    def _prepared(method: Method, vocabulary: Vocabulary) -> Segmenter:
         seed_everything(method.subject.runtime.seed)
         method.segmenter.prepare(vocabulary)
         return method.segmenter
@@ -199,6 +205,21 @@ class _Kit:
             anything = np.zeros(image.shape[:2], dtype=np.uint8)
             confusion(anything, label_map, len(vocabulary), ignore_label=2**16 - 1)
         return maps
+
+
+def shown(vocabulary: Vocabulary, images: Sequence[Image]) -> Vocabulary:
+    """The vocabulary with an exemplar for every class that has none, each another one.
+
+    The classes take the images in turn, and in each a rectangle of the middle as the object.
+    """
+    classes = []
+    for number, query in enumerate(vocabulary.classes):
+        image = np.roll(images[number % len(images)], number // len(images), axis=1)
+        height, width = image.shape[:2]
+        mask = np.zeros((height, width), dtype=np.bool_)
+        mask[height // 4 : -(-height * 3 // 4), width // 4 : -(-width * 3 // 4)] = True
+        classes.append(replace(query, exemplars=query.exemplars or (Exemplar(image, mask),)))
+    return replace(vocabulary, classes=tuple(classes))
 
 
 def _require_equal(a: Sequence[LabelMap], b: Sequence[LabelMap]) -> None:

@@ -297,7 +297,8 @@ class Segmenter(Protocol):
     ``presets``, a mapping from a name to the settings it changes, and ``tuner(settings,
     runtime)``, which returns a :class:`~ovbench.harness.tuning.Tuner`. It may have attributes:
     ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded; ``settings``, with
-    what depends on the weights filled in; ``notes``, what a result should say of ``prepare``.
+    what depends on the weights filled in; ``notes``, what a result should say of ``prepare``;
+    ``needs_exemplars``, True where every class must be shown by a picture.
     """
 
     def prepare(self, vocabulary: Vocabulary) -> None:

@@ -109,6 +109,18 @@ METHODS = Registry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
         ),
+        "persam": Entry(
+            "ovbench.adapters.persam:PerSAM",
+            "PerSAM (Zhang et al., ICLR 2024): one picture tells SAM what to look for",
+        ),
+        "matcher": Entry(
+            "ovbench.adapters.matcher:Matcher",
+            "Matcher (Liu et al., ICLR 2024): patches that match the shown object prompt SAM",
+        ),
+        "seggpt": Entry(
+            "ovbench.adapters.seggpt:SegGPTMethod",
+            "SegGPT (Wang et al., ICCV 2023): paints the mask that the prompt's mask is like",
+        ),
         "constant": Entry(
             "ovbench.adapters.chance:Constant", "floor: one label for every pixel of every image"
         ),

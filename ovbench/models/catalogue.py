@@ -104,6 +104,7 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "bridgetower": (*_MATCHER, _WEIGHTS),
     "dino": (*_ENCODER, _WEIGHTS),
     "dinov2": (*_ENCODER, _WEIGHTS),
+    "seggpt": (*_all_of("config.json"), _WEIGHTS),
     "stable_diffusion": _STABLE_DIFFUSION,
 }
 """What a role takes from a repository. Roles that are not here have official files alone."""
@@ -161,6 +162,8 @@ ENTRIES: Sequence[Entry] = (
     _hub("dinov2", "dinov2_base", "facebook/dinov2-base", "apache-2.0", "DINOv2 ViT-B/14", 346),
     _hub("dinov2", "dinov2_large", "facebook/dinov2-large", "apache-2.0",
          "DINOv2 ViT-L/14", 1220),
+    _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
+         "SegGPT ViT-L, input 896x448"),
     _hub("stable_diffusion", "stable_diffusion_v1_5",
          "stable-diffusion-v1-5/stable-diffusion-v1-5", _UNREAD,
          "Stable Diffusion 1.5: U-Net, VAE, text encoder"),

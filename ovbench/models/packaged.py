@@ -16,6 +16,10 @@ def weights_of(role: str) -> tuple[Path, list[Path]]:
     """
     folder = _root() / role
     weights = sorted(folder.rglob("*.safetensors"))
+    if not weights and roles():
+        raise UsageError(
+            f"ovbench has no miniature of {role}; ask for the real weights with --checkpoints real"
+        )
     if not weights:
         raise UsageError(f"no packaged weights for {role}: {folder} is empty; reinstall ovbench")
     return folder, weights

@@ -17,11 +17,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.precision import DTYPES
+from ovbench.models.sam_guidance import Guidance, guided
 
 ROLE = "sam"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -136,6 +138,7 @@ class Sam:
         box: npt.ArrayLike | None = None,
         mask_input: npt.ArrayLike | None = None,
         multimask: bool = True,
+        guidance: Guidance | None = None,
     ) -> MaskPrediction:
         """Answer one prompt; any combination of points, box and mask.
 
@@ -145,6 +148,7 @@ class Sam:
             box: ``(4,)``, left, top, right, bottom in pixels of the image.
             mask_input: ``(h, w)`` logits of an earlier prediction.
             multimask: three masks for an ambiguous prompt instead of one.
+            guidance: what the decoder is told beside the prompt.
 
         Raises:
             ValueError: points without labels, or labels without points.
@@ -158,6 +162,7 @@ class Sam:
             boxes=None if box is None else self.to_input(box, encoded).float().reshape(1, 4),
             masks=None if mask_input is None else self._tensor(mask_input).float()[None, None],
             multimask=multimask,
+            guidance=guidance,
         )
         masks = self.upscale(low_res, encoded) > self.model.mask_threshold
         return MaskPrediction(*(part[0].cpu().numpy() for part in (masks, iou, low_res)))
@@ -172,6 +177,7 @@ class Sam:
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         multimask: bool = True,
+        guidance: Guidance | None = None,
     ) -> tuple[Tensor, Tensor]:
         """Answer ``b`` prompts on one image; places in the frame of the model's input.
 
@@ -180,6 +186,7 @@ class Sam:
             labels: ``(b, k)`` int.
             boxes: ``(b, 4)``.
             masks: ``(b, 1, h, w)`` logits.
+            guidance: what the decoder is told beside the prompts.
 
         Returns:
             Logits ``(b, n, h, w)`` at low resolution and predicted IoU ``(b, n)``.
@@ -187,13 +194,14 @@ class Sam:
         sparse, dense = self.model.prompt_encoder(
             points=None if points is None else (points, labels), boxes=boxes, masks=masks
         )
-        low_res, iou = self.model.mask_decoder(
-            image_embeddings=encoded.features,
-            image_pe=self.model.prompt_encoder.get_dense_pe(),
-            sparse_prompt_embeddings=sparse,
-            dense_prompt_embeddings=dense,
-            multimask_output=multimask,
-        )
+        with guided(self.model.mask_decoder, guidance):
+            low_res, iou = self.model.mask_decoder(
+                image_embeddings=encoded.features,
+                image_pe=self.model.prompt_encoder.get_dense_pe(),
+                sparse_prompt_embeddings=sparse,
+                dense_prompt_embeddings=dense,
+                multimask_output=multimask,
+            )
         return low_res, iou
 
     @torch.inference_mode()
@@ -201,6 +209,25 @@ class Sam:
         """Logits at the image's size: ``(b, n, h, w)`` to ``(b, n, H, W)``."""
         logits: Tensor = self.model.postprocess_masks(low_res, encoded.input_size, encoded.size)
         return logits
+
+    @torch.inference_mode()
+    def to_features(self, mask: npt.NDArray[np.bool_], encoded: EncodedImage) -> Tensor:
+        """How far a mask of the image fills the features: ``(H, W)`` to ``(h, w)`` in 0..1.
+
+        The mask takes the image's own way: resized by Pillow, padded with nothing, and read
+        bilinearly at the centres of the features' cells.
+        """
+        resized = self._transform.apply_image(mask.astype(np.uint8) * 255)
+        filled = torch.as_tensor(resized, device=self.device)[None, None].float() / 255
+        height, width = filled.shape[-2:]
+        padding = (0, self.image_size - width, 0, self.image_size - height)
+        shares: Tensor = functional.interpolate(
+            functional.pad(filled, padding),
+            encoded.features.shape[-2:],
+            mode="bilinear",
+            align_corners=False,
+        )
+        return shares[0, 0]
 
     def to_input(self, places: npt.ArrayLike, encoded: EncodedImage) -> Tensor:
         """From pixels of the image to the frame of the model's input.

@@ -22,6 +22,8 @@ OVDIFF = {
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
+RANDOM = ("constant", "random", "maskclip")
+MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
 @pytest.mark.parametrize(
@@ -36,15 +38,17 @@ RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max
         ("rim", {**RIM, "background": "candidate"}),
         ("rim", {**RIM, "agents_by": "random", "proposals": "none"}),
         ("rim", {**RIM, "matching": "text"}),
+        ("persam", {}),
+        ("matcher", MATCHER),
+        ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
     ],
 )
 def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -> None:
     if name == "maskclip":
         settings = {**settings, "architecture": tiny_architecture}
-    # Its models have no random weights to offer; the packaged ones serve as well.
-    packaged = ("pnp_ovss", "ovdiff", "rim")
-    flavour: CheckpointFlavour = "toy" if name in packaged else "real"
+    # Models that have no random weights to offer: the packaged ones serve as well.
+    flavour: CheckpointFlavour = "real" if name in RANDOM else "toy"
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
     outcomes = conformance_checks(

@@ -95,6 +95,31 @@ class Leaks(Brightness):
         return super().one(image, choice)
 
 
+class AsShown(Brightness):
+    """Needs to be shown every class; answers with the one whose object is as bright."""
+
+    needs_exemplars = True
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        super().prepare(vocabulary)
+        shown = [query.exemplars[0] for query in vocabulary.classes]
+        self.levels = [e.image[e.mask].mean() for e in shown if e.mask is not None]
+        assert len(set(self.levels)) == len(self.levels)  # each class is shown by another one
+
+    def one(self, image: Any, choice: Any) -> Any:
+        offset = self.vocabulary.offset
+        levels = np.array([0.0] * offset + self.levels)[choice]
+        nearest = abs(image.mean(axis=-1)[..., None] - levels).argmin(axis=-1)
+        return choice[nearest].astype(np.uint8)
+
+
+class ForgetsWhatItWasShown(AsShown):
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        if not hasattr(self, "levels"):
+            super().prepare(vocabulary)
+        self.vocabulary = vocabulary
+
+
 def check(build: Callable[[], Any]) -> list[Outcome]:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
@@ -111,9 +136,14 @@ def test_a_method_that_keeps_the_contract_passes_everything() -> None:
     assert len(outcomes) == 11
 
 
+def test_a_method_that_needs_exemplars_gets_them() -> None:
+    assert failed(check(AsShown)) == set()
+
+
 @pytest.mark.parametrize(
     ("method", "name"),
     [
+        (ForgetsWhatItWasShown, "a second vocabulary replaces the first"),
         (ForgetsPrepare, "a second vocabulary replaces the first"),
         (Scribbles, "leaves its input untouched"),
         (Drifts, "same answer when asked again"),

@@ -1,0 +1,168 @@
+"""Matcher as a method, with the packaged miniatures."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from prompted import perseg_root, picture, shown, vocabulary
+
+from ovbench.adapters import matcher as module
+from ovbench.adapters.matcher import Matcher
+from ovbench.adapters.matcher.matching import match_both_ways
+from ovbench.adapters.matcher.settings import MatcherSettings
+from ovbench.datasets import load_dataset
+from ovbench.errors import UsageError
+from ovbench.harness.methods import load_method
+from ovbench.harness.protocol import ClassQuery, Exemplar, Runtime, Vocabulary
+from ovbench.harness.runner import evaluate
+from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.sam import OFFICIAL, Sam, build_sam
+
+ONE = vocabulary("thing")
+FEW: dict[str, Any] = {"grid": 0, "samples": 3, "most": 2, "multimask": False}
+RUNTIME = Runtime(checkpoints="toy")
+
+
+def method(prompt: Vocabulary = ONE, **changes: Any) -> Matcher:
+    made = Matcher(replace(MatcherSettings(), **{**FEW, **changes}), RUNTIME)
+    made.prepare(prompt)
+    return made
+
+
+def of(*exemplars: Exemplar) -> Vocabulary:
+    return Vocabulary((ClassQuery("thing", exemplars=exemplars),), ONE.background)
+
+
+def test_blanks_are_filled_in_by_the_weights() -> None:
+    assert method().settings.resolution == 96
+    assert [c.role for c in method().checkpoints] == ["dinov2", "sam"]
+    with pytest.raises(UsageError, match="resolution=100 must be a multiple of 8"):
+        method(resolution=100)
+    # 518 is what the released code squashes to, and what DINOv2's configuration says.
+    assert method(resolution=64)._references[0].features.shape == (64, 128)
+
+
+def test_pictures_of_a_class_stand_one_behind_the_other() -> None:
+    both = method(of(shown(0), shown(1)))._references[0]
+    each = [method(of(shown(n)))._references[0] for n in (0, 1)]
+    torch.testing.assert_close(both.features, torch.cat([r.features for r in each]))
+    np.testing.assert_array_equal(both.inside, np.concatenate([r.inside for r in each]))
+    torch.testing.assert_close(both.features.norm(dim=1), torch.ones(288))
+
+
+def test_it_finds_the_shown_object_in_its_own_picture() -> None:
+    (exemplar,) = ONE.classes[0].exemplars
+    made = method()
+    made.segment([exemplar.image])
+    features = made._references[0].features
+    # Every cell is most alike to itself, so that the matches are the object's own cells.
+    similarity = (features @ features.mT).double().numpy()
+    inside = made._references[0].inside
+    matches = match_both_ways(similarity, inside)
+    assert set(matches.cells) <= set(np.flatnonzero(inside))
+    x, y = made._centres_of(matches.cells).T.astype(int)
+    squashed = exemplar.mask[y * 40 // 96, x * 60 // 96]  # type: ignore[index]
+    assert squashed.mean() > 0.7
+
+
+def test_saliency_takes_the_place_of_masks() -> None:
+    exemplar = shown(0)
+    without = of(Exemplar(exemplar.image))
+    made = method(without, reference="saliency", saliency_threshold=0.0)
+    assert made._references[0].inside.all()
+    nothing = method(without, reference="saliency", saliency_threshold=1.0)
+    assert np.flatnonzero(nothing._references[0].inside).tolist() == [6 * 12 + 6]
+    # A mask that was given is not looked at.
+    with_mask = method(of(exemplar), reference="saliency")
+    np.testing.assert_array_equal(
+        with_mask._references[0].inside, method(without, reference="saliency")._references[0].inside
+    )
+    assert [c.role for c in made.checkpoints] == ["dinov2", "sam", "dino", "saliency"]
+
+
+def test_where_no_mask_passes_the_best_one_answers() -> None:
+    strict = method(pred_iou=2.0).segment([picture(5)])[0]
+    loose = method(pred_iou=0.0, stability=0.0, merged=1).segment([picture(5)])[0]
+    assert strict.any()
+    assert loose.any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"grid": 3}, {"prompts": "centres", "centres": 3}, {"box": True}, {"merge_by": "share"}],
+    ids=str,
+)
+def test_other_ways_answer_too(changes: dict[str, Any]) -> None:
+    answer = method(vocabulary("a", "b"), **changes).segment([picture(5, (50, 30))])[0]
+    assert answer.shape == (50, 30)
+    assert 0 < answer.max() <= 2
+
+
+def test_the_seed_draws_the_prompts() -> None:
+    made = [Matcher(replace(MatcherSettings(), **FEW), replace(RUNTIME, seed=s)) for s in (0, 0, 1)]
+    points = np.array(list(np.ndindex(4, 5)), dtype=float) * 8 + 4
+    drawn = []
+    for matcher in made:
+        matcher.prepare(ONE)
+        encoded = matcher._sam.encode(picture(1, (96, 96)))
+        asked = _Asked(encoded=encoded, seed=7)
+        drawn.append(matcher._masks(asked, points))  # type: ignore[arg-type]
+    np.testing.assert_array_equal(drawn[0], drawn[1])
+    assert drawn[0].shape != drawn[2].shape or (drawn[0] != drawn[2]).any()
+
+
+class _Asked:
+    def __init__(self, **values: Any) -> None:
+        self.__dict__.update(values)
+
+
+def test_wrong_input() -> None:
+    with pytest.raises(UsageError, match=r"matcher .* none shows cat.*perseg"):
+        method(Vocabulary.of("cat", background=True))
+    with pytest.raises(UsageError, match=r"number 1, has none; .*--set reference=saliency"):
+        method(of(Exemplar(picture(0))))
+    for bad in ({"fewest": "0"}, {"most": "2", "fewest": "3"}, {"merged": "0"}, {"grid": "-1"}):
+        with pytest.raises(UsageError):
+            load_method("matcher", settings=bad, checkpoints="toy", device="cpu")
+
+
+@pytest.mark.parametrize("preset", ["fss", "part", "zero_shot"])
+def test_presets_are_built(preset: str) -> None:
+    load_method("matcher", preset=preset, checkpoints="toy", device="cpu")
+
+
+def test_perseg(sample_data: Path, tmp_path: Path) -> None:
+    dataset = load_dataset("perseg", root=perseg_root(sample_data, tmp_path))
+    made = load_method("matcher", checkpoints="toy", device="cpu", settings=FEW)
+    result = evaluate(made, dataset, output=tmp_path / "run")
+    assert result is not None
+    assert result["run"]["num_images"] == 6
+    assert result["metrics"]["miou"] > 0
+
+
+@pytest.mark.slow
+def test_the_real_sizes_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random weights: DINOv2 ViT-L/14 at 518 pixels, SAM ViT-B at 1024."""
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(0)
+    config = Dinov2Config(
+        hidden_size=1024,
+        num_hidden_layers=24,
+        num_attention_heads=16,
+        image_size=518,
+        patch_size=14,
+    )
+    encoder = PatchEncoder(Dinov2Model(config), (), Runtime())
+    monkeypatch.setattr(module, "load_patch_encoder", lambda *_: encoder)
+    sam = Sam(build_sam(OFFICIAL["vit_b"]), (), Runtime())
+    monkeypatch.setattr(module, "load_sam", lambda *_: sam)
+    made = method(pred_iou=0.0, stability=0.0)
+    assert made.settings.resolution == 518
+    assert made._references[0].features.shape == (37 * 37, 1024)
+    assert made.segment([picture(1, (375, 500))])[0].shape == (375, 500)
