@@ -84,7 +84,6 @@ class PatchEncoder:
         image_size: the side in pixels of the square images it was trained on.
         width: channels of every facet.
         layers: the number of blocks.
-        image_size: the side in pixels of the square images it was trained on.
     """
 
     mean = IMAGENET_MEAN
@@ -103,7 +102,6 @@ class PatchEncoder:
         self.patch_size: int = model.config.patch_size
         self.image_size: int = model.config.image_size
         self.width: int = model.config.hidden_size
-        self.image_size: int = model.config.image_size
         self.layers = len(self._anatomy.blocks)
 
     def features(
