@@ -110,15 +110,13 @@ class Sam:
     def __init__(
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
-        from segment_anything.utils.transforms import ResizeLongestSide
-
         self.model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self.model.image_encoder.to(self._dtype)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.image_size: int = self.model.image_encoder.img_size
-        self._transform = ResizeLongestSide(self.image_size)
+        self._transform = _resizer(self.image_size)
 
     @torch.inference_mode()
     def encode(self, image: Image) -> EncodedImage:
@@ -218,6 +216,20 @@ class Sam:
 
     def _tensor(self, values: npt.ArrayLike) -> Tensor:
         return torch.as_tensor(np.asarray(values), device=self.device)
+
+
+def _resizer(side: int) -> Any:
+    """The authors' ``ResizeLongestSide``, which also takes pictures as thin as a line."""
+    from segment_anything.utils.transforms import ResizeLongestSide
+
+    class Resizer(ResizeLongestSide):  # type: ignore[misc]
+        @staticmethod
+        def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
+            # The authors' own rounds a very short side to no pixel at all.
+            shape = ResizeLongestSide.get_preprocess_shape(oldh, oldw, long_side_length)
+            return max(1, shape[0]), max(1, shape[1])
+
+    return Resizer(side)
 
 
 def load_sam(name: str, runtime: Runtime) -> Sam:
