@@ -18,6 +18,8 @@ def run(
     names: opt.Names = None,
     variant: opt.Variant = None,
     subset: opt.Subset = None,
+    prompts: opt.Prompts = None,
+    shots: opt.Shots = None,
     classes: Annotated[
         Literal["all", "oracle", "predicted"],
         typer.Option(
@@ -77,6 +79,9 @@ def run(
         names=names,
         variant=variant,
         subset=subset,
+        prompts=prompts,
+        shots=shots,
+        seed=seed,
     )
     loaded = load_method(
         method,
