@@ -97,6 +97,10 @@ METHODS = Registry(
             "ovbench.adapters.pnp_ovss:PnPOVSS",
             "PnP-OVSS (Luo et al., CVPR 2024): where a vision-language model looks for each word",
         ),
+        "ipseg": Entry(
+            "ovbench.adapters.ipseg:IPSeg",
+            "IPSeg (Tang et al., IJCV 2024): what looks like a prompt picture, cut out by SAM",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
