@@ -19,7 +19,6 @@ from ovbench.harness.methods import choose_method
 from ovbench.harness.protocol import (
     Background,
     CheckpointRecord,
-    ClassQuery,
     Dataset,
     Exemplar,
     Runtime,
@@ -28,7 +27,7 @@ from ovbench.harness.protocol import (
 from ovbench.harness.runner import Options, evaluate
 
 TOY = Runtime(checkpoints="toy")
-ALONE = IPSegSettings(features="dinov2", grid=12)
+ALONE = IPSegSettings(features="dinov2", grid=20)
 
 
 @lru_cache(maxsize=1)
@@ -49,7 +48,7 @@ def one_class(label: int, *exemplars: Exemplar) -> Vocabulary:
 
 def test_it_finds_what_it_is_shown() -> None:
     method, hits = fast(), [0, 0]
-    for index in range(6):
+    for index in range(3):
         sample = shown().load(index)
         for label in np.unique(sample.label[sample.label > 0]).tolist():
             method.prepare(one_class(label))
@@ -57,8 +56,8 @@ def test_it_finds_what_it_is_shown() -> None:
             truth = sample.label == label
             hits[0] += int((truth & (answer == 1)).sum())
             hits[1] += int((truth | (answer == 1)).sum())
-    # What marks everything reaches 0.08 here.
-    assert hits[0] / hits[1] > 0.2
+    # Objects fill about a tenth of the pictures, which is what marking everything would reach.
+    assert hits[0] / hits[1] > 0.3
 
 
 def test_a_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,16 +182,20 @@ def test_real_fss(sample_data: Path, tmp_path: Path) -> None:
     few(load_dataset("fss1000", root=tmp_path), tmp_path, prompt_mask="truth")
 
 
-def test_real_coco(sample_data: Path) -> None:
-    """Two pictures of COCO, of which one shows what to look for in the other."""
-    pictures = sorted((sample_data / "coco" / "val2014").glob("*.jpg"))[:2]
-    if len(pictures) < 2:
-        pytest.skip("no pictures of COCO here")
-    from ovbench.harness.images import read_image
+def test_real_coco(sample_data: Path, tmp_path: Path) -> None:
+    from ovbench.datasets.choices import Choices
+    from ovbench.datasets.coco20i import InstancePictures
+    from ovbench.datasets.coco_instances import Instances
+    from ovbench.datasets.episodes import Episode, EpisodeDataset, episode_info
 
-    shown, asked = map(read_image, pictures)
-    method = fast()
-    method.prepare(Vocabulary((ClassQuery("thing", exemplars=(Exemplar(shown),)),), Background()))
-    (answer,) = method.segment([asked])
-    assert answer.shape == asked.shape[:2]
-    assert set(np.unique(answer).tolist()) <= {0, 1}
+    home = sample_data / "coco"
+    instances = Instances(home / "annotations" / "instances_val2014_100.json")
+    pictures = InstancePictures(home / "val2014", instances, [0])
+    people = [n for n in pictures.candidates()[0] if (home / "val2014" / n).exists()]
+    dataset = EpisodeDataset(
+        episode_info(Choices(), "coco20i", "fold0", 1, None, "instances"),
+        Vocabulary.of("person", background=True),
+        [Episode("0", people[0], people[1], 1), Episode("1", people[1], people[0], 1)],
+        pictures,
+    )
+    few(dataset, tmp_path)
