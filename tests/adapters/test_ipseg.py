@@ -62,8 +62,8 @@ def test_it_finds_what_it_is_shown() -> None:
 
 def test_a_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     method, read = IPSeg(ALONE, TOY), []
-    blocks = method._extractor.blocks
-    monkeypatch.setattr(method._extractor, "blocks", lambda i: read.append(i) or blocks(i))  # type: ignore[func-returns-value]
+    layers = method._extractor.layers
+    monkeypatch.setattr(method._extractor, "layers", lambda i: read.append(i) or layers(i))  # type: ignore[func-returns-value]
     method.prepare(one_class(1))
     method.prepare(one_class(1))
     assert len(read) == 1

@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from ovbench.adapters.ipseg.features import LAYERS, Extractor, Letterbox, concatenated
+from ovbench.adapters.ipseg.nearest import nearest
 from ovbench.adapters.ipseg.prompt import (
-    at_centres,
     eroded,
     find_object,
     first_component,
@@ -166,7 +166,7 @@ def find(image: np.ndarray, mask: np.ndarray | None = None, **settings: Any) -> 
     """With features that are the picture's own places."""
     block = torch.as_tensor(image[5::10, 5::10].copy()).permute(2, 0, 1).float() + 1
     chosen = replace(SETTINGS, **settings)
-    return find_object(Exemplar(image, mask), (block,), chosen, Saliency())  # type: ignore[arg-type]
+    return find_object(Exemplar(image, mask), block, chosen, Saliency())  # type: ignore[arg-type]
 
 
 def places(top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -219,8 +219,7 @@ def test_a_mask_that_is_thinner_than_a_place() -> None:
 def test_large_prompts_are_shrunk_for_salience() -> None:
     model = Saliency()
     image = np.zeros((100, 1000, 3), np.uint8)
-    blocks = (torch.ones(3, 8, 8),)
-    find_object(Exemplar(image), blocks, SETTINGS, model)  # type: ignore[arg-type]
+    find_object(Exemplar(image), torch.ones(3, 8, 8), SETTINGS, model)  # type: ignore[arg-type]
     assert model.size == (48, 480)
 
 
@@ -243,8 +242,10 @@ def test_the_component_is_the_one_of_largest_variance() -> None:
     assert found[border].mean() <= 0.5
 
 
-def test_at_centres() -> None:
+def test_nearest() -> None:
     mask = RNG.random((13, 29)) > 0.5
-    found = at_centres(mask, 8)
-    for y, x in np.ndindex(8, 8):
-        assert found[y, x] == mask[int((y + 0.5) * 13 / 8), int((x + 0.5) * 29 / 8)]
+    for size in ((8, 8), (30, 7)):
+        found = nearest(mask, size)
+        for y, x in np.ndindex(size):
+            here = int((y + 0.5) * 13 / size[0]), int((x + 0.5) * 29 / size[1])
+            assert found[y, x] == mask[here]

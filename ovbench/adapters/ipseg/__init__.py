@@ -94,8 +94,9 @@ class IPSeg:
         labels = labels[labels >= vocabulary.offset]
         if not len(labels):
             return canvas.finish(vocabulary, labels, [])
-        blocks = self._extractor.blocks(image)
+        layers = self._extractor.layers(image)
         with stage("match"):
+            blocks = self._extractor.blocks(layers)
             maps = [
                 similarity(
                     blocks, self._embeddings[label - vocabulary.offset], self._extractor.weights
@@ -116,10 +117,10 @@ class IPSeg:
 
     @torch.no_grad()
     def _read(self, exemplar: Exemplar) -> Prompt:
-        blocks = self._extractor.blocks(exemplar.image)
+        layers = self._extractor.layers(exemplar.image)
         with stage("prompt_mask"):
-            found = find_object(exemplar, blocks, self.settings, self._saliency)
-        return pooled(blocks, found.places), found.taken
+            found = find_object(exemplar, layers[-1], self.settings, self._saliency)
+        return pooled(self._extractor.blocks(layers), found.places), found.taken
 
     def _embedding(self, query: ClassQuery) -> tuple[Tensor, ...]:
         return mean_of([self._prompts[exemplar.sha256][0] for exemplar in query.exemplars])

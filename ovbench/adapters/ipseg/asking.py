@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
+from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.points import PointPrompt
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.protocol import Image
 from ovbench.models.sam import EncodedImage, MaskPrediction, Sam
-
-Mask = npt.NDArray[np.bool_]
-"""Pixels, ``(H, W)``."""
 
 
 class Answer(NamedTuple):
@@ -52,7 +50,7 @@ class Asker:
             mask, iou, _ = _best(_predict(self._sam, self._encoded, prompt, multimask=False))
         else:
             mask, iou, _ = cascade(self._sam, self._encoded, prompt)
-        return Answer(_resized(mask, self._size), iou)
+        return Answer(nearest(mask, self._size), iou)
 
 
 class _Best(NamedTuple):
@@ -98,14 +96,3 @@ def _predict(
 def _best(found: MaskPrediction) -> _Best:
     at = int(found.iou.argmax())
     return _Best(found.masks[at], float(found.iou[at]), found.low_res[at])
-
-
-def _resized(mask: Mask, size: tuple[int, int]) -> Mask:
-    """Nearest; a mask that has the size is left alone."""
-    if mask.shape == size:
-        return mask
-    rows, columns = (
-        ((np.arange(wanted) + 0.5) * given / wanted).astype(np.intp)
-        for wanted, given in zip(size, mask.shape, strict=True)
-    )
-    return mask[np.ix_(rows, columns)]

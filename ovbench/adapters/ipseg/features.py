@@ -87,13 +87,8 @@ class Extractor:
     ) -> None:
         self._settings, self.diffusion, self.dino, self._seed = settings, diffusion, dino, seed
 
-    def blocks(self, image: Image) -> tuple[Tensor, ...]:
-        """What is compared by cosine, each ``(d, grid, grid)`` float32.
-
-        Concatenated features are one block. Else there is one per layer, DINOv2's behind
-        Stable Diffusion's.
-        """
-        layers = self.layers(image)
+    def blocks(self, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """What is compared by cosine, each ``(d, grid, grid)``: concatenated features, or each."""
         return layers if self._settings.fusion == "weighted" else (concatenated(layers),)
 
     @property
@@ -108,7 +103,11 @@ class Extractor:
 
     @torch.no_grad()
     def layers(self, image: Image) -> tuple[Tensor, ...]:
-        """Stable Diffusion's three layers and DINOv2's, as many as are used."""
+        """Features of a picture, ``(d, grid, grid)`` float32 each.
+
+        Stable Diffusion's three layers, coarse to fine, and behind them DINOv2's, as far as
+        they are used.
+        """
         found: list[Tensor] = []
         if self.diffusion is not None:
             with stage("diffusion"):

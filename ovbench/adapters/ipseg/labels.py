@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.ipseg.asking import Mask
+from ovbench.adapters.ipseg.nearest import Mask
 from ovbench.harness.protocol import LabelMap, Vocabulary
 from ovbench.models.upsample import label_map
 

@@ -6,19 +6,16 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.settings import MaskRule, Settled
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Exemplar, Image
 from ovbench.models.images import fit_size, input_tensor
 from ovbench.models.saliency import Saliency
-
-Places = npt.NDArray[np.bool_]
-"""Of a grid, ``(g, g)``."""
 
 FOREGROUND = 0.5
 
@@ -27,23 +24,23 @@ class Shown(NamedTuple):
     """Where a prompt's object is.
 
     Attributes:
-        places: at least one is True.
+        places: of the grid, ``(g, g)``; at least one is True.
         taken: what the places were found by; another than asked for where that found nothing.
     """
 
-    places: Places
+    places: Mask
     taken: MaskRule
 
 
 def find_object(
-    exemplar: Exemplar, blocks: Sequence[Tensor], settings: Settled, saliency: Saliency | None
+    exemplar: Exemplar, features: Tensor, settings: Settled, saliency: Saliency | None
 ) -> Shown:
     """The object's places by the rule asked for, else by the first principal component, else all.
 
     All objects that a rule finds count as one.
 
     Args:
-        blocks: features of the picture, ``(d, g, g)`` each.
+        features: of the picture, ``(d, g, g)``: DINOv2's, where they are read.
         saliency: needed for the rule "saliency".
 
     Raises:
@@ -58,34 +55,34 @@ def find_object(
         places = salient(exemplar.image, settings, saliency)
         if places.any():
             return Shown(places, "saliency")
-    places = first_component(blocks[-1])
+    places = first_component(features)
     return Shown(places, "pca") if places.any() else Shown(everywhere, "none")
 
 
-def salient(image: Image, settings: Settled, model: Saliency) -> Places:
-    """Places that are salient; where erosion would leave none, those before it."""
+def salient(image: Image, settings: Settled, model: Saliency) -> Mask:
+    """Mask that are salient; where erosion would leave none, those before it."""
     longest = min(settings.saliency_side, max(image.shape[:2]))
     size = fit_size(image.shape[:2], short_side=longest, max_long_side=longest, multiple=1)
     pixels = input_tensor(
         image, size, mean=model.mean, std=model.std, mode="bilinear", device=model.device
     )
     probability = model.predict(pixels[None])[0].cpu().numpy()
-    found = at_centres(probability > FOREGROUND, settings.grid)
+    found = nearest(probability > FOREGROUND, (settings.grid, settings.grid))
     if not settings.erode:
         return found
     smaller = eroded(found)
     return smaller if smaller.any() else found
 
 
-def eroded(places: Places) -> Places:
-    """Places whose eight neighbours belong too; beyond the border everything does, as in OpenCV."""
+def eroded(places: Mask) -> Mask:
+    """Mask whose eight neighbours belong too; beyond the border everything does, as in OpenCV."""
     padded = np.pad(places, 1, constant_values=True)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     return np.asarray(windows.all(axis=(2, 3)))
 
 
-def first_component(features: Tensor) -> Places:
-    """Places on one side of the mean along the first principal component.
+def first_component(features: Tensor) -> Mask:
+    """Mask on one side of the mean along the first principal component.
 
     Of the two sides the one that fills less of the border is the object, as what is around an
     object goes on to the border.
@@ -95,38 +92,32 @@ def first_component(features: Tensor) -> Places:
     """
     flat = features.flatten(1).double()
     centred = flat - flat.mean(dim=1, keepdim=True)
-    # Of the places' products, as there are fewer places than channels or not many more.
-    _, vectors = torch.linalg.eigh(centred.T @ centred)
-    scores = vectors[:, -1].reshape(features.shape[1:]).cpu().numpy()
     if float(centred.square().sum()) <= 1e-9 * float(flat.square().sum()):
-        return np.zeros(scores.shape, np.bool_)  # one colour all over: nothing stands out
+        # One colour all over: nothing stands out.
+        return np.zeros(features.shape[1:], np.bool_)
+    directions = torch.linalg.svd(centred, full_matrices=False).Vh
+    scores = directions[0].reshape(features.shape[1:]).cpu().numpy()
     positive = scores > 0
     border = np.ones(scores.shape, np.bool_)
     border[1:-1, 1:-1] = False
-    places: Places = ~positive if positive[border].mean() > 0.5 else positive
+    places: Mask = ~positive if positive[border].mean() > 0.5 else positive
     return places
 
 
-def at_centres(mask: npt.NDArray[np.bool_], grid: int) -> Places:
-    """What a mask of pixels says at the centres of a grid's places."""
-    rows, columns = (((np.arange(grid) + 0.5) * side / grid).astype(np.intp) for side in mask.shape)
-    return mask[np.ix_(rows, columns)]
-
-
-def _as_masked(exemplar: Exemplar, grid: int) -> Places:
+def _as_masked(exemplar: Exemplar, grid: int) -> Mask:
     if exemplar.mask is None:
         raise UsageError(
             "prompt_mask=truth needs masks: put <picture>_mask.png beside every prompt, or leave "
             "the setting out"
         )
-    places: Places = at_centres(exemplar.mask, grid)
+    places: Mask = nearest(exemplar.mask, (grid, grid))
     if not places.any():  # thinner than a place: whichever it touches
         tensor = torch.as_tensor(exemplar.mask, dtype=torch.float32)
         places = functional.adaptive_max_pool2d(tensor[None], grid)[0].numpy() > 0
     return places
 
 
-def pooled(blocks: Sequence[Tensor], places: Places) -> tuple[Tensor, ...]:
+def pooled(blocks: Sequence[Tensor], places: Mask) -> tuple[Tensor, ...]:
     """Equation 5: per block the mean feature of the object, of unit length, ``(d,)``."""
     chosen = torch.as_tensor(places.ravel(), device=blocks[0].device)
     means = (block.flatten(1)[:, chosen].mean(dim=1) for block in blocks)
