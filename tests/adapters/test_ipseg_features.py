@@ -18,6 +18,7 @@ from ovbench.adapters.ipseg.prompt import (
     first_component,
     mean_of,
     pooled,
+    salient,
     similarity,
 )
 from ovbench.adapters.ipseg.settings import Settled
@@ -162,11 +163,11 @@ def bright(top: int, left: int, bottom: int, right: int, side: int = 80) -> np.n
     return image
 
 
-def find(image: np.ndarray, mask: np.ndarray | None = None, **settings: Any) -> Any:
+def find(image: np.ndarray, mask: np.ndarray | None = None, rule: Any = "saliency") -> Any:
     """With features that are the picture's own places."""
     block = torch.as_tensor(image[5::10, 5::10].copy()).permute(2, 0, 1).float() + 1
-    chosen = replace(SETTINGS, **settings)
-    return find_object(Exemplar(image, mask), block, chosen, Saliency())  # type: ignore[arg-type]
+    model: Any = Saliency() if rule == "saliency" else None
+    return find_object(Exemplar(image, mask), block, replace(SETTINGS, prompt_mask=rule), model)
 
 
 def places(top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -178,14 +179,17 @@ def places(top: int, left: int, bottom: int, right: int) -> np.ndarray:
 def test_every_rule_for_the_object() -> None:
     image = bright(20, 20, 60, 70)
     for rule in ("saliency", "pca"):
-        found = find(image, prompt_mask=rule)
+        found = find(image, rule=rule)
         assert found.taken == rule
         assert (found.places == places(2, 2, 6, 7)).all()
     mask = np.zeros((80, 80), np.bool_)
     mask[30:50, 30:50] = True
-    assert (find(image, mask, prompt_mask="truth").places == places(3, 3, 5, 5)).all()
-    assert find(image, mask, prompt_mask="none").places.all()
-    assert (find(image, erode=True).places == places(3, 3, 5, 6)).all()
+    assert (find(image, mask, rule="truth").places == places(3, 3, 5, 5)).all()
+    assert find(image, mask, rule="none").places.all()
+    eroding: Any = replace(SETTINGS, erode=True), Saliency()
+    assert (salient(image, *eroding) == places(3, 3, 5, 6)).all()
+    # An object that erosion would take away whole is kept as it was.
+    assert (salient(bright(20, 20, 40, 40), *eroding) == places(2, 2, 4, 4)).all()
 
 
 def test_several_objects_count_as_one() -> None:
@@ -201,19 +205,17 @@ def test_nothing_salient() -> None:
     found = find(np.full((80, 80, 3), 9, np.uint8))
     assert found.taken == "none"
     assert found.places.all()
-    # An object that erosion takes away whole is kept as it was.
-    found = find(bright(20, 20, 40, 40), erode=True)
-    assert found.taken == "saliency"
-    assert (found.places == places(2, 2, 4, 4)).all()
+    found = find(bright(20, 20, 60, 70), np.zeros((80, 80), np.bool_), rule="truth")
+    assert found.taken == "pca"
 
 
 def test_a_mask_that_is_thinner_than_a_place() -> None:
     mask = np.zeros((80, 80), np.bool_)
     mask[31, 40:60] = True
     image = bright(0, 0, 0, 0)
-    assert (find(image, mask, prompt_mask="truth").places == places(3, 4, 4, 6)).all()
+    assert (find(image, mask, rule="truth").places == places(3, 4, 4, 6)).all()
     with pytest.raises(UsageError, match=r"prompt_mask=truth needs masks: put <picture>_mask\.png"):
-        find(image, None, prompt_mask="truth")
+        find(image, None, rule="truth")
 
 
 def test_large_prompts_are_shrunk_for_salience() -> None:

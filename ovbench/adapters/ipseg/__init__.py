@@ -32,7 +32,7 @@ Prompt = tuple[tuple[Tensor, ...], str]
 """An exemplar's embedding, and how its object was found."""
 
 HOW = {
-    "pca": "nothing salient, its first principal component was taken",
+    "pca": "no object found, its first principal component was taken",
     "none": "nothing stands out, the whole picture was taken",
 }
 

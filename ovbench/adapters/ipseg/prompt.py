@@ -41,7 +41,7 @@ def find_object(
 
     Args:
         features: of the picture, ``(d, g, g)``: DINOv2's, where they are read.
-        saliency: needed for the rule "saliency".
+        saliency: for the rule "saliency"; else None.
 
     Raises:
         UsageError: the exemplar's mask is asked for, and it has none.
@@ -49,18 +49,19 @@ def find_object(
     everywhere = np.ones((settings.grid, settings.grid), np.bool_)
     if settings.prompt_mask == "none":
         return Shown(everywhere, "none")
+    places = ~everywhere
     if settings.prompt_mask == "truth":
-        return Shown(_as_masked(exemplar, settings.grid), "truth")
-    if saliency is not None and settings.prompt_mask == "saliency":
+        places = _as_masked(exemplar, settings.grid)
+    elif saliency is not None:
         places = salient(exemplar.image, settings, saliency)
-        if places.any():
-            return Shown(places, "saliency")
+    if places.any():
+        return Shown(places, settings.prompt_mask)
     places = first_component(features)
     return Shown(places, "pca") if places.any() else Shown(everywhere, "none")
 
 
 def salient(image: Image, settings: Settled, model: Saliency) -> Mask:
-    """Mask that are salient; where erosion would leave none, those before it."""
+    """Places that are salient; where erosion would leave none, those before it."""
     longest = min(settings.saliency_side, max(image.shape[:2]))
     size = fit_size(image.shape[:2], short_side=longest, max_long_side=longest, multiple=1)
     pixels = input_tensor(
@@ -75,14 +76,14 @@ def salient(image: Image, settings: Settled, model: Saliency) -> Mask:
 
 
 def eroded(places: Mask) -> Mask:
-    """Mask whose eight neighbours belong too; beyond the border everything does, as in OpenCV."""
+    """Places whose eight neighbours belong too; beyond the border everything does, as in OpenCV."""
     padded = np.pad(places, 1, constant_values=True)
     windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3))
     return np.asarray(windows.all(axis=(2, 3)))
 
 
 def first_component(features: Tensor) -> Mask:
-    """Mask on one side of the mean along the first principal component.
+    """Places on one side of the mean along the first principal component.
 
     Of the two sides the one that fills less of the border is the object, as what is around an
     object goes on to the border.
@@ -110,7 +111,7 @@ def _as_masked(exemplar: Exemplar, grid: int) -> Mask:
             "prompt_mask=truth needs masks: put <picture>_mask.png beside every prompt, or leave "
             "the setting out"
         )
-    places: Mask = nearest(exemplar.mask, (grid, grid))
+    places = nearest(exemplar.mask, (grid, grid))
     if not places.any():  # thinner than a place: whichever it touches
         tensor = torch.as_tensor(exemplar.mask, dtype=torch.float32)
         places = functional.adaptive_max_pool2d(tensor[None], grid)[0].numpy() > 0

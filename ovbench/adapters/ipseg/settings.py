@@ -97,7 +97,7 @@ class IPSegSettings:
     )
 
     def __post_init__(self) -> None:
-        _require(self.timestep >= 0, "timestep must not be negative")
+        _require(0 <= self.timestep < 1000, "timestep is one of Stable Diffusion's: 0 to 999")
         _require(self.grid is None or (self.grid > 0 and self.grid % 4 == 0), _GRID)
         _require(self.saliency_side > 0, "saliency_side must be positive")
         _require(self.points > 0 and self.centres > 0, "points and centres must be positive")
