@@ -140,7 +140,10 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
 
 PUBLISHED_GRID = 60
 GRIDS: Mapping[str, int] = {"toyworld/": 20}
-"""By how a checkpoint's name begins, where the weights were trained on much smaller pictures."""
+"""By how a checkpoint's name begins, where the weights were trained on much smaller pictures.
+
+As with the published 60, Stable Diffusion then sees a picture in 2 x 2 windows.
+"""
 
 
 @dataclass(frozen=True)
