@@ -44,6 +44,18 @@ Subset = Annotated[
         help="Measure some classes alone: unseen5 asks for all names, unseen5-only for the five.",
     ),
 ]
+Prompts = Annotated[
+    str | None,
+    typer.Option(
+        "--prompts",
+        help="Pictures that show the classes: a folder with a folder per class, or a split.",
+        metavar="DIR|SPLIT",
+    ),
+]
+Shots = Annotated[
+    int | None,
+    typer.Option("--shots", min=1, help="With --prompts SPLIT, pictures per class; default 1."),
+]
 Checkpoints = Annotated[
     Literal["auto", "toy", "real"],
     typer.Option("--checkpoints", help="auto: miniatures on rendered scenes, real ones elsewhere."),

@@ -25,6 +25,8 @@ def profile(
     background: opt.Background = None,
     names: opt.Names = None,
     variant: opt.Variant = None,
+    prompts: opt.Prompts = None,
+    shots: opt.Shots = None,
     batch_sizes: Annotated[
         str, typer.Option("--batch-sizes", help="Images given to the method at once.")
     ] = "1,2,4",
@@ -79,7 +81,15 @@ def profile(
     for method in methods:  # a settings file is for one method, and refused for any other
         given = given_settings(settings_file, method, settings)
     data = load_dataset(
-        dataset, root=root, split=split, background=background, names=names, variant=variant
+        dataset,
+        root=root,
+        split=split,
+        background=background,
+        names=names,
+        variant=variant,
+        prompts=prompts,
+        shots=shots,
+        seed=seed,
     )
     for path in (plot, output):
         if path is not None:

@@ -19,6 +19,8 @@ def run(
     names: opt.Names = None,
     variant: opt.Variant = None,
     subset: opt.Subset = None,
+    prompts: opt.Prompts = None,
+    shots: opt.Shots = None,
     classes: Annotated[
         Literal["all", "oracle", "predicted"],
         typer.Option(
@@ -88,6 +90,9 @@ def run(
         names=names,
         variant=variant,
         subset=subset,
+        prompts=prompts,
+        shots=shots,
+        seed=seed,
     )
     run_options = Options(
         classes=classes,

@@ -20,6 +20,12 @@ def segment(
     method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
     names: Annotated[str, typer.Option("--names", help="What to look for: 'cat, dog'.")],
     background: Annotated[bool, typer.Option(help="Whether a pixel may be none of these.")] = True,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(
+            "--prompts", help="Pictures of the classes: a folder with a folder per class."
+        ),
+    ] = None,
     checkpoints: Annotated[Literal["toy", "real"], typer.Option("--checkpoints")] = "real",
     preset: opt.Preset = None,
     settings_file: opt.SettingsFile = None,
@@ -38,6 +44,7 @@ def segment(
     from ovbench.cli.console import console
     from ovbench.cli.working import work_shown
     from ovbench.datasets.contact_sheet import contact_sheet
+    from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
     from ovbench.harness.atomic import replacing
     from ovbench.harness.images import read_image, write_label
@@ -49,6 +56,8 @@ def segment(
     if not asked or len(set(asked)) < len(asked):
         raise UsageError(f"--names {names!r}: name one class or more, each once, between commas")
     picture, vocabulary = read_image(image), Vocabulary.of(*asked, background=background)
+    if prompts is not None:
+        vocabulary = show_names(vocabulary, prompts)
     loaded = load_method(
         method,
         preset=preset,

@@ -30,6 +30,9 @@ def load_dataset(
     names: Path | str | None = None,
     variant: str | None = None,
     subset: str | None = None,
+    prompts: Path | str | None = None,
+    shots: int | None = None,
+    seed: int = 0,
 ) -> Dataset:
     """Open a registered dataset.
 
@@ -42,6 +45,10 @@ def load_dataset(
         names: a set of class names or a file of them; the default is "plain".
         variant: which of several published constructions of a benchmark's labels.
         subset: a part of the classes to measure alone; see :mod:`ovbench.datasets.subsets`.
+        prompts: pictures that show the classes, for methods that are prompted by image: a
+            folder, or a split to draw them from; see :mod:`ovbench.datasets.prompts`.
+        shots: how many to draw for each class; the default is one.
+        seed: of the draw.
 
     Raises:
         UsageError: unknown names, files that are not there, or a choice that the dataset does
@@ -54,11 +61,25 @@ def load_dataset(
             raise UsageError(f"{alias} means background={implied}; {background} contradicts it")
         background = implied
     root = root or os.environ.get("OVBENCH_DATA")
-    factory = DATASETS.load(name)
     folder = Path(root).expanduser() if root else None
-    dataset: Dataset = factory(Choices(folder, split, background, names, variant))
-    if variant is not None and dataset.info.variant != variant:
-        raise UsageError(f"{name} has no variants; {variant!r} cannot be chosen")
+
+    def open_split(split: str | None) -> Dataset:
+        return _open(name, Choices(folder, split, background, names, variant), subset)
+
+    dataset = open_split(split)
+    if prompts is not None:
+        from ovbench.datasets.prompts import show_classes
+
+        return show_classes(dataset, str(prompts), shots=shots, seed=seed, open_split=open_split)
+    if shots is not None:
+        raise UsageError("--shots goes with --prompts SPLIT only")
+    return dataset
+
+
+def _open(name: str, choices: Choices, subset: str | None) -> Dataset:
+    dataset: Dataset = DATASETS.load(name)(choices)
+    if choices.variant is not None and dataset.info.variant != choices.variant:
+        raise UsageError(f"{name} has no variants; {choices.variant!r} cannot be chosen")
     if subset is None:
         return dataset
     from ovbench.datasets.subsets import measure_alone

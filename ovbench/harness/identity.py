@@ -31,9 +31,12 @@ def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[s
 def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
     """The data's share of :func:`conditions`: which images, and what is asked of them."""
     vocabulary = dataset.vocabulary
+    info = asdict(dataset.info)
+    info.pop("prompts")
+    prompts = _prompts(dataset)
     return {
         "dataset": {
-            **asdict(dataset.info),
+            **info,
             "scored": None if dataset.info.scored is None else list(dataset.info.scored),
             "num_images": len(ids),
             "ids_sha256": hashlib.sha256("\n".join(ids).encode()).hexdigest(),
@@ -43,4 +46,22 @@ def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
             "sha256": vocabulary.sha256,
             "names": list(vocabulary.names),
         },
+        **({"prompts": prompts} if prompts else {}),
+    }
+
+
+def _prompts(dataset: Dataset) -> dict[str, Any] | None:
+    """What shows the classes of the whole vocabulary; None where nothing does."""
+    vocabulary, known = dataset.vocabulary, dataset.info.prompts
+    digest = vocabulary.exemplars_sha256
+    if digest is None:
+        return None
+    if known is None:
+        return {"source": "custom", "shots": None, "pictures": None, "sha256": digest}
+    shown = zip(vocabulary.classes, known.pictures, strict=True)
+    return {
+        "source": known.source,
+        "shots": known.shots,
+        "pictures": {query.name: list(pictures) for query, pictures in shown},
+        "sha256": digest,
     }

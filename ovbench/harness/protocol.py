@@ -43,6 +43,15 @@ class Exemplar:
     image: Image
     mask: npt.NDArray[np.bool_] | None = None
 
+    @property
+    def sha256(self) -> str:
+        """A digest of the picture and of its mask."""
+        digest = hashlib.sha256(f"{self.image.shape}".encode())
+        digest.update(np.ascontiguousarray(self.image).tobytes())
+        if self.mask is not None:
+            digest.update(b"mask" + np.ascontiguousarray(self.mask).tobytes())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True, slots=True)
 class ClassQuery:
@@ -137,6 +146,18 @@ class Vocabulary:
         }
         return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
+    @property
+    def exemplars_sha256(self) -> str | None:
+        """A digest of every exemplar's picture and mask, in order; None where there are none."""
+        if not any(query.exemplars for query in self.classes):
+            return None
+        digest = hashlib.sha256()
+        for query in self.classes:
+            digest.update(f"class of {len(query.exemplars)}".encode())
+            for shown in query.exemplars:
+                digest.update(shown.sha256.encode())
+        return digest.hexdigest()
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Prompt:
@@ -174,6 +195,21 @@ class Sample:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptSource:
+    """Where the exemplars of a dataset's vocabulary come from.
+
+    Attributes:
+        source: a folder's name, or the split they were drawn from.
+        shots: how many were drawn for each class, or None where a user chose them.
+        pictures: for each class the names of its pictures.
+    """
+
+    source: str
+    shots: int | None
+    pictures: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class DatasetInfo:
     """What a result must say of the data it was measured on.
 
@@ -191,6 +227,7 @@ class DatasetInfo:
         subset: a named part of the classes that is measured alone, or None.
         scored: the labels that mIoU and the other scores average over, or None for all.
         prompted: True where every sample has a prompt of its own.
+        prompts: where the vocabulary's exemplars come from, or None where it has none.
     """
 
     name: str
@@ -203,6 +240,7 @@ class DatasetInfo:
     subset: str | None = None
     scored: tuple[int, ...] | None = None
     prompted: bool = False
+    prompts: PromptSource | None = None
 
     def count_warnings(self, found: int) -> list[str]:
         """What a result must say where the number of images is not the official one."""

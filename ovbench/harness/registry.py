@@ -105,6 +105,10 @@ METHODS = Registry(
             "ovbench.adapters.rim:RIM",
             "RIM (Wang et al., CVPR 2024): regions compared with made pictures of each class",
         ),
+        "ipseg": Entry(
+            "ovbench.adapters.ipseg:IPSeg",
+            "IPSeg (Tang et al., IJCV 2024): what looks like a prompt picture, cut out by SAM",
+        ),
         "maskclip": Entry(
             "ovbench.adapters.maskclip:MaskCLIP",
             "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",

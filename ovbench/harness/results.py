@@ -64,6 +64,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "vocabulary": vocabulary,
         "checkpoints": identity["checkpoints"],
         "filter": identity.get("filter"),
+        "prompts": identity.get("prompts"),
         "environment": last.environment,
         **_quality(images, vocabulary["names"], dataset),
         "profile": _profile([image.cost for image in images], records.sessions),

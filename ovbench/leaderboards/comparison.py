@@ -20,7 +20,15 @@ SAMPLES = 10_000
 # What two runs must share to be about the same pixels and the same labels.
 _SAME = ("name", "split", "variant", "subset", "background", "ignore_label", "scored")
 # What they may differ in, and a reader must know of.
-_TOLD = ("vocabulary.sha256", "classes", "filter", "checkpoint_flavour", "precision", "limit")
+_TOLD = (
+    "vocabulary.sha256",
+    "prompts.sha256",
+    "classes",
+    "filter",
+    "checkpoint_flavour",
+    "precision",
+    "limit",
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -109,6 +109,7 @@ def _differences(here: Conditions, usual: Conditions) -> Iterator[str]:
         ("names", _names(here), _names(usual)),
         ("classes", here.classes, usual.classes),
         ("class filter", here.class_filter, usual.class_filter),
+        ("prompts", here.prompts, usual.prompts),
         ("weights", here.checkpoints, usual.checkpoints),
     ):
         if own != others:

@@ -29,6 +29,7 @@ class Conditions:
     classes: str
     class_filter: str
     checkpoints: str
+    prompts: str
 
     @classmethod
     def of(cls, result: Result) -> Conditions:
@@ -46,6 +47,7 @@ class Conditions:
             run["classes"],
             _filter_words(result),
             run["checkpoints"],
+            _prompt_words(result),
         )
 
     def words(self, num_images: int) -> str:
@@ -59,6 +61,8 @@ class Conditions:
             background.get(self.background, "no background class"),
             f"names {self.names} ({self.names_sha256[:8]})",
         ]
+        if self.prompts:
+            words.append(f"prompts {self.prompts}")
         if self.classes == "oracle":
             words.append("class oracle")
         if self.classes == "predicted":
@@ -145,6 +149,18 @@ def _filter_words(result: Result) -> str:
     """The class filter's name and a digest of all that identifies it; empty without one."""
     found = result.get("filter")
     return f"{found['name']} ({identity_digest(found)[:8]})" if found else ""
+
+
+def _prompt_words(result: Result) -> str:
+    """Where the pictures that show the classes come from, with their digest; empty without any.
+
+    Results of older versions have no such field, and had no such pictures.
+    """
+    found = result.get("prompts")
+    if not found:
+        return ""
+    shots = f" x{found['shots']}" if found["shots"] else ""
+    return f"{found['source']}{shots} ({found['sha256'][:8]})"
 
 
 def _rank_key(result: Result) -> tuple[float, str, str]:

@@ -42,6 +42,8 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
         pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
+        ("ipseg", {"features": "dinov2", "grid": 8}),
+        pytest.param("ipseg", {"sam_passes": "cascade"}, marks=pytest.mark.slow),
     ],
 )
 def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -> None:

@@ -37,6 +37,20 @@ def test_only_comparable_runs_are_ranked_together() -> None:
     assert sorted(map(len, ranked)) == [1, 1, 1, 1, 2, 5]
 
 
+def test_runs_that_were_shown_other_pictures_are_not_ranked_together() -> None:
+    def shown(method: str, digest: str) -> dict:
+        prompts = {"source": "train", "shots": 2, "pictures": {}, "sha256": digest * 64}
+        return {**result(method, 1.0), "prompts": prompts}
+
+    older = result("d", 1.0)
+    newer = {**result("e", 1.0), "prompts": None}
+    found = boards([shown("a", "1"), shown("b", "1"), shown("c", "2"), older, newer])
+    titles = {tuple(row["run"]["method"] for row in board.rows): board.title for board in found}
+    assert set(titles) == {("a", "b"), ("c",), ("d", "e")}
+    assert titles["a", "b"].endswith(", prompts train x2 (11111111)")
+    assert "prompts" not in titles["d", "e"]
+
+
 def test_a_run_given_twice_counts_once() -> None:
     (board,) = boards([result("a", 1.0), copy.deepcopy(result("a", 1.0))])
     assert len(board.rows) == 1

@@ -121,6 +121,15 @@ def test_a_prediction_can_be_the_next_mask_prompt(sam: Sam, image: np.ndarray) -
     assert second.low_res.shape == (1, 32, 32)
 
 
+@pytest.mark.parametrize("shape", [(1, 200), (300, 2), (1, 1)])
+def test_a_picture_as_thin_as_a_line(sam: Sam, shape: tuple[int, int]) -> None:
+    """The authors' own resizing rounds 1 of 200 pixels, at an input of 64, to none."""
+    encoded = sam.encode(np.full((*shape, 3), 90, np.uint8))
+    answer = sam.predict(encoded, points=[[0, 0]], labels=[1], multimask=False)
+    assert min(encoded.input_size) == 1 or shape == (1, 1)
+    assert answer.masks.shape == (1, *shape)
+
+
 def test_points_need_labels(sam: Sam, image: np.ndarray) -> None:
     with pytest.raises(ValueError, match="labels"):
         sam.predict(sam.encode(image), points=[(1, 1)])

@@ -1,0 +1,229 @@
+"""Pictures that show the classes of a dataset, for methods that are prompted by image.
+
+They come from a user's folder or are drawn from another split of the dataset::
+
+    prompts/
+      cat/           cat1.jpg  cat1_mask.png  cat2.png
+      potted_plant/  a.jpg
+
+A folder is named as its class, with ``_`` for blanks and slashes. Whatever is not black in
+``<stem>_mask.png`` is the object in the picture ``<stem>``; the mask may be missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from ovbench.datasets.files import walk
+from ovbench.errors import DataError, UsageError
+from ovbench.harness.images import read_image
+from ovbench.harness.protocol import (
+    ClassQuery,
+    Dataset,
+    DatasetInfo,
+    Exemplar,
+    LabelMap,
+    PromptSource,
+    Sample,
+    Vocabulary,
+)
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+MASK = "_mask.png"
+
+MIN_SHARE = 0.01
+"""Of a picture's pixels, which a class must fill to be well shown (our choice)."""
+
+PICTURES = 1000
+"""After so many a class that is only ever seen beside others is taken as it is (our choice)."""
+
+Opener = Callable[[str], Dataset]
+"""Opens another split of a dataset."""
+
+
+@dataclass(frozen=True, eq=False)
+class ShownDataset:
+    """A dataset whose classes are shown by exemplars."""
+
+    info: DatasetInfo
+    vocabulary: Vocabulary
+    base: Dataset
+
+    @property
+    def ids(self) -> Sequence[str]:
+        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        return self.base.ids
+
+    def load(self, index: int) -> Sample:
+        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        return self.base.load(index)
+
+    def decode(self, raw: LabelMap, source: Path) -> LabelMap:
+        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        return self.base.decode(raw, source)
+
+
+def show_classes(
+    dataset: Dataset, prompts: str, *, shots: int | None, seed: int, open_split: Opener
+) -> ShownDataset:
+    """The dataset with exemplars in its vocabulary.
+
+    Args:
+        prompts: a folder, or the name of a split to draw from.
+        shots: exemplars to draw for each class, by default one.
+        seed: of the draw.
+        open_split: opens the split, with the dataset's vocabulary.
+
+    Raises:
+        UsageError: the dataset brings prompts of its own, or a class is not shown.
+    """
+    info, vocabulary = dataset.info, dataset.vocabulary
+    if info.prompted:
+        raise UsageError(
+            f"{info.name} shows each image's class by a picture of its own; leave --prompts out"
+        )
+    folder = Path(prompts).expanduser()
+    if folder.is_dir():
+        if shots is not None:
+            raise UsageError("--shots goes with --prompts SPLIT; of a folder all pictures are used")
+        found = [read_class(folder, query.name) for query in vocabulary.classes]
+        source = PromptSource(folder.resolve().name, None, tuple(names for names, _ in found))
+        shown = [exemplars for _, exemplars in found]
+    else:
+        supply = _open(prompts, info, open_split)
+        count = 1 if shots is None else shots
+        chosen = draw(supply, count, seed, frozenset(dataset.ids))
+        names = tuple(tuple(supply.ids[i] for i in places) for places in chosen)
+        source = PromptSource(prompts, count, names)
+        shown = list(_exemplars(supply, chosen))
+    classes = zip(vocabulary.classes, shown, strict=True)
+    asked = tuple(replace(query, exemplars=exemplars) for query, exemplars in classes)
+    return ShownDataset(replace(info, prompts=source), replace(vocabulary, classes=asked), dataset)
+
+
+def show_names(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
+    """The vocabulary with the exemplars of a folder.
+
+    Raises:
+        UsageError: no such folder, or a class is not shown in it.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"--prompts {folder}: no such folder")
+    classes: list[ClassQuery] = []
+    for query in vocabulary.classes:
+        _, exemplars = read_class(folder, query.name)
+        classes.append(replace(query, exemplars=exemplars))
+    return replace(vocabulary, classes=tuple(classes))
+
+
+def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar, ...]]:
+    """The pictures of one class, in order of their names.
+
+    Returns:
+        The names of their files, and what they show.
+
+    Raises:
+        UsageError: there are none, or one is unreadable or does not fit its mask.
+    """
+    spellings = (name, name.replace(" ", "_").replace("/", "_"))
+    home = next((folder / s for s in spellings if (folder / s).is_dir()), None)
+    if home is None:
+        raise UsageError(
+            f"--prompts {folder}: no folder {spellings[1]!r} with pictures of the class {name!r}"
+        )
+    _, files = next(walk(home))
+    masks = {file for file in files if file.endswith(MASK)}
+    pictures = sorted(f for f in files if f.lower().endswith(SUFFIXES) and f not in masks)
+    if not pictures:
+        raise UsageError(f"{home}: no pictures of the class {name!r} here ({', '.join(SUFFIXES)})")
+    if alone := masks - {Path(picture).stem + MASK for picture in pictures}:
+        raise UsageError(f"{home / min(alone)}: a mask without its picture")
+    return tuple(pictures), tuple(_read(home / picture) for picture in pictures)
+
+
+def _read(path: Path) -> Exemplar:
+    image, file = read_image(path), path.with_name(path.stem + MASK)
+    if not file.exists():
+        return Exemplar(image)
+    mask = np.greater(read_image(file).max(axis=-1), 0)
+    if mask.shape != image.shape[:2]:
+        raise DataError(
+            f"{file}: {mask.shape[1]}x{mask.shape[0]} pixels, but its picture has "
+            f"{image.shape[1]}x{image.shape[0]}"
+        )
+    if not mask.any():
+        raise DataError(f"{file}: shows nothing; it should be white where the object is")
+    return Exemplar(image, mask)
+
+
+def draw(
+    supply: Dataset, shots: int, seed: int, evaluated: Collection[str]
+) -> list[tuple[int, ...]]:
+    """Which pictures of a split show which class.
+
+    Pictures are looked at in an order that the seed decides. First come those that a class
+    fills by :data:`MIN_SHARE` and where no other thing is, then those with other things, then
+    those with less of the class, the largest first.
+
+    Args:
+        evaluated: ids of pictures that must not be taken.
+
+    Returns:
+        For each class of the vocabulary ``shots`` places in ``supply.ids``.
+
+    Raises:
+        UsageError: a class is seen in too few pictures, or none are asked for.
+    """
+    if shots < 1:
+        raise UsageError(f"--shots {shots}: must be at least 1")
+    vocabulary, split = supply.vocabulary, f"{supply.info.name} {supply.info.split}"
+    order = np.random.default_rng(seed).permutation(len(supply.ids))
+    places = [int(i) for i in order if supply.ids[i] not in evaluated]
+    if not places:
+        raise UsageError(f"--prompts: every image of {split} is evaluated; draw from another split")
+    seen: list[list[tuple[int, int, int, int]]] = [[] for _ in vocabulary.classes]
+    for number, place in enumerate(places):
+        for position, rank, size in _ranks(supply.load(place), vocabulary):
+            seen[position].append((rank, -size, number, place))
+        enough = 0 if number < PICTURES else 1
+        if all(sum(rank <= enough for rank, *_ in found) >= shots for found in seen):
+            break
+    for query, found in zip(vocabulary.classes, seen, strict=True):
+        if len(found) < shots:
+            raise UsageError(
+                f"--shots {shots}: {split} shows {query.name!r} in {len(found)} pictures only"
+            )
+    return [tuple(place for *_, place in sorted(found)[:shots]) for found in seen]
+
+
+def _ranks(sample: Sample, vocabulary: Vocabulary) -> Iterator[tuple[int, int, int]]:
+    """Position, rank and, where it decides, pixels of every class that a sample shows."""
+    pixels = np.bincount(sample.label.ravel(), minlength=len(vocabulary))[vocabulary.offset :]
+    large = pixels >= MIN_SHARE * sample.label.size
+    things = {i for i, query in enumerate(vocabulary.classes) if query.kind != "stuff" and large[i]}
+    for position, count in enumerate(pixels[: len(vocabulary.classes)].tolist()):
+        if not count:
+            continue
+        if not large[position]:
+            yield position, 2, count
+        else:
+            yield position, int(bool(things - {position})), 0
+
+
+def _exemplars(supply: Dataset, chosen: Sequence[Sequence[int]]) -> Iterator[tuple[Exemplar, ...]]:
+    for label, places in enumerate(chosen, start=supply.vocabulary.offset):
+        samples = [supply.load(place) for place in places]
+        yield tuple(Exemplar(sample.image, sample.label == label) for sample in samples)
+
+
+def _open(split: str, info: DatasetInfo, open_split: Opener) -> Dataset:
+    try:
+        return open_split(split)
+    except UsageError as error:
+        raise UsageError(
+            f"--prompts {split}: no such folder, and no split of {info.name} either ({error})"
+        ) from None
