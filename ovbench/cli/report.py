@@ -69,12 +69,12 @@ def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
 
     try:
         sources = _sources(contents, root, device)
+        with progress_bar() as progress:
+            task = progress.add_task("draw", total=len(sources) * len(contents.chosen), note="")
+            return draw(contents, sources, lambda done: progress.update(task, completed=done))
     except UsageError as error:
         print(f"no pictures: {error}", file=sys.stderr)
         return Pictures(missing=f"No pictures: {error}. {_mend(contents)}")
-    with progress_bar() as progress:
-        task = progress.add_task("draw", total=len(sources) * len(contents.chosen), note="")
-        return draw(contents, sources, lambda done: progress.update(task, completed=done))
 
 
 def _sources(contents: Contents, root: Path | None, device: str) -> list[Source]:

@@ -20,24 +20,30 @@ def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> D
         root: see :func:`~ovbench.datasets.load_dataset`.
 
     Raises:
-        UsageError: the dataset is not registered or not there, or its images or names are not
-            those of the run.
+        UsageError: the dataset is not registered or not there, or its images, names or drawn
+            prompts are not those of the run.
     """
     recorded, vocabulary = identity["dataset"], identity["vocabulary"]
-    dataset = _open(recorded, None, root)
+    dataset = _open(identity, None, root)
     if dataset.vocabulary.sha256 != vocabulary["sha256"]:
         # A run does not say whether its names were asked for: the benchmark's own come first.
         source = vocabulary["source"].removeprefix(f"{recorded['name']}/")
-        dataset = _open(recorded, source, root)
+        dataset = _open(identity, source, root)
     listing = "\n".join(dataset.ids[: identity["limit"]])
     if hashlib.sha256(listing.encode()).hexdigest() != recorded["ids_sha256"]:
         raise UsageError(f"{recorded['name']}: the images here are not those of the run")
     if dataset.vocabulary.sha256 != vocabulary["sha256"]:
         raise UsageError(f"{vocabulary['source']}: the class names here are not those of the run")
+    prompts = identity.get("prompts")
+    if dataset.info.prompts and dataset.vocabulary.exemplars_sha256 != prompts["sha256"]:
+        raise UsageError(f"{prompts['source']}: the prompts drawn here are not those of the run")
     return dataset
 
 
-def _open(recorded: Mapping[str, Any], names: str | None, root: Path | None) -> Dataset:
+def _open(identity: Mapping[str, Any], names: str | None, root: Path | None) -> Dataset:
+    recorded, prompts = identity["dataset"], identity.get("prompts")
+    # Prompts from a folder are not drawn again: only the folder's name is recorded.
+    drawn = prompts if prompts and prompts["shots"] else {"source": None, "shots": None}
     return load_dataset(
         recorded["name"],
         root=root,
@@ -47,4 +53,7 @@ def _open(recorded: Mapping[str, Any], names: str | None, root: Path | None) -> 
         # A folder's variant is its own name, which may have changed; its images tell.
         variant=None if recorded["name"] == "folder" else recorded["variant"],
         subset=recorded["subset"],
+        prompts=drawn["source"],
+        shots=drawn["shots"],
+        seed=identity["seed"],
     )

@@ -79,3 +79,14 @@ def test_a_folder_may_have_been_renamed(tmp_path: Path) -> None:
     recorded = identity(load_dataset("folder", root=old))
     old.rename(tmp_path / "new")
     assert load_recorded(recorded, root=tmp_path / "new").vocabulary.names == ("cat", "dog")
+
+
+def test_drawn_prompts_are_drawn_again() -> None:
+    dataset = load_dataset("toyworld", prompts="train", shots=2)
+    recorded = identity(dataset, limit=3)
+    found = load_recorded(recorded)
+    assert found.info == dataset.info
+    assert found.vocabulary.exemplars_sha256 == dataset.vocabulary.exemplars_sha256
+    recorded["prompts"]["sha256"] = "0" * 64
+    with pytest.raises(UsageError, match="train: the prompts drawn here are not those of the run"):
+        load_recorded(recorded)
