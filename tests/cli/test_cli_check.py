@@ -9,7 +9,6 @@ import pytest
 
 from ovbench.harness.registry import METHODS
 
-
 # Stable Diffusion runs on every image of the kit; without it the kit is held to IPSeg elsewhere.
 SLOW = {"ipseg"}
 
