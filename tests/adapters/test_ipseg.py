@@ -102,7 +102,8 @@ def test_prompts_of_any_size_and_with_nothing_in_them() -> None:
     method.prepare(one_class(1, large, blank, dot))
     first, *surprises = method.notes
     assert first == "1 classes shown by 3 pictures"
-    assert any("nothing" in surprise for surprise in surprises)
+    assert surprises
+    assert all(s.startswith("a picture of circle: no") for s in surprises)
     assert method.segment([shown().load(0).image])[0].max() <= 1
 
 
