@@ -34,8 +34,8 @@ def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> D
         raise UsageError(f"{recorded['name']}: the images here are not those of the run")
     if dataset.vocabulary.sha256 != vocabulary["sha256"]:
         raise UsageError(f"{vocabulary['source']}: the class names here are not those of the run")
-    prompts = identity.get("prompts")
-    if dataset.info.prompts and dataset.vocabulary.exemplars_sha256 != prompts["sha256"]:
+    prompts = identity.get("prompts") if dataset.info.prompts else None
+    if prompts and dataset.vocabulary.exemplars_sha256 != prompts["sha256"]:
         raise UsageError(f"{prompts['source']}: the prompts drawn here are not those of the run")
     return dataset
 
