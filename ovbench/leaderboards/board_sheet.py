@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovbench.leaderboards.counterparts import Counterpart, counterpart, reported_on
+from ovbench.leaderboards.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.reported import Figure, cite, figure_notes
 from ovbench.leaderboards.sheet import DASH, Cell, Column, Notes, Sheet, number, places
 from ovbench.leaderboards.table import Board, Result, footnotes, variant
@@ -24,17 +25,17 @@ class _Field:
 
 
 _FIELDS = (
-    _Field("mIoU", lambda r: number(r["metrics"]["miou"], ".2f"), ranked=True),
+    _Field("mIoU", lambda r: percent(r["metrics"]["miou"]), ranked=True),
     _Field("95 % interval", lambda r: _interval(*r["metrics"]["miou_ci95"])),
-    _Field("pixel acc.", lambda r: number(r["metrics"]["pixel_accuracy"], ".2f"), ranked=True),
-    _Field("mean acc.", lambda r: number(r["metrics"]["mean_accuracy"], ".2f"), ranked=True),
-    _Field("boundary IoU", lambda r: number(r["metrics"]["boundary_iou"], ".2f"), ranked=True),
-    _Field("s/image", lambda r: number(r["profile"]["per_image_s"]["mean"], ".3g")),
+    _Field("pixel acc.", lambda r: percent(r["metrics"]["pixel_accuracy"]), ranked=True),
+    _Field("mean acc.", lambda r: percent(r["metrics"]["mean_accuracy"]), ranked=True),
+    _Field("boundary IoU", lambda r: percent(r["metrics"]["boundary_iou"]), ranked=True),
+    _Field("s/image", lambda r: seconds(r["profile"]["per_image_s"]["mean"])),
     _Field("images/s", lambda r: number(r["profile"]["images_per_s"], ".3g")),
-    _Field("prepare s", lambda r: number(r["profile"]["prepare_s"], ".3g")),
-    _Field("peak GPU MiB", lambda r: _scaled(r["profile"]["peak_gpu_bytes"], 2**20, ".0f")),
-    _Field("peak RSS MiB", lambda r: _scaled(r["profile"]["peak_rss_bytes"], 2**20, ".0f")),
-    _Field("parameters M", lambda r: _scaled(r["profile"].get("parameters"), 10**6, ".2f")),
+    _Field("prepare s", lambda r: seconds(r["profile"]["prepare_s"])),
+    _Field("peak GPU MiB", lambda r: mebibytes(r["profile"]["peak_gpu_bytes"])),
+    _Field("peak RSS MiB", lambda r: mebibytes(r["profile"]["peak_rss_bytes"])),
+    _Field("parameters M", lambda r: _millions(r["profile"].get("parameters"))),
     _Field("input", lambda r: _input(r["config"]), numeric=False),
     _Field("device", lambda r: _device(r["run"]), numeric=False),
     _Field("run", lambda r: r["run"]["id"], numeric=False, verbatim=True),
@@ -115,8 +116,8 @@ def _interval(low: float | None, high: float | None) -> str:
     return DASH if low is None else f"{low:.2f}–{high:.2f}"
 
 
-def _scaled(value: int | None, unit: int, style: str) -> str:
-    return DASH if value is None else format(value / unit, style)
+def _millions(value: int | None) -> str:
+    return number(None if value is None else value / 10**6, ".2f")
 
 
 def _input(config: Mapping[str, Any]) -> str:

@@ -6,7 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ovbench.leaderboards.sheet import DASH, Cell, Column, Notes, Sheet, number, places
+from ovbench.leaderboards.numbers import percent
+from ovbench.leaderboards.sheet import DASH, Cell, Column, Notes, Sheet, places
 from ovbench.leaderboards.table import Conditions, Result, footnotes, variant
 
 TITLE = "mIoU on all benchmarks"
@@ -69,7 +70,7 @@ def _column(
     here = [r for r in results if _benchmark(Conditions.of(r)) == benchmark]
     usual = _usual(here)
     chosen = [_choose([r for r in here if _Row.of(r) == line]) for line in lines]
-    texts = [DASH if r is None else number(r["metrics"]["miou"], ".2f") for r in chosen]
+    texts = [DASH if r is None else percent(r["metrics"]["miou"]) for r in chosen]
     told = [() if r is None else _told(r, here, usual) for r in chosen]
     competing = [
         text if r is not None and Conditions.of(r) == usual else DASH
