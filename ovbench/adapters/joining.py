@@ -30,6 +30,30 @@ class ClassMask(NamedTuple):
     score: float
 
 
+class Canvas:
+    """A label map on which masks are painted in any order: the one with the highest score shows.
+
+    Of masks of equal score the first one shows. No more than one mask is held at a time.
+
+    Attributes:
+        labels: ``(H, W)``; 0 where nothing was painted.
+    """
+
+    def __init__(self, size: tuple[int, int], vocabulary: Vocabulary) -> None:
+        self.labels: LabelMap = np.zeros(size, dtype=vocabulary.label_dtype)
+        self._scores = np.full(size, -np.inf, dtype=np.float32)
+
+    def paint(self, mask: npt.NDArray[np.bool_], label: int, score: float) -> None:
+        """Give a class its mask, ``(H, W)`` bool."""
+        won = mask & (self._scores < np.float32(score))
+        self.labels[won], self._scores[won] = label, score
+
+    @property
+    def bare(self) -> npt.NDArray[np.bool_]:
+        """``(H, W)`` bool, the pixels in no mask."""
+        return np.isneginf(self._scores)
+
+
 def ask_each(
     ask: Callable[[int], ClassMask],
     vocabulary: Vocabulary,
@@ -45,16 +69,14 @@ def ask_each(
         candidates: as :meth:`~ovbench.harness.protocol.Segmenter.segment` gets them.
         size: height and width of the image.
     """
-    labels = np.zeros(size, dtype=vocabulary.label_dtype)
-    scores = np.full(size, -np.inf, dtype=np.float32)
+    canvas = Canvas(size, vocabulary)
     best, rest = -np.inf, 0
     allowed = allowed_labels(vocabulary, candidates)
     for label in allowed[allowed >= vocabulary.offset].tolist():
         mask, score = ask(label - vocabulary.offset)
-        won = mask & (scores < np.float32(score))
-        labels[won], scores[won] = label, score
+        canvas.paint(mask, label, score)
         if score > best:
             best, rest = score, label
     if vocabulary.background is None:
-        labels[np.isneginf(scores)] = rest
-    return labels
+        canvas.labels[canvas.bare] = rest
+    return canvas.labels

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ovbench.adapters import joining
 from ovbench.adapters.ipseg.nearest import Mask
 from ovbench.harness.protocol import LabelMap, Vocabulary
 from ovbench.models.upsample import label_map
@@ -27,21 +28,8 @@ def similarity_in(mask: Mask, similarities: Tensor) -> float:
     return float((weight * similarities).sum() / weight.sum().clamp(min=1e-9))
 
 
-class Canvas:
-    """A label map on which masks are painted in any order: the worthiest one shows.
-
-    Of masks of equal worth the first one shows. No more than one mask is held at a time.
-    """
-
-    def __init__(self, size: tuple[int, int], vocabulary: Vocabulary) -> None:
-        self._labels = np.zeros(size, vocabulary.label_dtype)
-        self._worth = np.full(size, -np.inf, np.float32)
-
-    def paint(self, mask: Mask, label: int, worth: float) -> None:
-        """Give a class its mask."""
-        taken = mask & (self._worth < np.float32(worth))
-        self._labels[taken] = label
-        self._worth[taken] = worth
+class Canvas(joining.Canvas):
+    """Masks painted by :class:`joining.Canvas`'s rule, and what becomes of pixels in none."""
 
     def finish(
         self,
@@ -55,10 +43,10 @@ class Canvas:
             labels: ``(n,)``, of the classes asked for.
             similarities: ``(g, g)`` for each.
         """
-        bare = np.isneginf(self._worth)
+        bare = self.bare
         if vocabulary.background is None and bare.any():
             nearest = label_map(
                 torch.stack(list(similarities)), labels, bare.shape, dtype=vocabulary.label_dtype
             )
-            self._labels[bare] = nearest[bare]
-        return self._labels
+            self.labels[bare] = nearest[bare]
+        return self.labels
