@@ -90,7 +90,7 @@ class OVDiff:
         self._extractors = {name: loader.load(name) for name in settings.extractors}
         self.settings = settle(settings, self._extractors)
         proposer = _proposer(settings, runtime)
-        self._supports = SupportSets(self.recipe(settings, runtime), runtime)
+        self._supports = SupportSets(self.recipe(settings, runtime.seed), runtime)
         self._representer = Representer(
             self.settings, self._extractors, proposer, runtime.precision
         )
@@ -102,7 +102,7 @@ class OVDiff:
         self.checkpoints = tuple(dict.fromkeys(used))
 
     @staticmethod
-    def recipe(settings: OVDiffSettings, runtime: Runtime) -> Recipe:
+    def recipe(settings: OVDiffSettings, seed: int) -> Recipe:
         """What decides the support pictures."""
         return Recipe(
             settings.generator,
@@ -110,7 +110,7 @@ class OVDiff:
             settings.negative_prompt,
             Sampling(settings.solver, settings.steps, settings.guidance),
             DAAM,
-            runtime.seed,
+            seed,
         )
 
     def prepare(self, vocabulary: Vocabulary) -> None:
