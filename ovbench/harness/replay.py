@@ -131,7 +131,7 @@ def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded
     if found := identity.get("filter"):
         runtime = method.subject.runtime
         class_filter = load_filter(found["name"], settings=found["settings"], runtime=runtime)
-    predictor = predictor_for(method.segmenter, dataset)
+    predictor = predictor_for(method.segmenter, dataset.vocabulary, dataset.info.prompted)
     seed_everything(identity["seed"])
     if class_filter:
         class_filter.prepare(dataset.vocabulary)

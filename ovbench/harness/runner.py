@@ -153,16 +153,16 @@ def evaluate(
         method = Method.of(method)
     if not isinstance(class_filter, Filter | None):
         class_filter = Filter.of(class_filter)
-    predictor = predictor_for(method.segmenter, dataset)
+    predictor = predictor_for(method.segmenter, dataset.vocabulary, dataset.info.prompted)
     run = Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
     return run.execute(None if output is None else Path(output))
 
 
-def predictor_for(segmenter: Segmenter, dataset: Dataset) -> Predictor:
-    """Asks a method for a dataset's vocabulary, or for each sample's own prompt."""
-    if dataset.info.prompted:
+def predictor_for(segmenter: Segmenter, vocabulary: Vocabulary, prompted: bool) -> Predictor:
+    """Asks a method for a dataset's vocabulary, or, where it is prompted, for each sample's own."""
+    if prompted:
         return PromptedPredictor(segmenter)
-    return SegmenterPredictor(segmenter, dataset.vocabulary)
+    return SegmenterPredictor(segmenter, vocabulary)
 
 
 @dataclass(frozen=True, slots=True)

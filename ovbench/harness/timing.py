@@ -12,10 +12,9 @@ import numpy as np
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.methods import load_method
 from ovbench.harness.profiler import measure, peak_memory
-from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.results import number, percentile, stage_shares
-from ovbench.harness.runner import Predictor, SegmenterPredictor, seed_everything
+from ovbench.harness.runner import predictor_for, seed_everything
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,9 +59,7 @@ def figures(job: Job) -> dict[str, Any]:
         checkpoints=runtime.checkpoints,
         seed=runtime.seed,
     )
-    predictor: Predictor = SegmenterPredictor(method.segmenter, job.vocabulary)
-    if job.prompted:
-        predictor = PromptedPredictor(method.segmenter)
+    predictor = predictor_for(method.segmenter, job.vocabulary, job.prompted)
     seed_everything(runtime.seed)
     with measure(runtime.device) as preparation:
         notes = predictor.prepare()

@@ -19,7 +19,7 @@ from ovbench.harness.runner import Options, Run, predictor_for
 
 def identity(dataset: Dataset, limit: int | None = None) -> dict[str, Any]:
     method = load_method("constant", device="cpu")
-    predictor = predictor_for(method.segmenter, dataset)
+    predictor = predictor_for(method.segmenter, dataset.vocabulary, dataset.info.prompted)
     return Run(predictor, method.subject, dataset, Options(limit=limit)).identity()
 
 
