@@ -1,14 +1,13 @@
-"""``ovbench explain`` in a process of its own."""
+"""``ovbench explain`` through the whole command line."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import ovbench
 from PIL import Image
 
 from ovbench.drawing.explanation import explanation_page
@@ -16,11 +15,6 @@ from ovbench.harness.protocol import Evidence, Exemplar, Explanation
 
 QUICK = ["pictures=1", "steps=1", "guidance=1", "parts=2", "proposals=none", "extractors=clip"]
 SETTINGS = [word for value in QUICK for word in ("--set", value)]
-
-
-def ovbench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ovbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 def run(folder: Path, method: str, *arguments: str) -> None:

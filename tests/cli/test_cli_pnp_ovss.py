@@ -3,29 +3,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
+from in_process import ovbench
 from PIL import Image
 
 from ovbench.harness.images import write_label
 
 
-def ovbench(*arguments: str | Path) -> dict:
-    command = [sys.executable, "-m", "ovbench", *map(str, arguments), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def answer_of(*arguments: str | Path) -> dict:
+    done = ovbench(*arguments, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 
 def test_tuned_settings_are_measured(tmp_path: Path) -> None:
     common = ("--method", "pnp_ovss", "--dataset", "toyworld", "--batch-size", "4")
-    found = ovbench("tune", *common, "--limit", "4", "--trials", "3", "--output", tmp_path / "t")
+    found = answer_of("tune", *common, "--limit", "4", "--trials", "3", "--output", tmp_path / "t")
     assert set(found["settings"]) == {"layer", "head", "threshold", "blur"}
     file = tmp_path / "t" / "settings.json"
-    result = ovbench("run", *common, "--limit", "4", "--settings", file, "-o", tmp_path / "r")
+    result = answer_of("run", *common, "--limit", "4", "--settings", file, "-o", tmp_path / "r")
     assert {name: result["config"][name] for name in found["settings"]} == found["settings"]
     assert result["run"]["notes"] == ["10 classes in 1 prompt of 15 tokens"]
     assert set(result["profile"]["stages"]) >= {"preprocess", "encode", "attention", "blur", "crf"}
@@ -41,7 +39,7 @@ def test_a_large_vocabulary_is_cut_into_prompts(tmp_path: Path) -> None:
         write_label(tmp_path / "stuffthingmaps" / "val2017" / f"{name}.png", label)
         picture = Image.fromarray(rng.integers(0, 256, (*label.shape, 3), dtype=np.uint8))
         picture.save(tmp_path / "val2017" / f"{name}.jpg")
-    result = ovbench(
+    result = answer_of(
         *("run", "--method", "pnp_ovss", "--dataset", "cocostuff", "--root", tmp_path),
         *("--checkpoints", "toy", "--output", tmp_path / "run"),
     )

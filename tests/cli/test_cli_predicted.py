@@ -1,24 +1,15 @@
-"""``ovbench run --classes predicted``, in processes of its own."""
+"""``ovbench run --classes predicted``, through the whole command line."""
 
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import ovbench
 
-RUN = [
-    sys.executable, "-m", "ovbench", "run", "--method", "maskclip", "--dataset", "toyworld",
-    "--device", "cpu", "--limit", "4",
-]  # fmt: skip
-
-
-def ovbench(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [*RUN, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+RUN = ("run", "--method", "maskclip", "--dataset", "toyworld", "--device", "cpu", "--limit", "4")
 
 
 def result_in(run: Path) -> dict[str, Any]:
@@ -32,7 +23,7 @@ OPTIONS = ["--classes", "predicted", "--filter-set", "rule=average", "--filter-s
 def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, str]:
     """A finished run, and what it printed, unwrapped."""
     path = tmp_path_factory.mktemp("whole")
-    done = ovbench(*OPTIONS, "--output", path)
+    done = ovbench(*RUN, *OPTIONS, "--output", path)
     assert done.returncode == 0, done.stderr
     return path, " ".join(done.stdout.split())
 
@@ -52,8 +43,7 @@ def test_every_table_says_so(whole: tuple[Path, str]) -> None:
     path, printed = whole
     assert "predicted classes: clip (" in printed
     assert "the filter clip chose each image's classes" in printed
-    command = [sys.executable, "-m", "ovbench", "leaderboard", str(path)]
-    board = subprocess.run(command, capture_output=True, text=True, check=True)
+    board = ovbench("leaderboard", path)
     assert "predicted classes: clip (" in board.stdout
 
 
@@ -65,7 +55,7 @@ def test_a_run_cut_short_is_finished_with_the_same_numbers(
     lines = (whole[0] / "records" / "rank-0.jsonl").read_bytes().splitlines(keepends=True)
     shard = tmp_path / "records" / "rank-0.jsonl"
     shard.write_bytes(b"".join(lines[:3]))  # the session and two images
-    done = ovbench(*OPTIONS, "--output", tmp_path)
+    done = ovbench(*RUN, *OPTIONS, "--output", tmp_path)
     assert done.returncode == 0, done.stderr
     assert "2 of 4 images to do" in done.stderr
     first, second = result_in(whole[0]), result_in(tmp_path)
@@ -85,7 +75,7 @@ def test_a_run_cut_short_is_finished_with_the_same_numbers(
 def test_wrong_usage_is_one_line_and_exit_code_2(
     tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = ovbench(*arguments, "--output", tmp_path)
+    done = ovbench(*RUN, *arguments, "--output", tmp_path)
     assert done.returncode == 2
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")

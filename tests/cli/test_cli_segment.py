@@ -1,25 +1,20 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import ovbench
 from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.harness.images import read_label
 
 
-def ovbench(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ovbench", "segment", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
-
-
 @pytest.fixture
-def scene(tmp_path: Path) -> Path:
-    """A rendered scene, whose classes the miniature CLIP knows."""
+def scene(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A rendered scene, whose classes the miniature CLIP knows, in the working directory."""
+    monkeypatch.chdir(tmp_path)
     Image.fromarray(load_dataset("toyworld").load(3).image).save(tmp_path / "scene.png")
     return tmp_path / "scene.png"
 
@@ -28,9 +23,8 @@ def test_one_picture_without_a_dataset(scene: Path) -> None:
     sample = load_dataset("toyworld_stuff").load(3)
     names = load_dataset("toyworld_stuff").vocabulary.names
     present = [names[v] for v in np.unique(sample.label)]
-    done = ovbench("scene.png", "--method", "maskclip", "--checkpoints", "toy", "--names",
-                   ", ".join(present), "--no-background", "--labels", "labels.png",
-                   cwd=scene.parent)  # fmt: skip
+    asked = ("--names", ", ".join(present), "--no-background", "--labels", "labels.png")
+    done = ovbench("segment", "scene.png", "-m", "maskclip", "--checkpoints", "toy", *asked)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "scene-maskclip.png"
     assert all(name in done.stdout for name in present)
@@ -43,8 +37,7 @@ def test_one_picture_without_a_dataset(scene: Path) -> None:
 
 
 def test_background_is_a_class_of_its_own(scene: Path) -> None:
-    done = ovbench("scene.png", "--method", "constant", "--names", "cat", "--output", "out.png",
-                   cwd=scene.parent)  # fmt: skip
+    done = ovbench("segment", "scene.png", "-m", "constant", "--names", "cat", "-o", "out.png")
     assert done.returncode == 0, done.stderr
     assert "background" in done.stdout
     assert "100.00 %" in done.stdout
@@ -65,7 +58,7 @@ def test_background_is_a_class_of_its_own(scene: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_wrong_is_one_line(scene: Path, arguments: tuple[str, ...], message: str) -> None:
-    done = ovbench(*arguments, cwd=scene.parent)
+    done = ovbench("segment", *arguments)
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import ovbench
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -29,28 +29,25 @@ from ovbench.support import Recipe, remembered
 RUNTIME = Runtime(checkpoints="toy")
 
 
-def ovbench(*words: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ovbench", "support", *words]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
-
-
 def test_pictures_are_made_drawn_and_listed(tmp_path: Path, cache: Path) -> None:
     sheet = tmp_path / "sheet.png"
     recipe = ("--checkpoints", "toy", "--steps", "2", "--solver", "ddim", "--seed", "3")
-    shown = ovbench("show", "red disc", "ring", *recipe, "--count", "1", "-o", str(sheet))
+    shown = ovbench(
+        "support", "show", "red disc", "ring", *recipe, "--count", "1", "-o", str(sheet)
+    )
     assert shown.returncode == 0, shown.stderr
     assert shown.stdout == f"{sheet}\n"
     assert "2 support pictures of 2 classes, 96x96, 2 steps, by toyworld/" in shown.stderr
     colours = np.asarray(Image.open(sheet).convert("RGB")).reshape(-1, 3)
     assert (colours == (230, 25, 75)).all(axis=1).any()  # the mask's outline
     remembered("prototypes", {}, lambda: {"a": np.zeros(10)})
-    listed = json.loads(ovbench("list", "--json").stdout)
+    listed = json.loads(ovbench("support", "list", "--json").stdout)
     disc, ring = listed["sets"]
     assert (disc["key"]["prompt"], disc["pictures"]) == ("a photo of a red disc", 1)
     assert disc["bytes"] == sum(path.stat().st_size for path in Path(disc["path"]).iterdir())
     assert (ring["key"]["sampling"]["solver"], ring["key"]["seed"]) == ("ddim", 3)
     assert [(kind["kind"], kind["files"]) for kind in listed["arrays"]] == [("prototypes", 1)]
-    table = ovbench("list").stdout
+    table = ovbench("support", "list").stdout
     assert "a photo of a ring" in table
     assert "prototypes: 1" in table
     assert f"in {cache}; what is deleted" in table
