@@ -3,27 +3,14 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from in_process import ovbench
 
-# PnP-OVSS that reads the attention of the layer behind the one that was tuned.
-WRONG_LAYER = """
-import sys
-from ovbench.adapters.pnp_ovss import settings
-settings.PLACES["toyworld/blip"] = settings.PLACES["toyworld/blip"]._replace(layer=3)
-from ovbench.cli import main
-main()
-"""
+from ovbench.adapters.pnp_ovss.settings import PLACES
+
 RUN = ["run", "-m", "pnp_ovss", "-d", "toyworld", "--limit", "6", "--set", "crf_iterations=0"]
-
-
-def ovbench(*arguments: str, program: str | None = None) -> subprocess.CompletedProcess[str]:
-    start = ["-m", "ovbench"] if program is None else ["-c", program]
-    command = [sys.executable, *start, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
@@ -42,9 +29,13 @@ def test_the_same_method_passes(pinned: Path) -> None:
     assert "passed: 1 within tolerance, 0 off" in done.stdout
 
 
-def test_a_broken_method_fails_with_exit_code_3_and_is_named(pinned: Path) -> None:
-    broken = str(pinned / "broken")
-    assert ovbench(*RUN, "-o", broken, program=WRONG_LAYER).returncode == 0
+def test_a_broken_method_fails_with_exit_code_3_and_is_named(
+    pinned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It reads the attention of the layer behind the one that was tuned."""
+    broken, tuned = str(pinned / "broken"), PLACES["toyworld/blip"]
+    monkeypatch.setitem(PLACES, "toyworld/blip", tuned._replace(layer=tuned.layer + 1))
+    assert ovbench(*RUN, "-o", broken).returncode == 0
     done = ovbench("regress", broken, "--expected", str(pinned / "pins"))
     assert done.returncode == 3
     assert "FAILED: 0 within tolerance, 1 off" in done.stdout
