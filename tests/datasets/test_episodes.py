@@ -86,26 +86,6 @@ def test_a_perseg_mask_of_colours(tmp_path: Path) -> None:
     assert load_dataset("perseg", root=tmp_path).load(0).label.sum() == 10
 
 
-def test_real_perseg(sample_data: Path, tmp_path: Path) -> None:
-    for file in (sample_data / "perseg").iterdir():
-        name, _, number = file.stem.rpartition("_")
-        folder = "Images" if file.suffix == ".jpg" else "Annotations"
-        (tmp_path / folder / name).mkdir(parents=True, exist_ok=True)
-        shutil.copy(file, tmp_path / folder / name / f"{number}{file.suffix}")
-    dataset = load_dataset("perseg", root=tmp_path)
-    assert list(dataset.ids) == ["cat/01", "cat/02", "colorful_sneaker/01", "colorful_sneaker/02",
-                                 "duck_toy/01", "duck_toy/02"]  # fmt: skip
-    for index, name in enumerate(dataset.ids):
-        sample = dataset.load(index)
-        stored = np.asarray(Image.open(tmp_path / "Annotations" / f"{name}.png"))
-        assert ((sample.label > 0) == (stored == 1)).all()
-        assert set(np.unique(sample.label)) == {0, 1 + index // 2}
-        assert sample.prompt is not None
-        reference = tmp_path / "Annotations" / name.split("/")[0] / "00.png"
-        shown = sample.prompt.vocabulary.classes[0].exemplars[0]
-        assert (shown.mask == (np.asarray(Image.open(reference)) == 1)).all()
-
-
 def test_what_is_wrong_with_a_perseg_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"perseg is not here; .*prepare perseg"):
         load_dataset("perseg", root=tmp_path)
@@ -184,23 +164,6 @@ def test_fss_is_read(tmp_path: Path, home: str) -> None:
     assert dataset.decode(np.array([[240]], np.uint8), Path("x")).item() == 240
     with pytest.raises(DataError, match=r"x: label values \[241\] are unknown to fss1000"):
         dataset.decode(np.array([[241]], np.uint8), Path("x"))
-
-
-def test_real_fss_masks(sample_data: Path, tmp_path: Path) -> None:
-    source = tmp_path / "class"
-    source.mkdir()
-    for n in range(1, 11):
-        real = 1 + (n - 1) % 5
-        for part, suffix in (("image", "jpg"), ("label", "png")):
-            file = sample_data / "fss" / "support" / part / f"{real}.{suffix}"
-            shutil.copy(file, source / f"{n}.{suffix}")
-    (tmp_path / "fewshot_data").mkdir()
-    for folder in class_folders():
-        (tmp_path / "fewshot_data" / folder).symlink_to(source)
-    dataset = load_dataset("fss1000", root=tmp_path)
-    stored = np.asarray(Image.open(source / "1.png").convert("L"))
-    assert set(np.unique(stored)) == {0, 1}
-    assert (dataset.load(0).label == stored).all()
 
 
 def test_missing_classes_of_fss_are_counted(tmp_path: Path) -> None:
@@ -349,38 +312,15 @@ def test_a_pickle_runs_nothing(tmp_path: Path, content: bytes, message: str) -> 
         read_lists(tmp_path / "fold1.pkl")
 
 
-def test_real_coco_masks(sample_data: Path, tmp_path: Path) -> None:
-    from pycocotools.coco import COCO
-
-    from ovbench.datasets.coco20i import InstancePictures
-    from ovbench.datasets.coco_instances import Instances
-
-    source = sample_data / "coco" / "annotations" / "instances_val2014_100.json"
-    classes = list(range(0, 80, 4))
-    pictures = InstancePictures(sample_data / "coco" / "val2014", Instances(source), classes)
-    coco_api = COCO(str(source))
-    candidates, checked = pictures.candidates(), 0
-    for label, c in enumerate(classes, start=1):
-        for name in candidates[c]:
-            number = int(name[-16:-4])
-            objects = coco_api.loadAnns(coco_api.getAnnIds(number, catIds=IDS[c]))
-            expected = np.any([coco_api.annToMask(one) for one in objects], axis=0)
-            mask = pictures.mask(name, label)
-            assert (mask == expected).all()
-            assert sum(one["area"] for one in objects) >= 2048
-            checked += 1
-    assert len(candidates[0]) >= 40  # people are in half of the pictures
-    assert checked > 60
-
-
 # All of them
 
 
 class Truth:
     """Answers with what the dataset says, which a method never sees."""
 
-    def __init__(self, dataset: Dataset) -> None:
-        self.maps = [(dataset.load(i).label > 0).astype(np.uint8) for i in range(len(dataset.ids))]
+    def __init__(self, dataset: Dataset, most: int = 10) -> None:
+        count = min(most, len(dataset.ids))
+        self.maps = [(dataset.load(i).label > 0).astype(np.uint8) for i in range(count)]
         self.position = 0
 
     def prepare(self, vocabulary: Any) -> None:

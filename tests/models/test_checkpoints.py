@@ -270,6 +270,9 @@ def test_packaged_weights_lie_in_the_package(
         (folder / part).mkdir(parents=True)
         (folder / part / "model.safetensors").write_bytes(part.encode())
     (folder / "card.json").write_text(json.dumps({}))
+    with pytest.raises(UsageError, match=r"no miniature of blip; .*--checkpoints real") as caught:
+        locate("blip", "anything", TOY)
+    assert "\n" not in str(caught.value)
     located = locate("stable_diffusion", "anything", TOY)
     assert located.path == folder
     assert located.records == tuple(

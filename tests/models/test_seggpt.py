@@ -17,6 +17,8 @@ from ovbench.harness.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models import seggpt as module
 from ovbench.models.checkpoints import Located
 from ovbench.models.seggpt import Embedding, SegGPT, load_seggpt
+from ovbench.toyworld.scene import render_scene
+from ovbench.toyworld.world import SIZE, SPLITS, THINGS
 
 RECORDS = (CheckpointRecord("seggpt", "tiny", None, None),)
 
@@ -124,10 +126,16 @@ def test_a_folder_that_is_no_such_model(located: Callable[[], Path]) -> None:
         load_seggpt("any", Runtime())
 
 
-def test_there_is_no_miniature() -> None:
-    with pytest.raises(UsageError, match=r"no miniature of seggpt; .*--checkpoints real") as caught:
-        load_seggpt("seggpt_vit_large", Runtime(checkpoints="toy"))
-    assert "\n" not in str(caught.value)
+def test_the_miniature_paints_what_it_is_shown() -> None:
+    model = load_seggpt("seggpt_vit_large", Runtime(checkpoints="toy"))
+    assert [record.name for record in model.checkpoints] == ["toyworld/seggpt"]
+    scene = render_scene(SPLITS["val"][0])
+    prompts = model.encode_prompts([Exemplar(scene.image, scene.label < len(THINGS))])
+    painted = model.paint(model.encode(scene.image), prompts, "instance").numpy()
+    rows = np.arange(SIZE) * model.size[0] // SIZE
+    bright = painted[rows][:, rows] > 128
+    assert bright.any()
+    assert not bright.all()
 
 
 @pytest.mark.slow

@@ -20,6 +20,7 @@ FLOORS: Mapping[str, Figures] = {
     "stable_diffusion": {"recognised": 0.80, "attention_iou": 0.40},
     "sam": {"interior_point_iou_things": 0.75, "best_proposal_iou": 0.80},
     "saliency": {"foreground_iou_192px": 0.70},
+    "seggpt": {"in_context_iou_things": 0.60},
 }
 """Per role the figures that must not be lower; mIoU in percent, the others are shares."""
 
@@ -37,6 +38,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "stable_diffusion": _stable_diffusion,
         "sam": _sam,
         "saliency": _saliency,
+        "seggpt": _seggpt,
     }
     return measures[role](scenes)
 
@@ -92,3 +94,10 @@ def _saliency(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import foreground
 
     return foreground.measure(load_saliency("found_dino_vits8", _TOY), scenes)
+
+
+def _seggpt(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.seggpt import load_seggpt
+    from ovbench.toyworld.quality import in_context
+
+    return in_context.measure(load_seggpt("seggpt_vit_large", _TOY), scenes)

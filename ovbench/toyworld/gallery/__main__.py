@@ -15,6 +15,7 @@ from ovbench.models.diffusion import load_diffusion
 from ovbench.models.patch_encoder import load_patch_encoder
 from ovbench.models.saliency import load_saliency
 from ovbench.models.sam import load_sam
+from ovbench.models.seggpt import load_seggpt
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet
 from ovbench.toyworld.quality.proposals import SETTINGS
@@ -23,6 +24,7 @@ from ovbench.toyworld.world import SPLITS, THINGS
 
 _TOY = Runtime(checkpoints="toy")
 _SCENES = [render_scene(seed) for seed in SPLITS["test"][:6]]
+_OTHERS = [render_scene(seed) for seed in SPLITS["test"][6:60]]
 
 
 def _encoders() -> sheets.Rows:
@@ -68,6 +70,11 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
     "saliency": (
         "What the miniature FOUND takes for foreground.",
         lambda: sheets.saliency(_SCENES, load_saliency("found_dino_vits8", _TOY)),
+    ),
+    "painting": (
+        "What the miniature SegGPT paints for each scene's first class, which it is shown in the "
+        "next of 54 other scenes that has it.",
+        lambda: sheets.painting(_SCENES, _OTHERS, load_seggpt("seggpt_vit_large", _TOY)),
     ),
 }
 """Each sheet's name, what the page says of it, and how it is drawn."""

@@ -14,7 +14,9 @@ from ovbench.models.patch_encoder import PatchEncoder
 from ovbench.models.saliency import Saliency
 from ovbench.models.sam import Sam
 from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.models.seggpt import SegGPT
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
+from ovbench.toyworld.quality import in_context
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
@@ -54,6 +56,20 @@ def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
         [Tile(heat(p), "probability") for p in shown],
         [Tile(tint(s.image, p > 0.5), "above 0.5") for s, p in zip(scenes, shown, strict=True)],
     ]
+
+
+def painting(scenes: Sequence[Scene], others: Sequence[Scene], model: SegGPT) -> Rows:
+    """Each scene's first class as the next of the other scenes shows it, and what is painted."""
+    shown, painted = [], []
+    for place, scene in enumerate(scenes):
+        name = scene.present[0]
+        rotated = (*others[place:], *others[:place])
+        other = next(candidate for candidate in rotated if name in candidate.present)
+        label = NAMES.index(name)
+        shown.append(Tile(tint(other.image, other.label == label), f"shown: {name}"))
+        mask = in_context.paint(model, scene, other, label)
+        painted.append(Tile(tint(scene.image, mask), "painted"))
+    return [shown, [Tile(scene.image) for scene in scenes], painted]
 
 
 def proposals(scenes: Sequence[Scene], model: Sam, settings: ProposalSettings) -> Rows:

@@ -21,6 +21,7 @@ ROLES = (
     "stable_diffusion",
     "sam",
     "saliency",
+    "seggpt",
     "classifier",
 )
 """Each is a module of this package that has ``STEPS`` and ``train(options)``."""
