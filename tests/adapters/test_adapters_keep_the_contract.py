@@ -41,7 +41,9 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
-        pytest.param("pnp_ovss", {"vlm": "bridgetower"}, marks=pytest.mark.slow),
+        pytest.param(
+            "pnp_ovss", {"vlm": "bridgetower", "crf_iterations": 1}, marks=pytest.mark.slow
+        ),
         ("ipseg", {"features": "dinov2", "grid": 8}),
         pytest.param("ipseg", {"sam_passes": "cascade"}, marks=pytest.mark.slow),
     ],

@@ -81,8 +81,8 @@ class Reference:
         for head in range(heads):
             at = slice(head * width, (head + 1) * width)
             for token in range(len(states)):
-                scores = [float(query[token, at] @ k) / math.sqrt(width) for k in key[:, at]]
-                weights = np.exp(np.array(scores) - max(scores))
+                scores = (key[:, at] @ query[token, at]).numpy() / math.sqrt(width)
+                weights = np.exp(scores - scores.max())
                 weights /= weights.sum()
                 if head == self.head:
                     chosen.append(weights.copy())

@@ -43,7 +43,7 @@ def test_tokens_are_what_the_next_block_gets() -> None:
 
 
 @torch.no_grad()
-@pytest.mark.parametrize(("place", "facet"), enumerate(("query", "key", "value")))
+@pytest.mark.parametrize(("place", "facet"), list(enumerate(("query", "key", "value"))))
 def test_facets_are_the_parts_of_the_joint_projection(place: int, facet: Any) -> None:
     visual, images = tower(), torch.randn(1, 3, 32, 32)
     block, state = visual.transformer.resblocks[1], inputs_of_blocks(visual, images)[1]

@@ -53,6 +53,6 @@ def test_every_miniature_has_floors_and_all_together_are_small() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("role", FLOORS)
 def test_a_miniature_reaches_its_floors(role: str) -> None:
-    scenes = [render_scene(seed) for seed in SPLITS["test"][:100]]
+    scenes = [render_scene(seed) for seed in SPLITS["test"][:50]]
     figures = measure(role, scenes)
     assert not evaluate.missed({role: figures}), figures
