@@ -176,6 +176,11 @@ def _from_hsnet(root: Path, fold: int, classes: Sequence[int]) -> tuple[Candidat
 
 
 def _from_instances(root: Path, fold: int, classes: Sequence[int]) -> tuple[Candidates, Pictures]:
+    if not (root / INSTANCES).is_file():
+        raise UsageError(
+            f"{root}: coco20i is not here; it should hold val2014/*.jpg and {INSTANCES} "
+            "(`ovbench datasets prepare coco20i` fetches them), or HSNet's lists and label files"
+        )
     instances = Instances(root / INSTANCES)
     if len(instances.categories) != NUM_CLASSES:
         raise UsageError(f"{instances.path}: {len(instances.categories)} categories, not 80")

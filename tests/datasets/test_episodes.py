@@ -255,6 +255,11 @@ def test_an_image_with_too_little_of_a_class_is_not_drawn(tmp_path: Path) -> Non
         load_dataset("coco20i", root=coco(tmp_path, 0))
 
 
+def test_a_missing_coco_says_what_it_should_hold(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"coco20i is not here; .*val2014.* prepare coco20i"):
+        load_dataset("coco20i", root=tmp_path)
+
+
 def test_a_coco_episode(tmp_path: Path) -> None:
     dataset = load_dataset("coco20i", root=coco(tmp_path, 1), split="fold1")
     sample = dataset.load(5)
