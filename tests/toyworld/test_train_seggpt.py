@@ -11,6 +11,7 @@ import pytest
 import torch
 from transformers import ViTModel
 
+from ovbench.errors import UsageError
 from ovbench.harness.protocol import Exemplar, Runtime
 from ovbench.models import seggpt as wrapper
 from ovbench.models.checkpoints import packaged
@@ -35,7 +36,7 @@ class KilledError(Exception):
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Few scenes, batches of two pairs, quick figures."""
     monkeypatch.setattr(seggpt, "RECIPE", seggpt.RECIPE | {"scenes": 60, "pairs": 2})
-    monkeypatch.setattr(seggpt, "EVALUATED", 4)
+    monkeypatch.setattr(seggpt, "EVALUATED", 8)
 
 
 @pytest.mark.usefixtures("tiny")
@@ -151,3 +152,5 @@ def test_quality_counts_classes_that_another_scene_shows(monkeypatch: pytest.Mon
     figures = in_context.measure(None, scenes)  # type: ignore[arg-type]
     assert asked == [(True, 2), (True, 2), (True, 14), (True, 14)]
     assert figures == {"in_context_iou_things": 0.5, "in_context_iou_stuff": 1.0}
+    with pytest.raises(UsageError, match="1 scenes are too few"):
+        in_context.measure(None, scenes[:1])  # type: ignore[arg-type]

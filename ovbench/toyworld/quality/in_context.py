@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
+from ovbench.errors import UsageError
 from ovbench.harness.protocol import Exemplar
 from ovbench.models.seggpt import SegGPT
 from ovbench.toyworld.scene import MIN_VISIBLE, Scene
@@ -22,6 +23,9 @@ def measure(model: SegGPT, scenes: Sequence[Scene]) -> dict[str, float]:
 
     A scene's class is shown in the next scene that has it. A class that only one scene has is
     left out.
+
+    Raises:
+        UsageError: so few scenes that none shows what another does.
     """
     things: list[float] = []
     grounds: list[float] = []
@@ -32,6 +36,8 @@ def measure(model: SegGPT, scenes: Sequence[Scene]) -> dict[str, float]:
         for scene, shown in zip(having, [*having[1:], having[0]], strict=True):
             iou = overlap(paint(model, scene, shown, label), scene.label == label)
             (things if label < len(THINGS) else grounds).append(iou)
+    if not things or not grounds:
+        raise UsageError(f"{len(scenes)} scenes are too few to show one's classes in another")
     return {
         "in_context_iou_things": round(float(np.mean(things)), 4),
         "in_context_iou_stuff": round(float(np.mean(grounds)), 4),
