@@ -11,7 +11,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Exemplar
 from ovbench.models.seggpt import SegGPT
-from ovbench.toyworld.scene import MIN_VISIBLE, Scene
+from ovbench.toyworld.quality.proposals import iou
+from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE, THINGS
 
 THRESHOLD = 128.0
@@ -29,13 +30,13 @@ def measure(model: SegGPT, scenes: Sequence[Scene]) -> dict[str, float]:
     """
     things: list[float] = []
     grounds: list[float] = []
-    for label in range(len(NAMES)):
-        having = [s for s in scenes if (s.label == label).sum() >= MIN_VISIBLE]
+    for label, name in enumerate(NAMES):
+        having = [scene for scene in scenes if name in scene.present]
         if len(having) < 2:
             continue
         for scene, shown in zip(having, [*having[1:], having[0]], strict=True):
-            iou = overlap(paint(model, scene, shown, label), scene.label == label)
-            (things if label < len(THINGS) else grounds).append(iou)
+            found = iou(paint(model, scene, shown, label), scene.label == label)
+            (things if label < len(THINGS) else grounds).append(found)
     if not things or not grounds:
         raise UsageError(f"{len(scenes)} scenes are too few to show one's classes in another")
     return {
@@ -51,8 +52,3 @@ def paint(model: SegGPT, scene: Scene, shown: Scene, label: int) -> npt.NDArray[
     bright = (brightness > THRESHOLD).float()[None, None]
     mask: npt.NDArray[np.bool_] = F.interpolate(bright, (SIZE, SIZE))[0, 0].bool().cpu().numpy()
     return mask
-
-
-def overlap(found: npt.NDArray[np.bool_], truth: npt.NDArray[np.bool_]) -> float:
-    """IoU of two masks, of which ``truth`` is not empty."""
-    return float((found & truth).sum() / (found | truth).sum())
