@@ -15,3 +15,4 @@ def test_what_is_missing_is_one_line(method: str, tmp_path: Path) -> None:
     assert done.returncode == 2, done.stderr
     (error,) = [line for line in done.stderr.splitlines() if line.startswith("error:")]
     assert all(word in error for word in ("none shows", "--prompts", "perseg"))
+    assert "Traceback" not in done.stderr

@@ -44,6 +44,7 @@ def test_every_table_says_so(whole: tuple[Path, str]) -> None:
     assert "predicted classes: clip (" in printed
     assert "the filter clip chose each image's classes" in printed
     board = ovbench("leaderboard", path)
+    assert board.returncode == 0, board.stderr
     assert "predicted classes: clip (" in board.stdout
 
 

@@ -34,3 +34,4 @@ def test_settings_that_do_not_go_together_are_one_line(tmp_path: Path) -> None:
     done = ovbench(*RUN, *values, "-o", tmp_path / "run")
     assert done.returncode == 2
     assert "matching=text looks at crops of proposals" in done.stderr
+    assert "Traceback" not in done.stderr
