@@ -48,7 +48,9 @@ def boundary_areas(
 ) -> BoundaryAreas:
     """Count the boundary pixels of one image.
 
-    A border against an ignored region is a boundary of the class beside it; ignored pixels
+    The prediction is taken to be ignored where the ground truth is, as LPOSS's and CorrCLIP's
+    evaluators do: a border against an ignored region is then a boundary of the class beside it
+    in both maps, and a perfect answer reaches 100 whatever it says in there. Ignored pixels
     themselves are left out of every count.
 
     Args:
@@ -62,8 +64,10 @@ def boundary_areas(
             one pixel is taken.
     """
     width = max(1, round(dilation_ratio * math.hypot(*gt.shape)))
-    gt_edge = _masked(gt, _interior(gt, width), ignore_label)
-    pred_edge = _masked(pred, _interior(pred, width) | (gt == ignore_label), ignore_label)
+    answer = _masked(pred, gt == ignore_label, ignore_label)
+    gt_edge, pred_edge = (
+        _masked(labels, _interior(labels, width), ignore_label) for labels in (gt, answer)
+    )
     gts, preds, pixels = count_pairs(gt_edge, pred_edge)
     totals = _per_label(gts, preds, pixels, num_labels)
     labels = np.flatnonzero(totals.union)

@@ -27,7 +27,7 @@ Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 CheckpointFlavour: TypeAlias = Literal["toy", "real"]
 BackgroundRule: TypeAlias = Literal["class", "ignore", "none"]
 
-PROTOCOL_VERSION = 1
+PROTOCOL_VERSION = 2
 """Part of every run's identity; raised when the harness changes what a number means."""
 
 

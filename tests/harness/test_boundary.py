@@ -40,6 +40,7 @@ def count_slowly(
     gt: Labels, pred: Labels, num_labels: int, width: int
 ) -> dict[int, tuple[int, int, int]]:
     scored, found = gt != 255, {}
+    pred = np.where(scored, pred, 255)
     for label in range(num_labels):
         truth = boundary_of(gt == label, width) & scored
         guess = boundary_of(pred == label, width) & scored
@@ -105,13 +106,35 @@ def test_the_frame_of_the_image_is_boundary() -> None:
     assert as_dict(counted) == {0: (frame, frame, frame)}
 
 
-def test_borders_against_ignored_regions_count_for_the_class_beside() -> None:
+def test_borders_against_ignored_regions_count_in_both_maps() -> None:
     gt = np.zeros((40, 40), np.uint8)
     gt[15:25, 15:25] = 255
     pred = np.zeros_like(gt)
     counted = as_dict(boundary_areas(gt, pred, 1))
-    frame, ring = 40**2 - 38**2, 12**2 - 10**2
-    assert counted == {0: (frame, frame + ring, frame)}
+    edge = 40**2 - 38**2 + 12**2 - 10**2
+    assert counted == {0: (edge, edge, edge)}
+
+
+@given(st.data())
+def test_a_right_answer_reaches_100_whatever_it_says_where_nothing_is_scored(
+    data: st.DataObject,
+) -> None:
+    shape = data.draw(st.tuples(st.integers(1, 30), st.integers(1, 30)))
+    gt = data.draw(blocky_maps([0, 1, 2, 255], shape))
+    inside = data.draw(blocky_maps([0, 1, 2, 255], shape))
+    pred = np.where(gt == 255, inside, gt)
+    counted = boundary_areas(gt, pred, 3, dilation_ratio=0.1)
+    assert counted.intersection.tolist() == counted.gt.tolist() == counted.pred.tolist()
+
+
+def test_an_outline_that_nobody_drew_costs_nothing() -> None:
+    """As VOC draws objects: a void ring around each, which a label map fills with something."""
+    gt = np.zeros((120, 160), np.uint8)
+    gt[30:90, 40:120] = 255
+    gt[36:84, 46:114] = 7
+    for filled in (np.where(gt == 255, 0, gt), np.where(gt == 255, 7, gt), gt):
+        areas = accumulate_boundary([boundary_areas(gt, filled.astype(np.uint8), 21)], 21)
+        assert np.nanmin(boundary_iou(areas)) == 100
 
 
 def test_nothing_is_counted_where_everything_is_ignored() -> None:
@@ -128,8 +151,9 @@ def test_wide_vocabularies(num_labels: int, ignore_label: int) -> None:
     counted = boundary_areas(wide, narrow, num_labels, ignore_label)
     assert counted.labels.tolist() == [0, 255]
     scored = wide != ignore_label
+    answer = np.where(scored, narrow.astype(np.uint16), ignore_label)
     for position, label in enumerate((0, 255)):
-        guess = boundary_of(narrow == label, 1) & scored
+        guess = boundary_of(answer == label, 1) & scored
         assert counted.pred[position] == guess.sum()
         assert counted.gt[position] == (boundary_of(wide == label, 1) & scored).sum()
 
