@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from watchers import Watcher
 
 from ovbench.errors import DataError
 from ovbench.harness.images import write_label
+from ovbench.harness.progress import watching
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -42,6 +44,14 @@ def _no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OVBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.fixture
+def watcher() -> Iterator[Watcher]:
+    """Watches the test."""
+    one = Watcher()
+    with watching(one):
+        yield one
 
 
 @dataclass

@@ -83,7 +83,7 @@ def list_(as_json: opt.AsJson = False) -> None:
     from rich.table import Table
 
     from ovbench.cli.console import console
-    from ovbench.support.cache import cache_home
+    from ovbench.harness.files.cache import cache_home
     from ovbench.support.stored import stored_arrays, stored_sets
 
     sets, arrays = stored_sets(), list(stored_arrays())

@@ -4,8 +4,7 @@ OVDiff and RIM describe a class by pictures that Stable Diffusion makes of its n
 what is computed from them are kept on disk by everything that decides their content.
 """
 
-from ovbench.support.cache import remembered
 from ovbench.support.recipe import Recipe
 from ovbench.support.sets import SupportSet, SupportSets
 
-__all__ = ["Recipe", "SupportSet", "SupportSets", "remembered"]
+__all__ = ["Recipe", "SupportSet", "SupportSets"]

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ovbench.harness.files.cache import cache_home, digest_of_key
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
-from ovbench.support.cache import cache_home, digest_of_key
 from ovbench.support.making import make_missing
 from ovbench.support.recipe import Recipe
 from ovbench.support.shelf import HOME, Shelf

@@ -27,8 +27,8 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from ovbench.errors import OvbenchError
+from ovbench.harness.files.shared import array_bytes, array_of, sweep, write
 from ovbench.harness.protocol import Image
-from ovbench.support.files import array_bytes, array_of, sweep, write
 
 HOME = "support"
 """The folder of all of them in the cache."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ovbench.support.cache import cache_home
+from ovbench.harness.files.cache import cache_home
 from ovbench.support.shelf import HOME, NOTE
 
 

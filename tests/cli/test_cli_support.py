@@ -18,13 +18,14 @@ from ovbench.cli import working
 from ovbench.cli.app import app
 from ovbench.cli.working import work_shown
 from ovbench.errors import UsageError
+from ovbench.harness.files.cache import remembered
 from ovbench.harness.progress import progress, say
 from ovbench.harness.protocol import Runtime
 from ovbench.harness.registry import METHODS
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling
-from ovbench.support import Recipe, remembered
+from ovbench.support import Recipe
 
 RUNTIME = Runtime(checkpoints="toy")
 

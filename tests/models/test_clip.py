@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import open_clip
@@ -17,6 +18,7 @@ from tokenizers.models import WordLevel
 from tokenizers.pre_tokenizers import Whitespace
 from tokenizers.processors import TemplateProcessing
 from torch.nn import functional
+from watchers import Watcher
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Runtime
@@ -192,3 +194,73 @@ def test_half_precision_is_the_image_towers_alone(precision: str) -> None:
     assert rounded.dtype == torch.float32
     assert functional.cosine_similarity(rounded, exact, dim=1).min() > 0.999
     assert not torch.equal(rounded, exact)
+
+
+def counted_texts(clip: module.CLIP) -> list[int]:
+    """Sizes of the batches of texts that a CLIP encodes from now on."""
+    encode, sizes = clip._model.encode_text, []
+
+    def counting(tokens: torch.Tensor, **options: bool) -> torch.Tensor:
+        sizes.append(len(tokens))
+        return encode(tokens, **options)
+
+    clip._model.encode_text = counting
+    return sizes
+
+
+TOY = Runtime(checkpoints="toy")
+TEMPLATES = ("a {}", "the {}")
+
+
+def test_embeddings_of_queries_are_computed_once_and_read_ever_after() -> None:
+    first, second = load_clip("", "", TOY), load_clip("", "", TOY)
+    sizes = counted_texts(first)
+    made = first.embed_queries(["ring", "star"], TEMPLATES)
+    assert sizes == [4]
+    sizes = counted_texts(second)
+    read = second.embed_queries(["ring", "star"], TEMPLATES)
+    assert sizes == []
+    assert torch.equal(read, made)
+    assert not read.requires_grad
+    second.embed_queries(["star", "ring"], TEMPLATES)
+    second.embed_queries(["ring", "star"], TEMPLATES[:1])
+    assert sizes == [4, 2]
+
+
+def test_other_weights_code_or_activation_are_other_embeddings(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    clip = load_clip("", "", TOY)
+    clip.embed_queries(["ring"], TEMPLATES)
+    sizes = counted_texts(clip)
+    own = clip.checkpoint
+    clip.checkpoint = replace(own, sha256="0" * 64)
+    clip.embed_queries(["ring"], TEMPLATES)
+    clip.checkpoint = own
+    block = clip._model.transformer.resblocks[0].mlp
+    gelu, block.gelu = block.gelu, QuickGELU()
+    clip.embed_queries(["ring"], TEMPLATES)
+    block.gelu = gelu
+    edited = tmp_path / "clip.py"
+    edited.write_text("# another computation")
+    monkeypatch.setattr(module, "__file__", str(edited))
+    clip.embed_queries(["ring"], TEMPLATES)
+    assert sizes == [2, 2, 2]
+
+
+def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("OVBENCH_CACHE", str(tmp_path / "file"))
+    clip = load_clip("", "", TOY)
+    assert clip.embed_queries(["ring"], TEMPLATES).shape[0] == 1
+
+
+def test_embedding_many_texts_shows_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, watcher: Watcher
+) -> None:
+    monkeypatch.setattr(module, "TEXT_BATCH", 2)
+    load_clip("", "", TOY).encode_text(["ring", "star", "disc"])
+    (work,) = watcher.works
+    assert (work.title, work.total, work.done) == ("texts embedded", 3, 3)

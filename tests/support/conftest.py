@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter, Watcher
+from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
 
-from ovbench.harness.progress import watching
 from ovbench.models import diffusion
 from ovbench.support import SupportSet, SupportSets
 
@@ -36,11 +34,3 @@ def painter(monkeypatch: pytest.MonkeyPatch) -> Painter:
     one = Painter()
     monkeypatch.setattr(diffusion, "load_diffusion", lambda _name, _runtime: one)
     return one
-
-
-@pytest.fixture
-def watcher() -> Iterator[Watcher]:
-    """Watches the test."""
-    one = Watcher()
-    with watching(one):
-        yield one

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from types import SimpleNamespace
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -52,24 +50,3 @@ class Painter:
         images = np.stack([rng.integers(0, 256, (16, 16, 3), np.uint8) for rng in draws])
         maps = np.stack([rng.random((4, 4), np.float32) for rng in draws])
         return Generated(images, torch.from_numpy(maps))
-
-
-class Watcher:
-    """Keeps what it is told."""
-
-    def __init__(self) -> None:
-        self.lines: list[str] = []
-        self.works: list[SimpleNamespace] = []
-
-    @contextmanager
-    def watch(self, title: str, total: int) -> Iterator[Callable[[float], None]]:
-        work = SimpleNamespace(title=title, total=total, done=0.0)
-        self.works.append(work)
-
-        def advance(done: float) -> None:
-            work.done += done
-
-        yield advance
-
-    def says(self, line: str) -> None:
-        self.lines.append(line)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter, Watcher
+from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
+from watchers import Watcher
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.files import shared
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.support import Recipe, SupportSet, SupportSets, files
+from ovbench.support import Recipe, SupportSet, SupportSets
 
 
 def make(names: tuple[str, ...] = NAMES, count: int = COUNT) -> list[SupportSet]:
@@ -240,7 +242,7 @@ def test_a_cache_that_is_complete_need_not_be_written_to(
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(Path, "write_bytes", refuse)
-    monkeypatch.setattr(files.FileLock, "acquire", refuse)
+    monkeypatch.setattr(shared.FileLock, "acquire", refuse)
     assert digests(make(("ring",), 1)) == digests(made)
     with pytest.raises(UsageError, match="Permission denied"):
         make(("ring",), 2)
@@ -256,10 +258,11 @@ def test_a_prompt_without_a_place_for_the_name() -> None:
 WORKER = """
 import sys, time
 sys.path.insert(0, "tests/support")
-from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter, Watcher
+from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
 from ovbench.harness.progress import watching
 from ovbench.models import diffusion
 from ovbench.support import SupportSets, shelf
+from watchers import Watcher
 
 class Told(Watcher):
     def says(self, line):

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from ovbench.support.files import alone, array_bytes, array_of, sweep, write
+from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
 
 _ABOUT = "about.json"
 
@@ -36,7 +36,11 @@ def digest_of_key(key: Mapping[str, Any]) -> str:
 
 
 def remembered(
-    kind: str, key: Mapping[str, Any], build: Callable[[], Mapping[str, npt.NDArray[Any]]]
+    kind: str,
+    key: Mapping[str, Any],
+    build: Callable[[], Mapping[str, npt.NDArray[Any]]],
+    *,
+    must_keep: bool = True,
 ) -> Mapping[str, npt.NDArray[Any]]:
     """Arrays from the cache, or built, kept and returned.
 
@@ -46,21 +50,27 @@ def remembered(
             settings, precision, and a number that is raised when the code changes them.
         build: makes them; one process at a time calls it for a key, and none where they are
             kept. Arrays of any shape and number, of numbers or bools.
+        must_keep: False for what may rather be built each time than stop a run whose cache
+            cannot be written to.
 
     Raises:
-        UsageError: the cache is full or cannot be written to.
+        UnwritableError: the cache is full or cannot be written to.
     """
     path = cache_home() / kind / f"{digest_of_key(key)}.npz"
     found = _read(path)
     if found is not None:
         return found
-    with alone(path, f"making {kind}"):
-        found = _read(path)
-        if found is None:
-            found = dict(build())
-            sweep(path.parent, path.name)
-            write(path, _packed(key, found))
-    return found
+    try:
+        with alone(path, f"making {kind}"):
+            found = _read(path)
+            if found is None:
+                found = dict(build())
+                sweep(path.parent, path.name)
+                write(path, _packed(key, found))
+    except UnwritableError:
+        if must_keep:
+            raise
+    return dict(build()) if found is None else found
 
 
 def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

@@ -12,11 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import pytest
-from recipes import Watcher
+from watchers import Watcher
 
 from ovbench.errors import UsageError
-from ovbench.support import remembered
-from ovbench.support.cache import cache_home
+from ovbench.harness.files.cache import cache_home, remembered
 
 KEY = {"digest": "ab", "threshold": 0.5, "layers": [1, 2], "name": "Größe"}
 ARRAYS: Mapping[str, npt.NDArray[Any]] = {

@@ -22,11 +22,15 @@ from ovbench.harness.progress import say
 _POLL_S = 0.2
 
 
+class UnwritableError(UsageError):
+    """A shared folder has no room or must not be written."""
+
+
 def write(path: Path, data: bytes) -> None:
     """Put a file in its place, whole or not at all; only by who is alone with it.
 
     Raises:
-        UsageError: there is no room for it, or it must not be written.
+        UnwritableError: there is no room for it, or it must not be written.
     """
     try:
         # After a power cut its reader finds the damage.
@@ -46,7 +50,7 @@ def claimed(path: Path) -> Iterator[bool]:
         Whether this process is the one.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UnwritableError: the folder cannot be written to.
     """
     lock = _lock(path)
     try:
@@ -63,7 +67,7 @@ def alone(path: Path, doing: str) -> Iterator[None]:
         doing: for those who wait, such as ``"making the prototypes"``.
 
     Raises:
-        UsageError: the folder cannot be written to.
+        UnwritableError: the folder cannot be written to.
     """
     lock = _lock(path)
     try:
@@ -110,8 +114,8 @@ def _acquire(lock: FileLock, path: Path) -> bool:
     return True
 
 
-def _unwritable(path: Path, error: OSError) -> UsageError:
-    return UsageError(
+def _unwritable(path: Path, error: OSError) -> UnwritableError:
+    return UnwritableError(
         f"{path.parent}: cannot be written to ({error.strerror or error}); make room there, or "
         "set OVBENCH_CACHE to another folder"
     )
