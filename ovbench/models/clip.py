@@ -172,12 +172,15 @@ class CLIP:
         return self._tower.encode(images.to(self.device, self._dtype), residual)
 
     @torch.inference_mode()
-    def patch_features(self, images: Tensor, layer: int = -1, facet: Facet = "token") -> Tensor:
+    def patch_features(
+        self, images: Tensor, layer: int = -1, facet: Facet = "token", offset: float = 0.0
+    ) -> Tensor:
         """A block's tokens or a projection in its attention, for every patch.
 
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
             layer: of the blocks, from 0; negative ones count from the last.
+            offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
 
         Returns:
             ``(B, width, h, w)`` float32, not normalised.
@@ -186,7 +189,8 @@ class CLIP:
             UsageError: the image tower is no plain vision transformer.
         """
         pixels = images.to(self.device, self._dtype)
-        return read_layer(self._model.visual, pixels, layer, facet, self.checkpoint.name)
+        name = self.checkpoint.name
+        return read_layer(self._model.visual, pixels, layer, facet, name, offset)
 
 
 def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:

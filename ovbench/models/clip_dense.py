@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
+from ovbench.models.positions import resize_positions
 
 
 class DenseFeatures(NamedTuple):
@@ -87,17 +88,20 @@ def _transformer(visual: Any, images: Tensor, residual: bool) -> DenseFeatures:
     return DenseFeatures(*(x.float().mT.unflatten(2, grid) for x in (values, keys)))
 
 
-def embed(visual: Any, images: Tensor) -> tuple[Tensor, tuple[int, int]]:
-    """Tokens ``(B, 1 + h * w, width)`` as they enter the first block, and the grid."""
+def embed(visual: Any, images: Tensor, offset: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
+    """Tokens ``(B, 1 + h * w, width)`` as they enter the first block, and the grid.
+
+    Args:
+        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+    """
     patches = visual.conv1(images)
     height, width = patches.shape[-2:]
     tokens = patches.flatten(2).mT
     class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    positions = resize_positions(visual.positional_embedding, visual.grid_size, (height, width)).to(
-        tokens.dtype
-    )
-    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions)
-    return tokens, (height, width)
+    grid = height, width
+    positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, offset)
+    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions.to(tokens.dtype))
+    return tokens, grid
 
 
 def run_block(block: Any, tokens: Tensor) -> Tensor:
@@ -126,22 +130,6 @@ def _value_path(block: Any, tokens: Tensor, residual: bool) -> tuple[Tensor, Ten
         values = tokens + values
         values = values + block.ls_2(block.mlp(block.ln_2(values)))
     return values, keys
-
-
-def resize_positions(embedding: Tensor, native: tuple[int, int], grid: tuple[int, int]) -> Tensor:
-    """Position embeddings for another grid, bicubic; the class token's stays as it is.
-
-    Args:
-        embedding: ``(1 + native_h * native_w, width)``, the class token's first.
-
-    Returns:
-        ``(1 + h * w, width)``, the embedding itself where the grid is the native one.
-    """
-    if grid == native:
-        return embedding
-    patches = embedding[1:].float().mT.reshape(1, -1, *native)
-    patches = functional.interpolate(patches, grid, mode="bicubic", align_corners=False)
-    return torch.cat([embedding[:1], patches[0].flatten(1).mT.to(embedding.dtype)])
 
 
 def _resnet(visual: Any, images: Tensor) -> DenseFeatures:

@@ -14,7 +14,9 @@ from ovbench.models.patch_encoder import Facet
 _PROJECTIONS = ("query", "key", "value")
 
 
-def read_layer(visual: Any, images: Tensor, layer: int, facet: Facet, name: str) -> Tensor:
+def read_layer(
+    visual: Any, images: Tensor, layer: int, facet: Facet, name: str, offset: float = 0.0
+) -> Tensor:
     """One block's output or one projection in its attention, before any final normalisation.
 
     Args:
@@ -23,6 +25,7 @@ def read_layer(visual: Any, images: Tensor, layer: int, facet: Facet, name: str)
         layer: of the blocks, from 0; negative ones count from the last.
         facet: heads are concatenated, as the block's own layer gives them.
         name: of the checkpoint, for the error's text.
+        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
 
     Returns:
         ``(B, width, h, w)`` float32.
@@ -34,7 +37,7 @@ def read_layer(visual: Any, images: Tensor, layer: int, facet: Facet, name: str)
         raise UsageError(f"{name}: only plain vision transformers (ViT-B-16) have such layers")
     blocks = visual.transformer.resblocks
     index = range(len(blocks))[layer]
-    tokens, grid = embed(visual, images)
+    tokens, grid = embed(visual, images, offset)
     for block in blocks[:index]:
         tokens = run_block(block, tokens)
     patches = _facet(blocks[index], tokens, facet)[:, 1:].float().mT

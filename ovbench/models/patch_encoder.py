@@ -9,6 +9,7 @@ with no patch masked, the same transformer as DINO's and is read in the same way
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.positions import resize_positions
 from ovbench.models.precision import DTYPES
 from ovbench.models.pretrained import reading
 
@@ -90,9 +92,19 @@ class PatchEncoder:
     std = IMAGENET_STD
 
     def __init__(
-        self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+        self,
+        model: Any,
+        checkpoints: tuple[CheckpointRecord, ...],
+        runtime: Runtime,
+        offset: float = 0.0,
     ) -> None:
-        """Wrap a built model, which is frozen and moved in place."""
+        """Wrap a built model, which is frozen and moved in place.
+
+        Args:
+            offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+        """
+        if offset:
+            model.embeddings.interpolate_pos_encoding = partial(_positions, model, offset)
         self._model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.to(self._dtype).embeddings.float()
@@ -115,8 +127,7 @@ class PatchEncoder:
         """Several readings from one forward pass, which ends where the deepest one is found.
 
         Position embeddings are interpolated (bicubic) to the images' grid of patches, exactly
-        to its size. The original code of DINO and DINOv2 adds 0.1 to the size first, and so
-        samples them up to a tenth of a patch away from here.
+        to its size unless an offset was asked for. The original code of DINO and DINOv2 has one.
 
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`patch_size`.
@@ -184,13 +195,21 @@ def _anatomy(model: Any) -> _Anatomy:
     return _Anatomy(model.embeddings, model.encoder.layer, "norm1")
 
 
+def _positions(model: Any, offset: float, tokens: Tensor, height: int, width: int) -> Tensor:
+    """In place of transformers' own function, which knows no offset; ``(1, tokens, d)``."""
+    embedding, patch = model.embeddings.position_embeddings[0], model.config.patch_size
+    side = math.isqrt(len(embedding) - 1)
+    grid = height // patch, width // patch
+    return resize_positions(embedding, (side, side), grid, offset)[None]
+
+
 def _on_grid(tokens: Tensor, grid: tuple[int, int]) -> PatchFeatures:
     patches = tokens[:, -grid[0] * grid[1] :]
     return PatchFeatures(patches.mT.reshape(len(patches), -1, *grid), tokens[:, 0])
 
 
 def load_patch_encoder(
-    role: Literal["dino", "dinov2"], name: str, runtime: Runtime
+    role: Literal["dino", "dinov2"], name: str, runtime: Runtime, offset: float = 0.0
 ) -> PatchEncoder:
     """Load a patch encoder.
 
@@ -199,12 +218,13 @@ def load_patch_encoder(
         name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
             optionally with ``@revision``.
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
+        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
 
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
     located = locate(role, name, runtime)
-    return PatchEncoder(_load(located.path), located.records, runtime)
+    return PatchEncoder(_load(located.path), located.records, runtime, offset)
 
 
 def _load(folder: Path) -> Any:

@@ -186,18 +186,21 @@ def test_no_block_runs_that_no_reading_needs(readings: list[Reading], blocks: in
     assert len(ran) == blocks
 
 
+@pytest.mark.parametrize("offset", [0.0, 0.1])
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
-def test_positions_are_interpolated_between_patches(kind: str) -> None:
+def test_positions_are_interpolated_between_patches(kind: str, offset: float) -> None:
     model = build(kind)
     with torch.no_grad():
         model.embeddings.patch_embeddings.projection.weight.zero_()  # positions alone are left
     native = model.embeddings.position_embeddings[0, 1:].T.reshape(1, 32, 4, 4)
-    resized = functional.interpolate(native, (7, 3), mode="bicubic", align_corners=False)
+    factors = ((7 + offset) / 4, (3 + offset) / 4)
+    resized = functional.interpolate(native, scale_factor=factors, mode="bicubic")
     tokens = resized[0] + model.embeddings.patch_embeddings.projection.bias[:, None, None]
     block = (model.layers if kind == "vit" else model.encoder.layer)[0]
     norm = block.layernorm_before if kind == "vit" else block.norm1
     expected = block.attention.k_proj(norm(tokens.permute(1, 2, 0))).permute(2, 0, 1)
-    found = wrap(model).features(noise(1, 3, 56, 24), 0, "key")
+    encoder = PatchEncoder(model, (RECORD,), Runtime(), offset)
+    found = encoder.features(noise(1, 3, 56, 24), 0, "key")
     torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-4)
 
 

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.clip import CLIP
-from ovbench.models.clip_dense import resize_positions
+from ovbench.models.positions import resize_positions
 from ovbench.toyworld.captions import caption, vocabulary_texts
 from ovbench.toyworld.quality.localisation import measure
 from ovbench.toyworld.scene import render_scene
