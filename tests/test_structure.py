@@ -61,6 +61,7 @@ ALLOWED = {
         "harness.images",
         "harness.loader",
         "harness.registry",
+        "harness.twins",
         "drawing",
         "toyworld",
     },
@@ -79,6 +80,7 @@ ALLOWED = {
 # These stand on the ground floor of the harness: nothing in it but the contract below them.
 HARNESS_GROUND = (
     "protocol",
+    "twins",
     "metrics",
     "boundary",
     "bootstrap",

@@ -3,12 +3,16 @@
 The format is the one the field has on disk: one line per class, synonyms separated by commas
 or semicolons, and the background's queries in the first line of a file that has one line
 more than there are classes. Blank lines and lines that start with ``#`` are left out.
+
+Some papers ask for two classes by one text. Such a class has a name of its own for tables in
+front, ``screen door = screen``; no method is asked for that.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -17,9 +21,16 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Background, ClassQuery, Kind, Vocabulary
+from ovbench.harness.twins import fault_in_names
 
-Line = tuple[int, tuple[str, ...]]
-"""A line's number in its file and its queries."""
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A line of a file: its number, the queries, and the name for tables if it has its own."""
+
+    number: int
+    queries: tuple[str, ...]
+    title: str | None
 
 
 def read_vocabulary(
@@ -45,7 +56,14 @@ def read_vocabulary(
     """
     source, text = _read(benchmark, "plain" if names is None else names)
     return parse_vocabulary(
-        text, source, benchmark, num_classes=num_classes, background=background, kinds=kinds
+        text,
+        source,
+        benchmark,
+        num_classes=num_classes,
+        background=background,
+        kinds=kinds,
+        # What is published is asked for as it is.
+        ambiguous=names is None or str(names) in available_sets(benchmark),
     )
 
 
@@ -57,26 +75,27 @@ def parse_vocabulary(
     num_classes: int,
     background: bool,
     kinds: Sequence[Kind] | None = None,
+    ambiguous: bool = False,
 ) -> Vocabulary:
     """The vocabulary in a class-name file's text; see :func:`read_vocabulary`.
 
     Args:
         source: where the text is from, for the record and for messages.
+        ambiguous: whether one text may stand for several classes.
 
     Raises:
         UsageError: it does not fit the benchmark.
     """
     background_lines, class_lines = _divide(_lines(text, source), num_classes, benchmark, source)
-    _refuse_twins(class_lines, source)
+    described = [Background(line.queries) for line in background_lines] or [Background()]
+    behind = described[0] if background else None
     of_kind: Sequence[Kind | None] = kinds or [None] * num_classes
     classes = tuple(
-        ClassQuery(name, tuple(synonyms), kind)
-        for (_, (name, *synonyms)), kind in zip(class_lines, of_kind, strict=True)
+        ClassQuery(line.queries[0], line.queries[1:], kind, title=line.title)
+        for line, kind in zip(class_lines, of_kind, strict=True)
     )
-    if not background:
-        return Vocabulary(classes, None, source)
-    described = [Background(queries) for _, queries in background_lines] or [Background()]
-    return Vocabulary(classes, described[0], source)
+    _refuse_twins(classes, class_lines, behind, source, ambiguous)
+    return Vocabulary(classes, behind, source, ambiguous)
 
 
 def read_text(path: Path) -> str:
@@ -109,7 +128,7 @@ def describe_set(benchmark: str, name: str) -> tuple[int, str]:
     """How many text queries a packaged set has, and where its file says it comes from."""
     text = (_folder(benchmark) / f"{name}.txt").read_text(encoding="utf-8")
     head = takewhile(lambda line: line.startswith("#"), text.splitlines())
-    queries = sum(len(parts) for _, parts in _lines(text, name))
+    queries = sum(len(line.queries) for line in _lines(text, name))
     return queries, " ".join(line.removeprefix("#").strip() for line in head)
 
 
@@ -139,10 +158,11 @@ def _lines(text: str, source: str) -> list[Line]:
     for number, line in enumerate(text.split("\n"), start=1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
-        queries = tuple(part.strip() for part in re.split("[,;]", line))
-        if not all(queries):
+        title, separator, texts = line.rpartition("=")
+        queries = tuple(part.strip() for part in re.split("[,;]", texts))
+        if not all((*queries, title.strip() or not separator)):
             raise UsageError(f"{source}, line {number}: an empty name beside a comma or semicolon")
-        found.append((number, queries))
+        found.append(Line(number, queries, title.strip() or None))
     return found
 
 
@@ -159,10 +179,18 @@ def _divide(
     return lines[:extra], lines[extra:]
 
 
-def _refuse_twins(lines: Sequence[Line], source: str) -> None:
-    """Two classes of one name could not be told apart in any table."""
-    seen: dict[str, int] = {}
-    for number, (name, *_) in lines:
-        if first := seen.get(name):
-            raise UsageError(f"{source}, line {number}: {name!r} is already line {first}")
-        seen[name] = number
+def _refuse_twins(
+    classes: Sequence[ClassQuery],
+    lines: Sequence[Line],
+    background: Background | None,
+    source: str,
+    ambiguous: bool,
+) -> None:
+    """What a vocabulary refuses, said with the lines of the file."""
+    places = [f"line {line.number}" for line in lines]
+    shown = [query.title or query.name for query in classes]
+    texts: list[Sequence[str]] = [query.queries for query in classes]
+    if background is not None:
+        places, shown, texts = ["the background", *places], [background.name, *shown], [(), *texts]
+    if fault := fault_in_names(shown, texts, ambiguous=ambiguous, place=places.__getitem__):
+        raise UsageError(f"{source}, {fault}")

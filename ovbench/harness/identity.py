@@ -58,10 +58,10 @@ def _prompts(dataset: Dataset) -> dict[str, Any] | None:
         return None
     if known is None:
         return {"source": "custom", "shots": None, "pictures": None, "sha256": digest}
-    shown = zip(vocabulary.classes, known.pictures, strict=True)
+    shown = zip(vocabulary.names[vocabulary.offset :], known.pictures, strict=True)
     return {
         "source": known.source,
         "shots": known.shots,
-        "pictures": {query.name: list(pictures) for query, pictures in shown},
+        "pictures": {name: list(pictures) for name, pictures in shown},
         "sha256": digest,
     }

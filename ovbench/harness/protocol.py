@@ -16,6 +16,9 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkabl
 import numpy as np
 import numpy.typing as npt
 
+from ovbench.errors import UsageError
+from ovbench.harness.twins import fault_in_names
+
 Image: TypeAlias = npt.NDArray[np.uint8]
 """An RGB image, ``(H, W, 3)`` uint8."""
 
@@ -58,17 +61,19 @@ class ClassQuery:
     """One class as a method is asked for it.
 
     Attributes:
-        name: the name shown in tables, and the first text query.
+        name: the first text query, and the name shown in tables.
         synonyms: further text queries for the same class; a method answers with the class
             if any of them wins.
         kind: "thing", "stuff" or None where the benchmark does not say.
         exemplars: prompt images, for methods that are prompted by image.
+        title: the name shown in tables where it is another one than the first text query.
     """
 
     name: str
     synonyms: tuple[str, ...] = ()
     kind: Kind | None = None
     exemplars: tuple[Exemplar, ...] = field(default=(), compare=False)
+    title: str | None = None
 
     @property
     def queries(self) -> tuple[str, ...]:
@@ -98,11 +103,26 @@ class Vocabulary:
         classes: in label order.
         background: None where every pixel belongs to a class or is ignored.
         source: where the names come from, such as ``"voc/plain"`` or a file's path.
+        ambiguous: whether one text may stand for several classes, as in some published sets.
+
+    Raises:
+        UsageError: an empty name, two labels of one name (whatever its case), or a text that
+            stands for two classes of a vocabulary that is not ambiguous.
     """
 
     classes: tuple[ClassQuery, ...]
     background: Background | None = None
     source: str = "custom"
+    ambiguous: bool = field(default=False, compare=False)
+
+    def __post_init__(self) -> None:
+        behind = () if self.background is None else ((),)
+        texts = (*behind, *(query.queries for query in self.classes))
+        fault = fault_in_names(
+            self.names, texts, ambiguous=self.ambiguous, place=lambda label: f"label {label}"
+        )
+        if fault:
+            raise UsageError(f"vocabulary {self.source}: {fault}")
 
     @classmethod
     def of(cls, *names: str, background: bool = False) -> Vocabulary:
@@ -121,7 +141,7 @@ class Vocabulary:
     @property
     def names(self) -> tuple[str, ...]:
         """One name per label, background included."""
-        classes = tuple(c.name for c in self.classes)
+        classes = tuple(c.name if c.title is None else c.title for c in self.classes)
         return classes if self.background is None else (self.background.name, *classes)
 
     @property

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from ovbench.datasets.names import available_sets, read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Vocabulary
+from ovbench.harness.protocol import Background, ClassQuery, Vocabulary
 
 
 def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
@@ -92,6 +93,9 @@ def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert voc(path).sha256 == voc().sha256
 
 
+MANY = b"".join(b"class %d\n" % i for i in range(18))
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -102,6 +106,14 @@ def test_a_file_with_a_byte_order_mark(tmp_path: Path) -> None:
         (b"dog\ncat,,kitten\n", "{}, line 2: an empty name"),
         (b"dog\ncat;\n", "{}, line 2: an empty name"),
         (b"dog\ncat\nc\xe4t\n", "{}, line 3: not UTF-8"),
+        (b"dog\n= cat\n", "{}, line 2: an empty name"),
+        (b"cat\n" + MANY + b"CAT\n", "{}, line 20: 'CAT' is already line 1"),
+        (b"Background\n" + MANY + b"cat\n", "{}, line 1: 'Background' is already the background"),
+        (
+            b"cat, kitten\n" + MANY + b"Kitten\n",
+            "{}, line 20: 'Kitten' already stands for 'cat' (line 1); a text can stand for one",
+        ),
+        (b"cat = x\n" + MANY + b"cat\n", "{}, line 20: 'cat' is already line 1"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, message: str) -> None:
@@ -131,3 +143,43 @@ def test_kinds_are_kept() -> None:
     )
     assert {c.kind for c in vocabulary.classes} == {"thing"}
     assert {c.kind for c in voc().classes} == {None}
+
+
+def test_a_class_may_have_a_name_of_its_own_for_tables(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"screen door = door, gate\n" + MANY + b"screen\n")
+    vocabulary = voc(path)
+    assert vocabulary.names[1] == "screen door"
+    assert vocabulary.classes[0].queries == ("door", "gate")
+    assert "screen door" not in dict(vocabulary.queries)
+
+
+@pytest.mark.parametrize(
+    ("build", "message"),
+    [
+        (lambda: Vocabulary.of("cat", "Cat"), "custom: label 1: 'Cat' is already label 0"),
+        (lambda: Vocabulary.of("cat", "cat "), "'cat ' is already label 0"),
+        (lambda: Vocabulary.of("cat", " "), "label 1: an empty name"),
+        (lambda: Vocabulary((ClassQuery("cat", ("",)),)), "label 0: an empty name"),
+        (
+            lambda: Vocabulary.of("cat", "Background", background=True),
+            "label 2: 'Background' is already label 0",
+        ),
+        (
+            lambda: Vocabulary((ClassQuery("cat", ("kitten",)), ClassQuery("kitten"))),
+            "label 1: 'kitten' already stands for 'cat' (label 0)",
+        ),
+        (
+            lambda: Vocabulary((ClassQuery("cat", ("pet",)), ClassQuery("dog", ("pet",)))),
+            "label 1: 'pet' already stands for 'cat' (label 0)",
+        ),
+    ],
+)
+def test_twins_from_python(build: Callable[[], object], message: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(message)) as caught:
+        build()
+    assert "\n" not in str(caught.value)
+
+
+def test_the_background_may_be_described_by_a_class() -> None:
+    Vocabulary((ClassQuery("bed"),), Background(("sky", "bed")))
