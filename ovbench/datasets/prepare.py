@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -15,12 +16,11 @@ from pathlib import Path
 from typing import Protocol
 
 from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
-from ovbench.datasets.unpack import unpack, unpacked_bytes
+from ovbench.datasets.unpack import HOME, BrokenArchiveError, unpack, unpacked_bytes
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.download import FAILURES, Download, digest_of
 
-HOME = ".ovbench"
 # Photographs do not shrink in archives, and label maps are small beside them.
 _UNPACKED_SHARE = 1.1
 
@@ -37,17 +37,26 @@ class Observer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """What is known of an archive that was fetched.
+    """What is known of an archive that was unpacked to its end.
 
     Attributes:
         digest: of the archive, such as "sha256:…".
-        folders: below the root, with the number of files it brought to each; None until all
-            are unpacked.
+        folders: below the root, with the number of files it brought to each.
     """
 
     url: str
     digest: str
-    folders: Mapping[str, int] | None
+    folders: Mapping[str, int]
+
+    @classmethod
+    def read(cls, path: Path) -> Note | None:
+        """The note in a file; None if there is none, or it says nothing of use."""
+        with suppress(OSError, ValueError, TypeError):
+            note = cls(**json.loads(path.read_bytes()))
+            counts = note.folders.values() if isinstance(note.folders, dict) else [None]
+            if isinstance(note.digest, str) and all(isinstance(n, int) for n in counts):
+                return note
+        return None
 
 
 def prepare(
@@ -115,17 +124,11 @@ class _Step:
         return Download(self.archive.url, self.root / HOME / self.archive.name)
 
     @property
-    def note(self) -> Note | None:
-        with suppress(OSError, ValueError, TypeError):
-            return Note(**json.loads(self._note_path.read_text()))
-        return None
-
-    @property
     def done(self) -> bool:
         """Whether it was unpacked and is still there."""
-        folders = self.note.folders if self.note else None
-        return folders is not None and all(
-            _files_in(self.root / folder) >= count for folder, count in folders.items()
+        note = Note.read(self._note_path)
+        return note is not None and all(
+            _files_in(self.root / folder) >= count for folder, count in note.folders.items()
         )
 
     @property
@@ -146,17 +149,26 @@ class _Step:
         if downloaded and not path.exists():
             self._fetch(observer)
         digest = self._check(path, observer, downloaded)
-        self._write(Note(self.archive.url, digest, None))
-        into, only = self.root / self.archive.into, self.archive.only
-        _check_room(self.root, unpacked_bytes(path, only), f"to unpack {path.name}")
-        found = unpack(
-            path, into, only=only, progress=lambda n, of: observer.unpacking(path.name, n, of)
-        )
+        try:
+            found = self._unpack(path, observer)
+        except BrokenArchiveError as error:
+            raise UsageError(f"{error}; {self._discard(path, downloaded)}") from None
         folders = {(Path(self.archive.into) / f).as_posix(): n for f, n in found.items()}
+        # Only now: what cannot be unpacked must not be what later downloads are held to.
         self._write(Note(self.archive.url, digest, folders))
-        observer.says(f"{path.name}: {found.total()} files in {into}")
+        observer.says(f"{path.name}: {found.total()} files in {self.root / self.archive.into}")
         if downloaded and not keep_archive:
             path.unlink()
+
+    def _unpack(self, path: Path, observer: Observer) -> Counter[str]:
+        only = self.archive.only
+        _check_room(self.root, unpacked_bytes(path, only), f"to unpack {path.name}")
+        return unpack(
+            path,
+            self.root / self.archive.into,
+            only=only,
+            progress=lambda done, total: observer.unpacking(path.name, done, total),
+        )
 
     def _fetch(self, observer: Observer) -> None:
         """Download, and go on by itself as long as something arrives."""
@@ -174,7 +186,7 @@ class _Step:
 
     def _check(self, path: Path, observer: Observer, downloaded: bool) -> str:
         """The archive's digest, which is the published or the recorded one if there is any."""
-        note = self.note
+        note = Note.read(self._note_path)
         expected = self.archive.digest or (note.digest if note else None)
         observer.says(f"{path.name}: checking")
         algorithm = expected.partition(":")[0] if expected else "sha256"
@@ -184,10 +196,19 @@ class _Step:
         source = "is published"
         if not self.archive.digest:
             source = f"was recorded at the first download (delete {self._note_path} to forget it)"
-        if downloaded:
-            path.unlink()
-        mend = "it was discarded, run again" if downloaded else "fetch it again"
+        mend = self._discard(path, downloaded)
         raise UsageError(f"{path}: {found}, but {expected} {source}; {mend}")
+
+    def _discard(self, path: Path, downloaded: bool) -> str:
+        """Delete what was downloaded and is of no use; a person's own file stays.
+
+        Returns:
+            What to do next.
+        """
+        if not downloaded:
+            return "fetch it again, or delete it and run again"
+        path.unlink()
+        return "it was discarded, run again"
 
     def _write(self, note: Note) -> None:
         with replacing(self._note_path) as temporary:

@@ -1,9 +1,16 @@
-"""Unpacks archives from the network: nothing outside the folder, nothing overwritten."""
+"""Unpacks archives from the network: nothing outside the folder, nothing overwritten.
+
+What carries a checksum is held to it: a compressed tar archive before its first file is written,
+each file of a zip archive before it gets its name. A plain tar archive has none.
+"""
 
 from __future__ import annotations
 
+import errno
+import lzma
 import re
 import shutil
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -20,7 +27,21 @@ from ovbench.harness.atomic import replacing
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the number of files done and the number of all."""
 
-_BROKEN = (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError)
+HOME = ".ovbench"
+"""The folder below a root in which preparations keep their notes; no archive may write there."""
+
+# What the readers raise when they meet bytes that they do not expect.
+_BROKEN = (
+    *(tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, struct.error, EOFError),
+    *(OSError, RuntimeError, ValueError, ArithmeticError, LookupError, MemoryError),
+)
+
+# Of a zip archive's end: bytes with the longest comment, and a count that is said elsewhere.
+_ZIP_END, _IN_ZIP64 = 22 + (1 << 16), (1 << 16) - 1
+
+
+class BrokenArchiveError(UsageError):
+    """An archive is not whole; fetching it again may mend that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +79,18 @@ def unpack(
         The folders that were filled, below ``folder``, with the number of files in each.
 
     Raises:
-        UsageError: the archive is broken, a member would lie outside the folder or is not a
-            plain file, a file of another size is in its place, or the disk is full.
+        BrokenArchiveError: the archive is not whole.
+        UsageError: a member would lie outside the folder or is not a plain file, a file of
+            another size is in its place, or the disk is full.
     """
     with _members(archive) as members:
         chosen = [m for m in members if not only or m.name.startswith(tuple(only))]
         if not chosen:
             raise UsageError(f"{archive}: holds nothing of {', '.join(only) or 'use'}")
         targets = [_target(archive, folder, member) for member in chosen]
+        place, times = Counter(targets).most_common(1)[0]
+        if times > 1:
+            raise BrokenArchiveError(f"{archive}: holds {place.relative_to(folder)} more than once")
         for done, (member, target) in enumerate(zip(chosen, targets, strict=True), start=1):
             _place(archive, member, target)
             if progress:
@@ -77,7 +102,8 @@ def unpacked_bytes(archive: Path, only: Sequence[str] = ()) -> int:
     """The size of what :func:`unpack` would write.
 
     Raises:
-        UsageError: the archive is broken, or holds links or devices.
+        BrokenArchiveError: the archive is not whole.
+        UsageError: it holds links or devices.
     """
     with _members(archive) as members:
         return sum(m.size for m in members if not only or m.name.startswith(tuple(only)))
@@ -89,18 +115,76 @@ def _members(archive: Path) -> Iterator[list[Member]]:
     try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
-                yield [_zip_member(archive, file, info) for info in file.infolist()
-                       if not info.is_dir()]  # fmt: skip
+                _check_count(archive, len(file.infolist()))
+                listed = [info for info in file.infolist() if not _is_folder(info)]
+                yield [_zip_member(archive, file, info) for info in listed]
         elif ".tar" in archive.suffixes:
-            with tarfile.open(archive) as file:
-                yield [_tar_member(archive, file, info) for info in file if not info.isdir()]
+            with tarfile.open(archive, tarinfo=_Header) as file:
+                infos = [info for info in _whole(file) if not info.isdir()]
+                yield [_tar_member(archive, file, info) for info in infos]
         elif archive.suffix == ".zip":
             raise zipfile.BadZipFile("not a zip file, or its end is missing")
         else:
             yield [Member(archive.name, archive.stat().st_size, lambda: archive.open("rb"))]
     except _BROKEN as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise UsageError(f"{archive}: cannot be unpacked ({reason})") from None
+        # The readers' own errors have no number; those of the system say nothing of the archive.
+        number = error.errno if isinstance(error, OSError) else None
+        kind = BrokenArchiveError if number in (None, errno.EINVAL) else UsageError
+        raise kind(f"{archive}: cannot be unpacked ({reason})") from None
+
+
+class _Header(tarfile.TarInfo):
+    """A header that has to be one: ``tarfile`` takes a damaged one for the archive's end."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        """See :class:`tarfile.TarInfo`."""
+        try:
+            return super().frombuf(buf, encoding, errors)
+        except tarfile.HeaderError as error:
+            if buf == bytes(tarfile.BLOCKSIZE):  # the end
+                raise
+            reason = str(error) if buf else "its end is missing"
+            raise tarfile.ReadError(reason) from None
+
+
+def _whole(file: tarfile.TarFile) -> list[tarfile.TarInfo]:
+    """What a tar archive holds, once it was read to its end, a compressed one's checksum included.
+
+    Raises:
+        tarfile.ReadError, OSError, EOFError: it is not whole.
+    """
+    found: list[tarfile.TarInfo] = []
+    for info in file:
+        if found and info.offset <= found[-1].offset:  # a negative size leads back
+            raise tarfile.ReadError(f"{found[-1].name!r} states a wrong size")
+        found.append(info)
+    stream = file.fileobj
+    assert stream is not None
+    while stream.read(1 << 20):
+        pass
+    return found
+
+
+def _check_count(archive: Path, found: int) -> None:
+    """``zipfile`` reads past a damaged entry of a zip archive's list and says nothing.
+
+    Raises:
+        zipfile.BadZipFile: its end states another number of files than were found.
+    """
+    with archive.open("rb") as file:
+        file.seek(max(0, archive.stat().st_size - _ZIP_END))
+        tail = file.read()
+    stated = int.from_bytes(tail[(end := tail.rfind(b"PK\5\6")) + 10 : end + 12], "little")
+    if stated not in (found % (1 << 16), _IN_ZIP64):
+        raise zipfile.BadZipFile(f"{found} files are listed, not {stated}")
+
+
+def _is_folder(info: zipfile.ZipInfo) -> bool:
+    if info.is_dir() and info.file_size:
+        raise zipfile.BadZipFile(f"{info.filename!r} is a folder with content")
+    return info.is_dir()
 
 
 def _zip_member(archive: Path, file: zipfile.ZipFile, info: zipfile.ZipInfo) -> Member:
@@ -128,6 +212,7 @@ def _target(archive: Path, folder: Path, member: Member) -> Path:
     """Where a member goes."""
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
     unsafe = member.name.startswith("/") or not parts or ".." in parts
+    unsafe = unsafe or any(part.casefold() == HOME for part in parts)
     if unsafe or any(re.search(r"[\\:\x00-\x1f]", part) for part in parts):
         raise UsageError(f"{archive}: {member.name!r} would lie elsewhere; it is not unpacked")
     target = folder.joinpath(*parts)
@@ -146,7 +231,7 @@ def _place(archive: Path, member: Member, target: Path) -> None:
         with member.open() as source, temporary.open("wb") as out:
             shutil.copyfileobj(_Limited(source, member.size), out, 1 << 20)
         if temporary.stat().st_size != member.size:
-            raise UsageError(f"{archive}: {member.name!r} has not the size it states")
+            raise BrokenArchiveError(f"{archive}: {member.name!r} has not the size it states")
 
 
 class _Limited:

@@ -31,7 +31,8 @@ class Download:
     Attributes:
         url: where it comes from.
         path: where it will lie. Until :meth:`accept`, what has arrived lies in
-            ``<path>.part``, and in ``<path>.part.from`` which version of the file it is of.
+            ``<path>.part``, and in ``<path>.part.from`` which version of the file it is of: what
+            the server calls it, and its bytes.
     """
 
     url: str
@@ -65,11 +66,16 @@ class Download:
                 return  # nothing is missing; if the part is of something else, its digest tells
             self.discard()
             start, response = 0, self._open(0)
+        if response.status == _PARTIAL_CONTENT and self._is_of_another_size(response):
+            response.close()
+            self.discard()
+            start, response = 0, self._open(0)
         with response:
             continued = response.status == _PARTIAL_CONTENT
             if not continued:
                 validator = response.headers.get("ETag") or response.headers.get("Last-Modified")
-                self._origin.write_text(validator or "")
+                length = response.headers.get("Content-Length")
+                self._origin.write_text(f"{validator or ''}\n{length or ''}")
             start = start if continued else 0
             with self.part.open("ab" if continued else "wb") as out:
                 _copy(response, out, start, self.path.name)
@@ -97,12 +103,20 @@ class Download:
     def _open(self, start: int) -> HTTPResponse:
         headers = {"Range": f"bytes={start}-"} if start else {}
         with suppress(OSError):
-            validator = self._origin.read_text()
+            validator = self._origin.read_text().partition("\n")[0]
             # A weak one does not promise equal bytes, and servers do not take it.
             if start and validator and not validator.startswith("W/"):
                 headers["If-Range"] = validator
         response: HTTPResponse = urlopen(Request(self.url, headers=headers), timeout=TIMEOUT_S)
         return response
+
+    def _is_of_another_size(self, response: HTTPResponse) -> bool:
+        """Whether the server has another version by now, though it names none."""
+        total = (response.headers.get("Content-Range") or "").rpartition("/")[2]
+        before = ""
+        with suppress(OSError):
+            before = self._origin.read_text().partition("\n")[2]
+        return before.isdecimal() and total.isdecimal() and before != total
 
 
 def digest_of(path: Path, algorithm: str) -> str:

@@ -162,6 +162,81 @@ def test_an_unknown_digest_is_recorded_and_held_to(publish: Publish, tmp_path: P
     assert (tmp_path / "VOCdevkit/VOC2012/another").read_bytes() == b"version"
 
 
+PACK = tar({"trainval/a.mat": b"labels", "trainval/b.mat": b"more of them"}, "w:gz")
+
+
+def lists_are_here(root: Path) -> None:
+    assert sorted(p.name for p in (root / "pascal-context/trainval").iterdir()) == [
+        "a.mat",
+        "b.mat",
+    ]
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [PACK[:-9], PACK[: len(PACK) // 2], b"<html>come back later</html>", b""],
+    ids=["end missing", "half", "page", "empty"],
+)
+def test_a_broken_first_download_is_not_adopted(
+    publish: Publish, tmp_path: Path, spoilt: bytes
+) -> None:
+    publish("VOC2010", Page(VOC))
+    page = publish("CONTEXT_PACK", Page(spoilt), known=False)
+    with pytest.raises(UsageError, match=r"cannot be unpacked \(.*it was discarded, run") as caught:
+        prepare("context", tmp_path, Watching(), variant="labels459")
+    assert "\n" not in str(caught.value)
+    assert not [p for p in (tmp_path / ".ovbench").iterdir() if "trainval.tar.gz" in p.name]
+    page.body = PACK
+    prepare("context", tmp_path, Watching(), variant="labels459")
+    lists_are_here(tmp_path)
+
+
+def test_a_broken_archive_fetched_by_hand_stays_and_is_named(
+    publish: Publish, tmp_path: Path
+) -> None:
+    publish("VOC2010", Page(VOC))
+    publish("CONTEXT_PACK", Page(PACK), known=False)
+    (tmp_path / "trainval.tar.gz").write_bytes(PACK[:-9])
+    with pytest.raises(UsageError, match=r"/trainval\.tar\.gz: .*; fetch it again, or delete it"):
+        prepare("context", tmp_path, Watching(), variant="labels459")
+    (tmp_path / "trainval.tar.gz").write_bytes(PACK)
+    prepare("context", tmp_path, Watching(), variant="labels459")
+    lists_are_here(tmp_path)
+
+
+def test_another_version_on_a_server_that_names_none(publish: Publish, tmp_path: Path) -> None:
+    publish("VOC2010", Page(VOC))
+    # Both are stored, not packed: one that continued the other would unpack.
+    old, new = (
+        tar({"trainval/a.mat": text * 4000, "trainval/b.mat": b"labels"})
+        for text in (b"old ", b"newer ")
+    )
+    page = publish("CONTEXT_PACK", Page(old, breaks_after=3000), known=False)
+
+    class Changes(Watching):
+        def says(self, line: str) -> None:
+            if "going on from there" in line:
+                page.body, page.breaks_after = new, None
+
+    prepare("context", tmp_path, Changes(), variant="labels459")
+    found = (tmp_path / "pascal-context/trainval/a.mat").read_bytes()
+    assert found == b"newer " * 4000
+    assert page.starts == [0, 3000, 0]
+
+
+@pytest.mark.parametrize(
+    "note",
+    ["[]", "{}", '{"url": "", "digest": "sha256:0", "folders": null}', "\ufeff{", "9" * 5000,
+     '{"url": "", "digest": 1, "folders": {}}', '{"url": "", "digest": "", "folders": {"a": "b"}}'],
+)  # fmt: skip
+def test_a_note_that_says_nothing_is_no_note(publish: Publish, tmp_path: Path, note: str) -> None:
+    publish("VOC2012", Page(VOC), known=False)
+    (tmp_path / ".ovbench").mkdir()
+    (tmp_path / ".ovbench" / "VOCtrainval_11-May-2012.tar.json").write_text(note, "utf-8")
+    prepare("voc", tmp_path, Watching())
+    voc_is_here(tmp_path)
+
+
 @pytest.mark.parametrize("dies_at", [1, 3, 5])
 def test_a_killed_unpacking_goes_on(publish: Publish, tmp_path: Path, dies_at: int) -> None:
     page, watching = publish("VOC2012", Page(VOC)), Watching()

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import errno
+import gzip
 import io
 import tarfile
 import zipfile
@@ -7,8 +9,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from fuzzing import seconds
 
-from ovbench.datasets.unpack import unpack, unpacked_bytes
+from ovbench.datasets import unpack as module
+from ovbench.datasets.unpack import BrokenArchiveError, unpack, unpacked_bytes
 from ovbench.errors import UsageError
 
 FILES = {
@@ -94,7 +98,10 @@ def test_a_plain_file_is_put_in_its_place(tmp_path: Path) -> None:
 @pytest.mark.parametrize("make", [make_zip, make_tar])
 @pytest.mark.parametrize(
     "name",
-    ["../out.txt", "set/../../out.txt", "/out.txt", "a\\..\\b", "C:/out.txt", "a\nb", ".."],
+    [
+        *("../out.txt", "set/../../out.txt", "/out.txt", "a\\..\\b", "C:/out.txt", "a\nb", ".."),
+        *(".ovbench/b.zip.json", "set/.OVBENCH/lock"),  # what preparations believe of each other
+    ],
 )
 def test_no_member_escapes(tmp_path: Path, make: Callable[..., Path], name: str) -> None:
     archive = make(tmp_path / ("a.zip" if make is make_zip else "a.tar"), {"ok": b"1", name: b"2"})
@@ -176,3 +183,63 @@ def test_a_killed_unpacking_goes_on(tmp_path: Path, name: str, make: Callable[..
     assert len(tree(out)) == 2
     unpack(archive, out)
     assert tree(out) == EXPECTED
+
+
+def test_a_damaged_header_is_not_the_end_of_a_tar(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar")
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"set/images/b.jpg")] ^= 1
+    archive.write_bytes(content)
+    with pytest.raises(BrokenArchiveError, match=r"cannot be unpacked \(bad checksum\)"):
+        unpack(archive, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("name", ["a.tar", "a.tar.gz"])
+def test_a_tar_has_an_end(tmp_path: Path, name: str) -> None:
+    plain = make_tar(tmp_path / "whole.tar").read_bytes()
+    cut = plain[: plain.index(b"set/labels/a.png")]  # between two members
+    (tmp_path / name).write_bytes(gzip.compress(cut) if name.endswith(".gz") else cut)
+    with pytest.raises(BrokenArchiveError, match="its end is missing"):
+        unpack(tmp_path / name, tmp_path / "out")
+
+
+def test_the_checksum_of_a_compressed_tar_is_read(tmp_path: Path) -> None:
+    archive = make_tar(tmp_path / "a.tar")
+    stored = bytearray(gzip.compress(archive.read_bytes(), compresslevel=0))
+    stored[stored.index(b"picture of a")] ^= 1
+    (tmp_path / "a.tar.gz").write_bytes(stored)
+    with pytest.raises(BrokenArchiveError, match="CRC check failed"):
+        unpack(tmp_path / "a.tar.gz", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_negative_size_does_not_lead_back_for_ever(tmp_path: Path) -> None:
+    header = bytearray(tarfile.TarInfo("b").tobuf())
+    header[124:136] = b"\xff" * 4 + (-512).to_bytes(8, "big", signed=True)
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "a.tar").write_bytes(tarfile.TarInfo("a").tobuf() + bytes(header) + bytes(1024))
+    with seconds(5), pytest.raises(UsageError, match="'b' states a wrong size"):
+        unpack(tmp_path / "a.tar", tmp_path / "out")
+
+
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_one_place_is_filled_once(tmp_path: Path, suffix: str) -> None:
+    make = make_zip if suffix == "zip" else make_tar
+    archive = make(tmp_path / f"a.{suffix}", {"set/a": b"1", "./set//a": b"2"})
+    with pytest.raises(BrokenArchiveError, match="holds set/a more than once"):
+        unpack(archive, tmp_path / "out")
+
+
+def test_a_full_disk_does_not_make_an_archive_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*arguments: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(module.shutil, "copyfileobj", full)
+    with pytest.raises(UsageError, match="No space left") as caught:
+        unpack(make_zip(tmp_path / "a.zip"), tmp_path / "out")
+    assert not isinstance(caught.value, BrokenArchiveError)

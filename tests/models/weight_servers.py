@@ -84,6 +84,9 @@ class PageHandler(Handler):
             return
         self.close_connection = True
         headers = {"ETag": page.tag} if page.tag else {}
+        if start:
+            last, total = len(page.body) - 1, len(page.body)
+            headers["Content-Range"] = f"bytes {start}-{last}/{total}"
         self.reply(206 if start else 200, rest[: page.breaks_after], headers, len(rest))
         if page.stalls:
             self.wfile.flush()
