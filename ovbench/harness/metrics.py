@@ -1,8 +1,8 @@
 """What is counted on an image, and every score that follows from it.
 
 One image yields sparse confusion triplets ``(gt, pred, pixels)``. Added up over a set they
-give each class's intersection, ground-truth and predicted pixels, and those give mIoU under
-every definition in use, pixel accuracy, mean accuracy and frequency-weighted IoU.
+give each class's intersection, ground-truth and predicted pixels, and those give mIoU, pixel
+accuracy, mean accuracy and frequency-weighted IoU.
 """
 
 from __future__ import annotations
@@ -21,23 +21,25 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 Percentages: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
-MIOU_DEFINITIONS: Final[Mapping[str, str]] = {
-    "union": "mean over the classes that occur in ground truth or prediction (mmsegmentation)",
-    "gt_only": "mean over the classes that occur in the ground truth (detectron2 since 2022-07)",
-    "all_classes": "mean over the whole vocabulary; a class that occurs nowhere counts as 0",
-    "union_without_background": "as union, background left out of the mean",
-    "gt_only_without_background": "as gt_only, background left out of the mean",
-    "all_classes_without_background": "as all_classes, background left out of the mean",
-    "per_image": "mean over images of the mean over the classes that occur in the image",
-}
-"""What each mIoU of a result averages over.
-
-All but "per_image" (:func:`per_image_miou`) are in :attr:`Scores.definitions`.
-"""
+UNANSWERED: Final = -1
+"""In place of a predicted label, where a prediction holds the ignore label itself."""
 
 # Histogramming runs of equal pixels costs less than histogramming pixels until there is
 # about one run to six pixels; label maps have one to 15 - 150, noise one to one.
 _PIXELS_PER_RUN = 6
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Void:
+    """The pixels of one image that are not scored, by predicted label.
+
+    Attributes:
+        pred: predicted labels, each once, int32; :data:`UNANSWERED` where there is none.
+        pixels: how many pixels have that label, int64, positive.
+    """
+
+    pred: npt.NDArray[np.int32]
+    pixels: Counts
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,11 +53,13 @@ class Confusion:
         gt: ground-truth labels, int32.
         pred: predicted labels, int32.
         pixels: how many pixels have that pair, int64, positive.
+        void: what was predicted on the ignored pixels; None where nobody counted that.
     """
 
     gt: npt.NDArray[np.int32]
     pred: npt.NDArray[np.int32]
     pixels: Counts
+    void: Void | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -104,7 +108,8 @@ class Scores:
         fwiou: mean of ``iou`` weighted with each class's share of the ground truth.
         iou: per label, ``(num_labels,)`` float64.
         accuracy: recall per label, ``(num_labels,)`` float64.
-        definitions: mIoU by the names of :data:`MIOU_DEFINITIONS`.
+        definitions: mIoU by the names of
+            :data:`~ovbench.harness.definitions.MIOU_DEFINITIONS` that these areas decide.
     """
 
     miou: float
@@ -150,9 +155,10 @@ def confusion(
     scored = gts != ignore_label
     answers = scored | (preds != ignore_label) if allow_ignored else np.ones_like(scored)
     _check_labels("prediction", preds[answers], pixels[answers], num_labels, ContractError)
+    void = Void(np.where(answers, preds, UNANSWERED)[~scored].astype(np.int32), pixels[~scored])
     gts, preds, pixels = gts[scored], preds[scored], pixels[scored]
     _check_labels("ground truth", gts, pixels, num_labels, DataError)
-    return Confusion(gts.astype(np.int32), preds.astype(np.int32), pixels)
+    return Confusion(gts.astype(np.int32), preds.astype(np.int32), pixels, void)
 
 
 def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
@@ -204,18 +210,18 @@ def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
     )
 
 
-def per_image_miou(areas: Areas) -> float:
-    """The mean over images of each image's own mIoU (IPSeg's code), in percent.
+def accumulate_void(confusions: Sequence[Confusion], num_labels: int) -> Counts | None:
+    """Ignored pixels of a set by predicted label, ``(num_labels + 1,)`` int64.
 
-    Args:
-        areas: of each image, ``(images, num_labels)``; an image counts if any of the labels
-            occurs in its ground truth or prediction.
+    The last counts those without an answer. None where an image's were not counted.
     """
-    iou = areas.iou
-    occurring = ~np.isnan(iou)
-    classes = occurring.sum(axis=1)
-    sums = np.where(occurring, iou, 0).sum(axis=1)
-    return _mean(sums[classes > 0] / classes[classes > 0])
+    voids = [c.void for c in confusions if c.void is not None]
+    if len(voids) < len(confusions):
+        return None
+    empty = np.zeros(0, dtype=np.int64)
+    pred = np.concatenate([empty, *(v.pred for v in voids)])
+    pred[pred == UNANSWERED] = num_labels
+    return _summed(pred, np.concatenate([empty, *(v.pixels for v in voids)]), num_labels + 1)
 
 
 def scores(areas: Areas, background: bool) -> Scores:
@@ -235,7 +241,7 @@ def scores(areas: Areas, background: bool) -> Scores:
     return Scores(
         miou=definitions["union"],
         pixel_accuracy=float(_percent(areas.intersection.sum(), total)),
-        mean_accuracy=_mean(accuracy[in_gt]),
+        mean_accuracy=mean_or_nan(accuracy[in_gt]),
         fwiou=float((iou[in_gt] * areas.gt[in_gt]).sum() / total) if total else np.nan,
         iou=iou,
         accuracy=accuracy,
@@ -246,8 +252,8 @@ def scores(areas: Areas, background: bool) -> Scores:
 def _miou_definitions(iou: Percentages, in_gt: Flags) -> dict[str, float]:
     occurring = iou[~np.isnan(iou)]
     return {
-        "union": _mean(occurring),
-        "gt_only": _mean(iou[in_gt]),
+        "union": mean_or_nan(occurring),
+        "gt_only": mean_or_nan(iou[in_gt]),
         "all_classes": float(occurring.sum() / len(iou)) if len(occurring) else np.nan,
     }
 
@@ -350,5 +356,6 @@ def _percent(part: Counts, whole: Counts) -> Percentages:
     return percent
 
 
-def _mean(values: Percentages) -> float:
+def mean_or_nan(values: Percentages) -> float:
+    """The mean of ``(n,)`` values, nan where there are none."""
     return float(values.mean()) if len(values) else np.nan

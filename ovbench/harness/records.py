@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.metrics import Confusion
+from ovbench.harness.metrics import Confusion, Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,10 +119,18 @@ def decode(line: str) -> Record:
             gt=np.asarray(data["gt"], dtype=np.int32),
             pred=np.asarray(data["pred"], dtype=np.int32),
             pixels=np.asarray(data["pixels"], dtype=np.int64),
+            void=_void(data.get("void")),
         ),
         BoundaryAreas(**{k: np.asarray(v, dtype=np.int64) for k, v in data["boundary"].items()}),
         Cost(**data["cost"]),
     )
+
+
+def _void(data: Mapping[str, Any] | None) -> Void | None:
+    """Records of protocol version 1 have none."""
+    if data is None:
+        return None
+    return Void(np.asarray(data["pred"], np.int32), np.asarray(data["pixels"], np.int64))
 
 
 def _as_dict(record: Record) -> dict[str, Any]:
@@ -130,12 +138,15 @@ def _as_dict(record: Record) -> dict[str, Any]:
         return {"session": asdict(record)}
     if isinstance(record, BadImage):
         return {"image": record.image, "bad": record.reason}
-    boundary = record.boundary
+    boundary, void = record.boundary, record.confusion.void
     return {
         "image": record.image,
         "gt": record.confusion.gt.tolist(),
         "pred": record.confusion.pred.tolist(),
         "pixels": record.confusion.pixels.tolist(),
+        "void": None
+        if void is None
+        else {"pred": void.pred.tolist(), "pixels": void.pixels.tolist()},
         "boundary": {
             "labels": boundary.labels.tolist(),
             "intersection": boundary.intersection.tolist(),

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ovbench.harness import metrics
 from ovbench.harness.bootstrap import bootstrap_miou
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
+from ovbench.harness.definitions import definitions
 from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
 
@@ -83,7 +84,13 @@ def _quality(
     background = dataset["background"] == "class" and 0 in scored
     scores = metrics.scores(total.take(scored), background=background)
     taken = per_image.take(scored)
-    definitions = {**scores.definitions, "per_image": metrics.per_image_miou(taken)}
+    named = definitions(
+        per_image,
+        metrics.accumulate_void([image.confusion for image in images], len(names)),
+        scored=dataset["scored"],
+        background=dataset["background"] == "class",
+        prompted=dataset["prompted"],
+    )
     iou, accuracy = total.iou, total.accuracy
     return {
         "metrics": {
@@ -93,7 +100,7 @@ def _quality(
             "mean_accuracy": number(scores.mean_accuracy),
             "fwiou": number(scores.fwiou),
             "boundary_iou": number(_nanmean(edges[scored])),
-            "definitions": {name: number(value) for name, value in definitions.items()},
+            "definitions": {name: number(value) for name, value in named.items()},
         },
         "per_class": [
             {

@@ -40,7 +40,9 @@ class Rule:
         paper, table, system, variant, setting: of the row, as in the figures.
         background: the rule of the code behind the figures where it is not the one that the
             column's title says; else empty.
-        definition: of mIoU, a name of :data:`~ovbench.harness.metrics.MIOU_DEFINITIONS`.
+        definition: of mIoU, a name of :data:`~ovbench.harness.definitions.MIOU_DEFINITIONS`;
+            behind it, ``dataset=name`` where the code scores a dataset by another one, with
+            blanks between them.
     """
 
     method: str
@@ -58,6 +60,11 @@ class Rule:
     def needs(self) -> dict[str, str]:
         """The settings it needs, as text."""
         return dict(assignment.split("=", 1) for assignment in self.settings.split())
+
+    def definition_on(self, dataset: str) -> str:
+        """The definition of mIoU behind the row's figure on a dataset."""
+        usual, *others = self.definition.split()
+        return dict(other.split("=", 1) for other in others).get(dataset, usual)
 
     def figures(self) -> Sequence[Figure]:
         """The row's figures."""
@@ -107,10 +114,11 @@ def counterpart(result: Result) -> Counterpart | str:
     if not of_settings:
         return f"no figure was reported for {_setup(run)}"
     for rule in of_settings:
+        definition = rule.definition_on(run["dataset"])
+        measured = result["metrics"]["definitions"].get(definition)
         for figure in rule.figures():
-            measured = result["metrics"]["definitions"].get(rule.definition)
             if measured is not None and _same_benchmark(rule, figure, run):
-                return Counterpart(figure, rule.definition, measured)
+                return Counterpart(figure, definition, measured)
     rule = of_settings[0]
     return f"table {rule.table.removeprefix('T')} of {rule.paper} has no such benchmark"
 

@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 
 from ovbench.errors import ContractError, DataError
 from ovbench.harness.metrics import (
-    MIOU_DEFINITIONS,
+    UNANSWERED,
     Confusion,
     accumulate,
     areas,
     confusion,
-    per_image_miou,
     scores,
     stack_areas,
 )
@@ -94,6 +93,9 @@ def test_confusion_equals_a_double_loop(case: tuple[Labels, Labels, int]) -> Non
     assert triplets(counted) == count_slowly(gt, pred, ignore)
     assert (counted.gt.dtype, counted.pred.dtype) == (np.int32, np.int32)
     assert counted.pixels.dtype == np.int64
+    assert counted.void is not None
+    void = dict(zip(counted.void.pred.tolist(), counted.void.pixels.tolist(), strict=True))
+    assert void == dict(Counter(pred[gt == ignore].tolist()))
 
 
 def test_the_largest_vocabularies_stay_sparse() -> None:
@@ -157,7 +159,10 @@ def test_void_is_allowed_only_where_the_ground_truth_is_void() -> None:
     pred = np.array([[0, 255, 1, 1]], np.uint8)
     with pytest.raises(ContractError, match="1 pixels of label 255"):
         confusion(gt, pred, 2)
-    assert triplets(confusion(gt, pred, 2, allow_ignored=True)) == [(0, 0, 1), (1, 1, 1)]
+    counted = confusion(gt, pred, 2, allow_ignored=True)
+    assert triplets(counted) == [(0, 0, 1), (1, 1, 1)]
+    assert counted.void is not None
+    assert (counted.void.pred.tolist(), counted.void.pixels.tolist()) == ([1, UNANSWERED], [1, 1])
     with pytest.raises(ContractError, match="1 pixels of label 255"):
         confusion(np.zeros_like(gt), np.array([[0, 0, 0, 255]], np.uint8), 2, allow_ignored=True)
     with pytest.raises(ContractError, match="1 pixels of label 7"):
@@ -238,25 +243,6 @@ def test_scores_of_a_worked_example() -> None:
 def test_every_definition_of_miou(definition: str, expected: float) -> None:
     result = scores(areas(EXAMPLE), background=True)
     assert result.definitions[definition] == pytest.approx(expected)
-
-
-def test_definitions_are_the_documented_ones() -> None:
-    with_background = scores(areas(EXAMPLE), background=True).definitions
-    without = scores(areas(EXAMPLE), background=False).definitions
-    assert {*with_background, "per_image"} == set(MIOU_DEFINITIONS)
-    assert set(without) == {"union", "gt_only", "all_classes"}
-
-
-@given(st.integers(1, 4), st.integers(1, 4), st.integers(0, 2**32 - 1))
-def test_per_image_is_the_mean_of_every_image_alone(images: int, labels: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    pairs = rng.integers(0, labels + 1, (images, 2, 3, 3)).astype(np.uint8)  # the last: ignored
-    pairs[:, 1] %= labels
-    counted = [confusion(gt, pred, labels, labels) for gt, pred in pairs]
-    alone = [scores(areas(accumulate([one], labels)), background=False).miou for one in counted]
-    expected = np.nanmean(alone) if not np.isnan(alone).all() else np.nan
-    found = per_image_miou(stack_areas(counted, labels))
-    assert found == pytest.approx(expected, nan_ok=True)
 
 
 def test_some_labels_are_scored_alone() -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.metrics import Confusion
+from ovbench.harness.metrics import UNANSWERED, Confusion, Void
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Session, decode, encode
 from ovbench.harness.store import RunStore, ShardWriter, identity_digest, write_json
 
@@ -19,7 +19,12 @@ def image_record(name: str, pixels: int = 5) -> ImageRecord:
     one = np.array([1])
     return ImageRecord(
         name,
-        Confusion(one.astype(np.int32), one.astype(np.int32), np.array([pixels])),
+        Confusion(
+            one.astype(np.int32),
+            one.astype(np.int32),
+            np.array([pixels]),
+            Void(np.array([0, UNANSWERED], np.int32), np.array([pixels, 1])),
+        ),
         BoundaryAreas(one, one, one, one),
         Cost(0.001, 0.25, 0.002, {"encode": 0.2}, batch=2, warmup=True, rss=10),
     )
@@ -42,6 +47,8 @@ def test_records_survive_encoding(name: str, pixels: int) -> None:
     assert isinstance(again, ImageRecord)
     assert (again.image, again.cost) == (name, record.cost)
     assert again.confusion.pixels.tolist() == [pixels]
+    assert again.confusion.void is not None
+    assert again.confusion.void.pred.tolist() == [0, UNANSWERED]
     assert encode(again) == line
 
 

@@ -23,7 +23,10 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
         "metrics": {
             "miou": miou, "miou_ci95": [None, None] if miou is None else [miou - 1, miou + 1],
             "pixel_accuracy": 80.0, "mean_accuracy": 60.126, "boundary_iou": None,
-            "definitions": {"union": miou, "gt_only": None if miou is None else miou + 0.5},
+            "definitions": {
+                "union": miou, "gt_only": None if miou is None else miou + 0.5,
+                "void_as_background": None if miou is None else miou - 0.5,
+            },
         },
         "profile": {
             "per_image_s": {"mean": 0.12345}, "images_per_s": 8.1, "prepare_s": 1.5,
