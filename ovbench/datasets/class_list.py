@@ -6,8 +6,10 @@ name may stand the value that the class has in index masks, or its colour in RGB
     background                 7: cat, kitten             64 128 0: cat, kitten
     cat, kitten                9: dog                     192 0 128: dog
     dog                        4: (ignore)                255 255 255: (ignore)
+    255: (ignore)
 
-Without either, a class's value is the position of its line, counted from 0.
+Without either, a class's value is the position of its line, counted from 0. What no line names
+must not occur in a mask: 255, too, is void only where a line says so.
 """
 
 from __future__ import annotations
@@ -18,11 +20,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ovbench.datasets.names import read_text
+from ovbench.datasets.names import content_lines, read_text
 from ovbench.errors import UsageError
 
 VOID = 255
-"""Value in index masks, and label, of pixels that are never scored."""
+"""Label of pixels that are never scored."""
 
 Key: TypeAlias = int | tuple[int, int, int]
 """What stands for a class in a mask: a value or a colour."""
@@ -72,12 +74,12 @@ def read_class_list(path: Path) -> ClassList:
         UsageError: missing, or wrong; names the line.
     """
     text = read_text(path)
-    lines = list(_lines(text))
+    lines = list(_lines(text, str(path)))
     classes = [line for line in lines if line.name != _IGNORE]
     if not classes:
         raise UsageError(f"{path}: names no classes")
     _check(path, lines)
-    names = [""] * (len(text.splitlines()) + 1)
+    names = [""] * (text.count("\n") + 1)
     for line in classes:
         names[line.number - 1] = line.name
     return ClassList(
@@ -89,34 +91,30 @@ def read_class_list(path: Path) -> ClassList:
     )
 
 
-def _lines(text: str) -> Iterator[_Line]:
-    position = 0
-    for number, line in enumerate(text.splitlines(), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+def _lines(text: str, source: str) -> Iterator[_Line]:
+    for position, (number, line) in enumerate(content_lines(text, source)):
         if found := _KEYED.fullmatch(line):
             first, *rest, name = found.groups()
             key: Key = (int(first), int(rest[0]), int(rest[1])) if rest[0] else int(first)
             yield _Line(number, key, name.strip())
         else:
             yield _Line(number, position, line.strip())
-        position += 1
 
 
 def _check(path: Path, lines: Sequence[_Line]) -> None:
+    if len(lines) > VOID:
+        raise UsageError(
+            f"{path}: {len(lines)} classes; a folder has room for {VOID}, as its labels are 8-bit"
+        )
     seen: dict[Key, int] = {}
     for line in lines:
         where = f"{path}, line {line.number}"
         if isinstance(line.key, tuple) != isinstance(lines[0].key, tuple):
             raise UsageError(f"{where}: either every line begins with a colour or none does")
-        if max(line.key if isinstance(line.key, tuple) else (line.key,)) > VOID:
+        if max(line.key if isinstance(line.key, tuple) else (line.key,)) > 255:
             raise UsageError(f"{where}: {line} does not fit 8 bits; masks are 8-bit files")
-        if line.key == VOID:
-            raise UsageError(f"{where}: {VOID} is never scored; give the class another value")
         if not line.name:
             raise UsageError(f"{where}: {line} has no name")
         if line.key in seen:
             raise UsageError(f"{where}: {line} already stands for line {seen[line.key]}")
         seen[line.key] = line.number
-    if len(lines) > VOID:
-        raise UsageError(f"{path}: {len(lines)} classes; there is room for {VOID}")

@@ -10,13 +10,13 @@ import numpy.typing as npt
 
 from ovbench.datasets.files import Files
 from ovbench.errors import DataError
-from ovbench.harness.images import read_image
+from ovbench.harness.images import read_colours
 from ovbench.harness.protocol import LabelMap
 
 
 @dataclass(frozen=True, slots=True)
 class ColourMasks(Files):
-    """PNGs of any mode, read by their colours.
+    """PNGs of any mode with 8 bits per channel, read by their colours.
 
     Attributes:
         colours: at least one; each is read as its position here.
@@ -29,10 +29,11 @@ class ColourMasks(Files):
         """Positions of the colours, ``(H, W)`` uint8.
 
         Raises:
-            DataError: missing, corrupt, or a colour that is not in the list; names the file.
+            DataError: missing, corrupt, of a format that changes colours, or a colour that is
+                not in the list; names the file.
         """
         path = self.source(image)
-        codes, known = _codes(read_image(path)), _codes(np.array(self.colours))
+        codes, known = _codes(read_colours(path)), _codes(np.array(self.colours))
         order = np.argsort(known)
         place = np.searchsorted(known, codes, sorter=order)
         positions = order[np.minimum(place, len(known) - 1)]

@@ -15,6 +15,9 @@ from ovbench.harness.protocol import BackgroundRule, LabelMap
 UNKNOWN = 0xFFFF
 """Table entry of the values that a label file must not hold."""
 
+_SHOWN = 20
+"""Unknown values in a message; a file of 32 bits may hold millions."""
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class LabelEncoding:
@@ -24,33 +27,36 @@ class LabelEncoding:
         benchmark: for messages.
         table: ``(256,)`` uint16, or ``(65536,)`` where values need 16 bits, from stored value
             to label or :data:`UNKNOWN`.
+        advice: what to do about unknown values, where there is something to do.
     """
 
     benchmark: str
     table: npt.NDArray[np.uint16]
+    advice: str = ""
 
     @classmethod
-    def of(cls, benchmark: str, labels: Mapping[int, int]) -> LabelEncoding:
+    def of(cls, benchmark: str, labels: Mapping[int, int], advice: str = "") -> LabelEncoding:
         """The encoding with ``labels[stored]``, below 256, for every value that is allowed."""
         table = np.full(256 if max(labels) < 256 else 1 << 16, UNKNOWN, dtype=np.uint16)
         table[list(labels)] = np.fromiter(labels.values(), dtype=np.uint8)
-        return cls(benchmark, table)
+        return cls(benchmark, table, advice)
 
     def decode(self, raw: LabelMap, source: Path) -> npt.NDArray[np.uint8]:
         """Map stored values ``(H, W)`` to labels of the vocabulary.
 
         Raises:
-            DataError: wider than the benchmark's values are, or a value the benchmark does not
-                know; names ``source``.
+            DataError: a value the benchmark does not know; names ``source``.
         """
-        bits = 8 if len(self.table) == 256 else 16
-        if raw.dtype.itemsize * 8 > bits:
-            raise DataError(f"{source}: expected {bits}-bit label values, found {raw.dtype}")
-        labels = np.take(self.table, raw)
-        strays = labels == UNKNOWN
+        last = len(self.table) - 1
+        labels = np.take(self.table, np.minimum(raw, last))
+        strays = (labels == UNKNOWN) | (raw > last)
         if strays.any():
             values = np.unique(raw[strays]).tolist()
-            raise DataError(f"{source}: label values {values} are unknown to {self.benchmark}")
+            shown = ", ".join(map(str, values[:_SHOWN])) + ", …" * (len(values) > _SHOWN)
+            advice = f"; {self.advice}" if self.advice else ""
+            raise DataError(
+                f"{source}: label values [{shown}] are unknown to {self.benchmark}{advice}"
+            )
         return labels.astype(np.uint8)
 
 

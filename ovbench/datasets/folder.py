@@ -1,8 +1,9 @@
 """A user's own images: ``images/``, ``masks/*.png`` and ``classes.txt``, no line of code.
 
 A mask has its image's name, below the same folders if there are any. It holds one value per
-pixel, or one colour if ``classes.txt`` says which (:mod:`ovbench.datasets.class_list`). If the
-first class is named "background", the dataset has a background.
+pixel, or one colour if ``classes.txt`` says which (:mod:`ovbench.datasets.class_list`), and
+nothing that the list does not name. If the first class is named "background", the dataset has a
+background.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from ovbench.datasets.colour_masks import ColourMasks
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import FileDataset, LabelFiles, read_id_list, walk
 from ovbench.datasets.names import parse_vocabulary, read_vocabulary
-from ovbench.errors import UsageError
-from ovbench.harness.protocol import BackgroundRule, DatasetInfo, Vocabulary
+from ovbench.errors import DataError, UsageError
+from ovbench.harness.images import ColourLabelError, read_label
+from ovbench.harness.protocol import BackgroundRule, DatasetInfo, LabelMap, Vocabulary
 
 EVERYTHING = "all"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 PARTS = ("images", "masks", "classes.txt")
 LAYOUT = "images/, masks/*.png and classes.txt"
+ADVICE = (
+    "give each a line in classes.txt: 'VALUE: NAME' for a class, 'VALUE: (ignore)' for pixels "
+    "that are not scored"
+)
 
 
 def open_folder(choices: Choices) -> FileDataset:
@@ -43,7 +49,7 @@ def open_folder(choices: Choices) -> FileDataset:
     classes = read_class_list(root / "classes.txt")
     rules = choices.background_of if classes.background else choices.no_background
     background, split = rules("folder"), choices.split or EVERYTHING
-    pictures, masks = PictureFiles.below(root / "images"), LabelFiles(root / "masks")
+    pictures, masks = PictureFiles.below(root / "images"), IndexMasks(root / "masks")
     return FileDataset(
         # Two folders are two datasets: their name tells their results apart.
         DatasetInfo("folder", split, background, VOID, variant=root.resolve().name),
@@ -53,6 +59,21 @@ def open_folder(choices: Choices) -> FileDataset:
         ColourMasks(masks.folder, colours=tuple(classes.colours)) if classes.colours else masks,
         _encoding(classes, background),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class IndexMasks(LabelFiles):
+    """Index or palette PNGs, where no line of ``classes.txt`` names a colour."""
+
+    def read(self, image: str) -> LabelMap:
+        """See :class:`~ovbench.datasets.files.Labels`."""
+        try:
+            return read_label(self.source(image))
+        except ColourLabelError as error:
+            raise DataError(
+                f"{error}; where colours stand for the classes, begin each line of classes.txt "
+                "with its colour: '64 128 0: cat'"
+            ) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +125,7 @@ def _encoding(classes: ClassList, background: BackgroundRule) -> LabelEncoding:
     labels += [VOID] * len(classes.ignored)
     keys = range(len(labels)) if classes.colours else (*classes.keys, *classes.ignored)
     values = {key: label for key, label in zip(keys, labels, strict=True) if isinstance(key, int)}
-    return LabelEncoding.of("folder", {VOID: VOID, **values})
+    return LabelEncoding.of("folder", values, ADVICE)
 
 
 def _ids(root: Path, split: str, everything: set[str]) -> list[str]:

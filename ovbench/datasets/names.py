@@ -2,7 +2,7 @@
 
 The format is the one the field has on disk: one line per class, synonyms separated by commas
 or semicolons, and the background's queries in the first line of a file that has one line
-more than there are classes. Blank lines and lines that start with ``#`` are left out.
+more than there are classes. Blank lines and comments, ``# …``, are left out.
 
 Some papers ask for two classes by one text. Such a class has a name of its own for tables in
 front, ``screen door = screen``; no method is asked for that.
@@ -11,7 +11,8 @@ front, ``screen door = screen``; no method is asked for that.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from importlib.resources import files
@@ -116,6 +117,31 @@ def read_text(path: Path) -> str:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def content_lines(text: str, source: str) -> Iterator[tuple[int, str]]:
+    """The lines of a list of names that are neither blank nor comments, with their numbers.
+
+    Raises:
+        UsageError: a line that may be a comment or a name, or one that tables cannot show.
+    """
+    for number, line in enumerate(text.split("\n"), start=1):
+        if not (stripped := line.strip()):
+            continue
+        where = f"{source}, line {number}"
+        if stripped.startswith("#"):
+            if stripped.lstrip("#")[:1].strip():
+                raise UsageError(
+                    f"{where}: begins with '#' and no blank behind it; a comment has one "
+                    "('# …'), and no name begins with '#'"
+                )
+            continue
+        for character in stripped.replace("\t", " "):
+            if unicodedata.category(character) in ("Cc", "Zl", "Zp"):
+                raise UsageError(
+                    f"{where}: holds the control character U+{ord(character):04X}; remove it"
+                )
+        yield number, line
+
+
 def available_sets(benchmark: str) -> list[str]:
     """The names of a benchmark's packaged sets."""
     folder = _folder(benchmark)
@@ -155,9 +181,7 @@ def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
 
 def _lines(text: str, source: str) -> list[Line]:
     found = []
-    for number, line in enumerate(text.split("\n"), start=1):
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
+    for number, line in content_lines(text, source):
         title, separator, texts = line.rpartition("=")
         queries = tuple(part.strip() for part in re.split("[,;]", texts))
         if not all((*queries, title.strip() or not separator)):

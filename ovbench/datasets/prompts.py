@@ -20,7 +20,7 @@ import numpy as np
 
 from ovbench.datasets.files import walk
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.images import read_image
+from ovbench.harness.images import read_image, read_mask
 from ovbench.harness.protocol import (
     ClassQuery,
     Dataset,
@@ -33,7 +33,7 @@ from ovbench.harness.protocol import (
 )
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
-MASK = "_mask.png"
+MASK = "_mask"
 
 MIN_SHARE = 0.01
 """Of a picture's pixels, which a class must fill to be well shown (our choice)."""
@@ -136,20 +136,39 @@ def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar
             f"--prompts {folder}: no folder {spellings[1]!r} with pictures of the class {name!r}"
         )
     _, files = next(walk(home))
-    masks = {file for file in files if file.endswith(MASK)}
-    pictures = sorted(f for f in files if f.lower().endswith(SUFFIXES) and f not in masks)
+    images = sorted(f for f in files if f.lower().endswith(SUFFIXES))
+    masks = _masks(images, home)
+    pictures = [file for file in images if file not in masks.values()]
     if not pictures:
         raise UsageError(f"{home}: no pictures of the class {name!r} here ({', '.join(SUFFIXES)})")
-    if alone := masks - {Path(picture).stem + MASK for picture in pictures}:
-        raise UsageError(f"{home / min(alone)}: a mask without its picture")
-    return tuple(pictures), tuple(_read(home / picture) for picture in pictures)
+    if alone := masks.keys() - {Path(picture).stem for picture in pictures}:
+        raise UsageError(f"{home / masks[min(alone)]}: a mask without its picture")
+    return tuple(pictures), tuple(_read(home, p, masks.get(Path(p).stem)) for p in pictures)
 
 
-def _read(path: Path) -> Exemplar:
-    image, file = read_image(path), path.with_name(path.stem + MASK)
-    if not file.exists():
+def _masks(images: Sequence[str], home: Path) -> dict[str, str]:
+    """The file of the mask that belongs to the picture of a stem, in any spelling of its end.
+
+    A photograph may well be called ``gas_mask.jpg``: only beside a picture is it a mask, which
+    is then refused for its format.
+    """
+    stems = {Path(file).stem for file in images}
+    masks: dict[str, str] = {}
+    for file in images:
+        stem, end = Path(file).stem[: -len(MASK)], Path(file).stem[-len(MASK) :]
+        if end.lower() != MASK or not (file.lower().endswith(".png") or stem in stems):
+            continue
+        if masks.setdefault(stem, file) != file:
+            raise UsageError(f"{home / file}: {masks[stem]} is a mask of the same picture")
+    return masks
+
+
+def _read(home: Path, picture: str, drawn: str | None) -> Exemplar:
+    image = read_image(home / picture)
+    if drawn is None:
         return Exemplar(image)
-    mask = np.greater(read_image(file).max(axis=-1), 0)
+    file = home / drawn
+    mask = read_mask(file)
     if mask.shape != image.shape[:2]:
         raise DataError(
             f"{file}: {mask.shape[1]}x{mask.shape[0]} pixels, but its picture has "

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from raw_files import index_png
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.class_list import read_class_list
@@ -17,7 +18,7 @@ from ovbench.errors import DataError, UsageError
 
 Bytes = np.typing.NDArray[np.uint8]
 
-ANIMALS = "# what lives here\nbackground, grass\ncat, kitten\n\ndog\n"
+ANIMALS = "# what lives here\nbackground, grass\ncat, kitten\n\ndog\n255: (ignore)\n"
 COLOURED = "0 0 0: background\n64,128,0: cat, kitten\n192 0 128 : dog\n255 255 255: (ignore)\n"
 
 
@@ -73,14 +74,39 @@ def test_a_palette_mask_is_read_by_its_colours_where_they_are_named(tmp_path: Pa
 
 
 def test_values_may_be_named(tmp_path: Path) -> None:
-    root = tree(tmp_path, "7: cat\n9: dog\n0: (ignore)\n", a=row(7, 9, 0, 255))
+    root = tree(tmp_path, "7: cat\n9: dog\n0: (ignore)\n", a=row(7, 9, 0, 0))
     dataset = load_dataset("folder", root=root)
     assert dataset.vocabulary.names == ("cat", "dog")
     assert dataset.info.background == "none"
     assert dataset.load(0).label.tolist() == [[0, 1, 255, 255]]
-    Image.fromarray(row(7, 8, 0, 255)).save(root / "masks" / "a.png")
+    Image.fromarray(row(7, 8, 0, 0)).save(root / "masks" / "a.png")
     with pytest.raises(DataError, match=r"a\.png: label values \[8\] are unknown to folder"):
         dataset.load(0)
+
+
+def test_255_is_void_or_a_class_only_where_a_line_says_so(tmp_path: Path) -> None:
+    """Masks of 0 and 255, as most tools that draw them write."""
+    root = tree(tmp_path, "background\nroad\n", a=row(0, 255, 0, 255))
+    with pytest.raises(DataError, match=r"a\.png: label values \[255\] are unknown to folder; "
+                       r"give each a line in classes\.txt: 'VALUE: NAME' for a class"):  # fmt: skip
+        load_dataset("folder", root=root).load(0)
+    for line, label in (("255: road", 1), ("road\n255: (ignore)", 255)):
+        (root / "classes.txt").write_text(f"background\n{line}\n")
+        dataset = load_dataset("folder", root=root)
+        assert dataset.vocabulary.names == ("background", "road")
+        assert dataset.load(0).label.tolist() == [[0, label, 0, label]]
+
+
+def test_masks_of_few_bits_hold_the_values_they_store(tmp_path: Path) -> None:
+    root = tree(tmp_path, "background\na\nb\nc\n", x=row(0, 0, 0, 0))
+    (root / "masks" / "x.png").write_bytes(index_png([[0, 1, 2, 3]], 2))
+    assert load_dataset("folder", root=root).load(0).label.tolist() == [[0, 1, 2, 3]]
+
+
+def test_colour_masks_with_plain_names_are_told_of_colours(tmp_path: Path) -> None:
+    root = tree(tmp_path, "cat\n", a=colours((64, 128, 0)))
+    with pytest.raises(DataError, match=r"mode is RGB; .* begin each line .* '64 128 0: cat'"):
+        load_dataset("folder", root=root).load(0)
 
 
 def test_pictures_of_all_formats_and_folders(tmp_path: Path) -> None:
@@ -128,12 +154,14 @@ def test_colours_are_found_as_by_looking_each_up(
         ("cat\ncat\n", "line 2: 'cat' is already line 1"),
         ("1 2 3: cat\n1 2 3: dog\n", "line 2: 1 2 3 already stands for line 1"),
         ("1 2 3: cat\ndog\n", "line 2: either every line begins with a colour or none does"),
-        ("cat\n255: dog\n", "line 2: 255 is never scored"),
+        ("#1 shirt\ncat\n", "line 1: begins with '#' and no blank behind it"),
+        ("cat\nd\u2028og\n", r"line 2: holds the control character U\+2028"),
+        ("cat\nd\x0bog\n", r"line 2: holds the control character U\+000B"),
         ("cat\n300: dog\n", "line 2: 300 does not fit 8 bits"),
         ("1 2 300: cat\n", "line 1: 1 2 300 does not fit 8 bits"),
         ("7:\n", "line 1: 7 has no name"),
         ("cat,,kitten\n", "line 1: an empty name beside a comma"),
-        ("".join(f"c{i}\n" for i in range(256)), "line 256: 255 is never scored"),
+        ("".join(f"c{i}\n" for i in range(256)), "256 classes; a folder has room for 255"),
         ("".join(f"{i} 0 0: c{i}\n{i} 1 0: d{i}\n" for i in range(128)), "256 classes; .* 255"),
     ],
 )
@@ -148,9 +176,9 @@ def test_a_wrong_list_of_classes_is_one_clear_line(
 
 
 def test_most_classes_that_fit(tmp_path: Path) -> None:
-    root = tree(tmp_path, "".join(f"class {i}\n" for i in range(255)), a=row(0, 254, 255))
+    root = tree(tmp_path, "".join(f"class {i}\n" for i in range(255)), a=row(0, 254))
     dataset = load_dataset("folder", root=root)
-    assert dataset.load(0).label.tolist() == [[0, 254, 255]]
+    assert dataset.load(0).label.tolist() == [[0, 254]]
     assert len(dataset.vocabulary) == 255
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from raw_files import png
 from typer.testing import CliRunner
 
 from ovbench.cli.app import app
@@ -87,6 +88,17 @@ def loop(path: Path) -> None:
     path.symlink_to(path)
 
 
+def pipe(path: Path) -> None:
+    """Whoever opens it waits for a writer, without an end."""
+    path.unlink()
+    os.mkfifo(path)
+
+
+def saved_header(path: Path) -> None:
+    """A picture that needs 6.4 GB, in a file of 78 bytes."""
+    path.write_bytes(png(b"", 40_000, 40_000))
+
+
 def directory(path: Path) -> None:
     path.unlink()
     path.mkdir()
@@ -103,14 +115,17 @@ PICTURES: list[tuple[str, Callable[[Path], object], str]] = [
     ("missing", lambda p: p.unlink(), "no such file"),
     ("loop", loop, r"no such file|cannot be read \(Too many levels of symbolic links\)"),
     ("another size", lambda p: noise(9).resize((40, 40)).save(p), "do not belong together"),
+    ("a pipe", pipe, r"cannot be read \(a pipe, socket or device\)"),
+    ("too large", saved_header, r"40000x40000 pixels; files of up to 268,435,456 pixels are read"),
 ]
 LABELS: list[tuple[str, Callable[[Path], object], str]] = [
     *[case for case in PICTURES if case[0] != "another size"],
     ("RGB", saved(np.zeros((*SHAPE, 3), np.uint8)), "this file's mode is RGB"),
-    ("16 bits", saved(np.zeros(SHAPE, np.uint16)), "expected 8-bit label values, found uint16"),
+    ("16 bits", saved(np.full(SHAPE, 60_000, np.uint16)), r"values \[60000\] are unknown to"),
     ("a value too high", saved(np.full(SHAPE, 200, np.uint8)), r"values \[200\] are unknown to"),
     ("another size", saved(np.full((9, 9), 7, np.uint8)), "9x9 pixels, .* belong together"),
-    ("one bit", saved(np.zeros(SHAPE, bool)), "this file's mode is 1"),
+    ("floats", saved(np.full(SHAPE, 0.5, np.float32), format="TIFF"), "whole numbers .* holds 0.5"),
+    ("JPEG", saved(np.zeros(SHAPE, np.uint8), format="JPEG"), "holds JPEG data, .* are PNG"),
 ]
 
 
@@ -146,10 +161,10 @@ def test_a_file_that_may_not_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = voc(tmp_path)[1]
     opened = Image.open
 
-    def refusing(file: Path) -> Image.Image:
+    def refusing(file: Path, formats: object) -> Image.Image:
         if file == path:
             raise PermissionError(13, "Permission denied", str(file))
-        return opened(file)
+        return opened(file, formats=formats)
 
     monkeypatch.setattr(Image, "open", refusing)
     (problem,) = verify(load_dataset("voc", root=tmp_path)).problems

@@ -82,6 +82,24 @@ def test_what_is_wrong_with_a_folder(folder: Path) -> None:
         read_class(folder, "cat")
 
 
+def test_masks_of_any_depth_and_spelling(folder: Path) -> None:
+    """Masks with small values in deep files are not black, and none is taken for a picture."""
+    save(folder / "cat" / "b_mask.png", square(1).astype(np.uint16))
+    save(folder / "cat" / "a_MASK.PNG", square(1))
+    names, (a, b) = read_class(folder, "cat")
+    assert names == ("a.png", "b.png")
+    for shown in (a, b):
+        assert (shown.mask == (square() > 0)).all()
+    save(folder / "potted_plant" / "x_mask.jpg", square(shape=(5, 5)))
+    with pytest.raises(UsageError, match=r"x_mask\.jpg: holds JPEG data, .* masks are PNG"):
+        read_class(folder, "potted plant")
+    save(folder / "gas_mask" / "gas_mask.jpg", square())
+    assert read_class(folder, "gas mask")[0] == ("gas_mask.jpg",)
+    save(folder / "cat" / "a_mask.png", square(1))
+    with pytest.raises(UsageError, match=r"a_mask\.png: a_MASK\.PNG is a mask of the same picture"):
+        read_class(folder, "cat")
+
+
 @dataclass
 class Supply:
     """Pictures whose labels are given by hand, ten by ten pixels."""
