@@ -17,6 +17,7 @@ from ovbench.cli import (
     profile,
     regress,
     report,
+    rescore,
     run,
     score,
     segment,
@@ -58,6 +59,7 @@ app.command("score")(score.score)
 app.command("leaderboard")(leaderboard.leaderboard)
 app.command("compare")(compare.compare)
 app.command("report")(report.report)
+app.command("rescore")(rescore.rescore)
 app.command("regress")(regress.regress)
 app.command("export")(export.export)
 app.command("check")(check.check)

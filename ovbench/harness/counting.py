@@ -79,7 +79,7 @@ class Counter:
                 gpu_allocated=memory.gpu_allocated,
                 gpu_reserved=memory.gpu_reserved,
             )
-            records.append(ImageRecord(sample.id, counted, edges, cost))
+            records.append(ImageRecord(sample.id, sample.label.size, counted, edges, cost))
         return records
 
     def _present(self, label: LabelMap) -> tuple[int, ...]:

@@ -1,39 +1,67 @@
-"""A text file that grows by whole lines, however its writer ends."""
+"""A text file that grows by whole lines, however its writer ends.
+
+A line is a JSON object whose last field, ``crc``, is the CRC-32 of all that stands before it in
+the line, so that no damaged or edited line is taken for what was measured.
+"""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from ovbench.errors import OvbenchError
+from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.atomic import lock, unwritable
+from ovbench.harness.json_files import parse
+
+_CRC = b',"crc":"'
 
 
 class LineWriter:
     """Appends lines, one ``write`` per call, so a line is whole or last.
 
     Raises:
-        OvbenchError: another process is writing the same file.
+        OvbenchError: another process is writing the same file, or there is no room for it.
+        UsageError: it must not be written there.
     """
 
     def __init__(self, path: Path) -> None:
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
-        if not _lock(self._file):
+        self._path = path
+        try:
+            self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        except OSError as error:
+            raise unwritable(path, error) from None
+        if not lock(self._file):
             os.close(self._file)
             raise OvbenchError(f"{path}: another process is writing here; wait for it")
         _drop_torn_line(self._file)
 
-    def write(self, lines: str) -> None:
-        """Append whole lines."""
-        data = lines.encode()
-        while data:
-            data = data[os.write(self._file, data) :]
+    def write(self, lines: bytes) -> None:
+        """Append whole lines; what a full disk leaves of the last one is dropped later.
+
+        Raises:
+            OvbenchError: there is no room for them.
+        """
+        try:
+            while lines:
+                lines = lines[os.write(self._file, lines) :]
+        except OSError as error:
+            raise unwritable(self._path, error) from None
 
     def sync(self) -> None:
-        """Wait until what was written outlives a power cut."""
-        os.fsync(self._file)
+        """Wait until what was written outlives a power cut.
+
+        Raises:
+            OvbenchError: it does not.
+        """
+        try:
+            os.fsync(self._file)
+        except OSError as error:
+            raise unwritable(self._path, error) from None
 
     def __enter__(self) -> Self:
         return self
@@ -47,11 +75,47 @@ class LineWriter:
         os.close(self._file)
 
 
-def whole_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """The lines of a file with their numbers from 1; a torn last one is left out."""
-    data = path.read_bytes()
-    whole = data[: data.rfind(b"\n") + 1]
-    yield from enumerate(whole.decode().split("\n")[:-1], start=1)
+def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file with their numbers from 1; a torn last one is left out.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            for number, line in enumerate(file, start=1):
+                if line.endswith(b"\n"):
+                    yield number, line[:-1]
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
+def with_checksum(content: Mapping[str, Any]) -> bytes:
+    """An object that is not empty as a line, newline included.
+
+    Raises:
+        ValueError: a number JSON does not have, such as not-a-number.
+    """
+    text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    body = text[:-1].encode()
+    return b'%b%b%08x"}\n' % (body, _CRC, zlib.crc32(body))
+
+
+def content_of(line: bytes, *, required: bool = True) -> Any:
+    """The JSON value of a line, without its checksum, which must be right where there is one.
+
+    Args:
+        required: a line without a checksum is refused.
+
+    Raises:
+        ValueError: not as it was written, or not JSON.
+    """
+    body, found, rest = line.rstrip(b"\n").rpartition(_CRC)
+    if found and rest != b'%08x"}' % zlib.crc32(body):
+        raise ValueError("not as it was written, its checksum differs")
+    if required and not found:
+        raise ValueError("not a whole record, it has no checksum")
+    return parse(body + b"}" if found else line)
 
 
 def _drop_torn_line(file: int) -> None:
@@ -67,18 +131,3 @@ def _drop_torn_line(file: int) -> None:
         kept = start
     if kept < size:
         os.ftruncate(file, kept)
-
-
-def _lock(file: int) -> bool:
-    """Take an exclusive lock that the system releases when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows: no second process is expected there
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True

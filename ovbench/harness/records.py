@@ -4,20 +4,22 @@ Every number of a result is computed from records, so a result can be scored aga
 another definition, compared image by image or given an interval without a GPU.
 
 A shard is a text file with one JSON object per line: an image record, a bad-image record
-or the header of a session (one process from start to end).
+or the header of a session (one process from start to end). Lines of runs before schema 3 have
+no checksum, and their images no size.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.metrics import Confusion, Void
+from ovbench.harness.lines import content_of, with_checksum
+from ovbench.harness.metrics import Confusion, Counts, Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +49,14 @@ class Cost:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ImageRecord:
-    """What was counted on one image."""
+    """What was counted on one image.
+
+    Attributes:
+        size: pixels of the image, ignored ones included; None in records of older versions.
+    """
 
     image: str
+    size: int | None
     confusion: Confusion
     boundary: BoundaryAreas
     cost: Cost
@@ -96,41 +103,47 @@ class Session:
 Record = ImageRecord | BadImage | Session
 
 
-def encode(record: Record) -> str:
+def encode(record: Record) -> bytes:
     """One line of a shard, newline included."""
-    return json.dumps(_as_dict(record), separators=(",", ":"), ensure_ascii=False) + "\n"
+    return with_checksum(_as_dict(record))
 
 
-def decode(line: str) -> Record:
+def decode(line: bytes, *, summed: bool = True) -> Record:
     """The inverse of :func:`encode`.
 
+    Whether what a record says is possible is for :mod:`ovbench.harness.record_checks` to find.
+
+    Args:
+        summed: the line must have a checksum, as those of runs since schema 3 have.
+
     Raises:
-        ValueError, KeyError, TypeError: not a record.
+        ValueError: not a record, or not as it was written; says why.
     """
-    data = json.loads(line)
-    if "session" in data:
-        session = data["session"]
-        return Session(**{**session, "notes": tuple(session.get("notes", ()))})
-    if "bad" in data:
-        return BadImage(data["image"], data["bad"])
-    return ImageRecord(
-        data["image"],
-        Confusion(
-            gt=np.asarray(data["gt"], dtype=np.int32),
-            pred=np.asarray(data["pred"], dtype=np.int32),
-            pixels=np.asarray(data["pixels"], dtype=np.int64),
-            void=_void(data.get("void")),
-        ),
-        BoundaryAreas(**{k: np.asarray(v, dtype=np.int64) for k, v in data["boundary"].items()}),
-        Cost(**data["cost"]),
-    )
+    content = content_of(line, required=summed)
+    try:
+        return _from_dict(content)
+    except KeyError as error:
+        raise ValueError(f"not a record, it has no {error}") from None
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ValueError(f"not a record ({error})") from None
 
 
-def _void(data: Mapping[str, Any] | None) -> Void | None:
-    """Records of protocol version 1 have none."""
-    if data is None:
-        return None
-    return Void(np.asarray(data["pred"], np.int32), np.asarray(data["pixels"], np.int64))
+def counts_of(record: ImageRecord) -> dict[str, Any]:
+    """What a record says of its image, JSON-ready; what it cost is left out."""
+    boundary, void = record.boundary, record.confusion.void
+    return {
+        **({} if record.size is None else {"size": record.size}),
+        "gt": record.confusion.gt.tolist(),
+        "pred": record.confusion.pred.tolist(),
+        "pixels": record.confusion.pixels.tolist(),
+        "void": void and {"pred": void.pred.tolist(), "pixels": void.pixels.tolist()},
+        "boundary": {
+            "labels": boundary.labels.tolist(),
+            "intersection": boundary.intersection.tolist(),
+            "gt": boundary.gt.tolist(),
+            "pred": boundary.pred.tolist(),
+        },
+    }
 
 
 def _as_dict(record: Record) -> dict[str, Any]:
@@ -138,26 +151,66 @@ def _as_dict(record: Record) -> dict[str, Any]:
         return {"session": asdict(record)}
     if isinstance(record, BadImage):
         return {"image": record.image, "bad": record.reason}
-    boundary, void = record.boundary, record.confusion.void
+    return {"image": record.image, **counts_of(record), "cost": _rounded(record.cost)}
+
+
+def _rounded(cost: Cost) -> dict[str, Any]:
+    """Times to the microsecond: more is noise and a third of the file."""
     return {
-        "image": record.image,
-        "gt": record.confusion.gt.tolist(),
-        "pred": record.confusion.pred.tolist(),
-        "pixels": record.confusion.pixels.tolist(),
-        "void": None
-        if void is None
-        else {"pred": void.pred.tolist(), "pixels": void.pixels.tolist()},
-        "boundary": {
-            "labels": boundary.labels.tolist(),
-            "intersection": boundary.intersection.tolist(),
-            "gt": boundary.gt.tolist(),
-            "pred": boundary.pred.tolist(),
-        },
-        "cost": _rounded(asdict(record.cost)),
+        "wait_s": round(cost.wait_s, 6),
+        "compute_s": round(cost.compute_s, 6),
+        "evaluate_s": round(cost.evaluate_s, 6),
+        "stages_s": {name: round(s, 6) for name, s in cost.stages_s.items()},
+        "batch": cost.batch,
+        "warmup": cost.warmup,
+        "rss": cost.rss,
+        "gpu_allocated": cost.gpu_allocated,
+        "gpu_reserved": cost.gpu_reserved,
     }
 
 
-def _rounded(cost: dict[str, Any]) -> dict[str, Any]:
-    """Times to the microsecond: more is noise and a third of the file."""
-    cost["stages_s"] = {name: round(s, 6) for name, s in cost["stages_s"].items()}
-    return {k: round(v, 6) if isinstance(v, float) else v for k, v in cost.items()}
+def _from_dict(data: dict[str, Any]) -> Record:
+    if "session" in data:
+        session = data["session"]
+        return Session(**{**session, "notes": tuple(session.get("notes", ()))})
+    if "bad" in data:
+        return BadImage(data["image"], data["bad"])
+    boundary = data["boundary"]
+    return ImageRecord(
+        data["image"],
+        data.get("size"),
+        Confusion(
+            gt=_labels(data["gt"]),
+            pred=_labels(data["pred"]),
+            pixels=_whole(data["pixels"]),
+            void=_void(data.get("void")),
+        ),
+        BoundaryAreas(
+            labels=_whole(boundary["labels"]),
+            intersection=_whole(boundary["intersection"]),
+            gt=_whole(boundary["gt"]),
+            pred=_whole(boundary["pred"]),
+        ),
+        Cost(**data["cost"]),
+    )
+
+
+def _void(data: dict[str, Any] | None) -> Void | None:
+    """Records of protocol version 1 have none."""
+    return None if data is None else Void(_labels(data["pred"]), _whole(data["pixels"]))
+
+
+def _labels(values: list[int]) -> npt.NDArray[np.int32]:
+    array = _whole(values)
+    narrow = array.astype(np.int32)
+    if not np.array_equal(narrow, array):
+        raise ValueError("a label is far outside any vocabulary")
+    return narrow
+
+
+def _whole(values: list[int]) -> Counts:
+    """Counts or labels, none of them rounded, parsed or wrapped around on the way."""
+    array = np.asarray(values) if values else np.zeros(0, np.int64)
+    if array.ndim != 1 or array.dtype != np.int64:
+        raise TypeError("counts and labels are lists of whole numbers")
+    return array

@@ -16,6 +16,7 @@ from ovbench.harness import metrics
 from ovbench.harness.bootstrap import bootstrap_miou
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.definitions import definitions
+from ovbench.harness.json_files import sealed
 from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
 
@@ -27,11 +28,15 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         identity: as the runner wrote it to ``run.json``.
         records: of the whole run; images are taken in order of their ids, so that the
             result does not depend on which process recorded what.
+
+    Returns:
+        What ``result.json`` holds, sealed (:mod:`ovbench.harness.json_files`).
     """
     images = [records.images[name] for name in sorted(records.images)]
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]
-    last = records.sessions[-1]
-    return {
+    sessions = records.sessions or [_UNKNOWN]
+    last = sessions[-1]
+    content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
             "id": identity_digest(identity)[:12],
@@ -53,12 +58,13 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "bad_images": [{"image": b.image, "reason": b.reason} for b in records.bad.values()],
             "notes": list(last.notes),
             "warnings": [*identity["warnings"], *_environment_warnings(records.sessions)],
+            "protocol_version": identity["protocol_version"],
             "seed": identity["seed"],
             "device": last.device,
             "precision": identity["precision"],
-            "batch_size": last.batch_size,
-            "processes": last.world_size,
-            "started": records.sessions[0].started,
+            "batch_size": last.batch_size or max((i.cost.batch for i in images), default=1),
+            "processes": last.world_size or None,
+            "started": sessions[0].started,
             "command": last.command,
         },
         "config": identity["settings"],
@@ -68,8 +74,23 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "prompts": identity.get("prompts"),
         "environment": last.environment,
         **_quality(images, vocabulary["names"], dataset),
-        "profile": _profile([image.cost for image in images], records.sessions),
+        "profile": _profile([image.cost for image in images], sessions),
     }
+    return sealed(content)
+
+
+# Of a run whose session headers are gone: what was counted does not depend on them.
+_UNKNOWN = Session(
+    started="unknown",
+    command="",
+    rank=0,
+    world_size=0,
+    batch_size=0,
+    device="unknown",
+    prepare_s=math.nan,
+    prepare_stages_s={},
+    environment={"packages": {}},
+)
 
 
 def _quality(
@@ -126,7 +147,7 @@ def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, An
     mean = float(compute.mean()) if len(compute) else math.nan
     return {
         # The slowest preparation: later ones may have found its products in a cache.
-        "prepare_s": first.prepare_s,
+        "prepare_s": number(first.prepare_s),
         "prepare_stages_s": dict(first.prepare_stages_s),
         "per_image_s": {
             "mean": number(mean),
@@ -167,6 +188,8 @@ def stage_shares(
 def _environment_warnings(sessions: Sequence[Session]) -> list[str]:
     traits = ("packages", "git_commit", "git_dirty")
     kinds = {(s.device, *(str(s.environment.get(trait)) for trait in traits)) for s in sessions}
+    if not sessions:
+        return ["what it was measured with is not known: the headers of its sessions are gone"]
     if len(kinds) == 1:
         return []
     return [f"measured in {len(kinds)} environments: devices, package versions or commits differ"]

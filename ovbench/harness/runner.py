@@ -42,7 +42,7 @@ from ovbench.harness.protocol import (
     Vocabulary,
 )
 from ovbench.harness.records import BadImage, Session
-from ovbench.harness.results import summarise
+from ovbench.harness.rescore import finish
 from ovbench.harness.store import RunStore, ShardWriter, default_directory, identity_digest
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
@@ -197,13 +197,13 @@ class Run:
         world = join_world()
         try:
             identity = self.identity()
-            store, done = _agree_on_start(world, identity, output)
+            store, done = _agree_on_start(world, identity, self.ids, output)
             batches = self._pending(done)[world.rank :: world.size]
             if batches:
                 with ShardWriter(store, world.rank) as shard:
                     self._work(batches, done, store, shard, world)
             world.gather(None)
-            return _finish(store, identity) if world.rank == 0 else None
+            return finish(store) if world.rank == 0 else None
         finally:
             world.leave()
 
@@ -337,7 +337,7 @@ def seed_everything(seed: int) -> None:
 
 
 def _agree_on_start(
-    world: World, identity: Mapping[str, Any], output: Path | None
+    world: World, identity: Mapping[str, Any], images: Sequence[str], output: Path | None
 ) -> tuple[RunStore, frozenset[str]]:
     """Rank 0 claims the directory and reads what is done; the others take its word.
 
@@ -352,7 +352,7 @@ def _agree_on_start(
     answer: frozenset[str] | OvbenchError = frozenset()
     if world.rank == 0:
         try:
-            store.claim(identity)
+            store.claim(identity, images)
             answer = frozenset(store.records().images)
         except OvbenchError as error:
             answer = error
@@ -370,17 +370,3 @@ def _batched(
         start = time.perf_counter()
         batch = list(islice(stream, size))
         yield batch, time.perf_counter() - start
-
-
-def _finish(store: RunStore, identity: Mapping[str, Any]) -> dict[str, Any]:
-    records = store.records()
-    expected = identity["dataset"]["num_images"]
-    missing = expected - len(records.images) - len(records.bad)
-    if missing:
-        raise OvbenchError(
-            f"{store.path}: {missing} of {expected} images have no record here; every process "
-            "must see the same run directory"
-        )
-    result = summarise(identity, records)
-    store.write_result(result)
-    return result

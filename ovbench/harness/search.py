@@ -23,11 +23,12 @@ from typing import Any, Protocol
 from ovbench.errors import ContractError, UsageError
 from ovbench.harness.counting import present_labels
 from ovbench.harness.identity import conditions
+from ovbench.harness.json_files import write_json
 from ovbench.harness.loader import prefetch
 from ovbench.harness.methods import package_version
 from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import seed_everything
-from ovbench.harness.store import claim, default_directory, identity_digest, write_json
+from ovbench.harness.store import claim, default_directory, identity_digest
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 from ovbench.harness.tuners import Tunable
 from ovbench.harness.tuning import Example, Phase

@@ -12,7 +12,8 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import default_directory, identity_digest, write_json
+from ovbench.harness.json_files import write_json
+from ovbench.harness.store import default_directory, identity_digest
 
 SCHEMA_VERSION = 1
 

@@ -2,39 +2,50 @@
 
 ::
 
-    run.json              identity, written first, never changed
+    run.json              identity and images, written first, never changed
     records/rank-*.jsonl  one shard per process, appended to while running
+    records/dropped.jsonl lines that ``ovbench rescore --drop-bad`` took out of them
     predictions/          label maps, if they were asked for
     result.json           written last, atomically
 
 A process that is killed leaves at most one torn line at the end of its shard, which is
-dropped when the run is resumed.
+dropped when the run is resumed. Every other line is checked when it is read: one that is
+damaged, or that is not of this run, stops whatever reads it.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.atomic import replacing
+from ovbench.errors import UsageError
+from ovbench.harness.atomic import replacing, unwritable
 from ovbench.harness.images import write_label
+from ovbench.harness.json_files import SEAL, digest_of, is_sealed, read_json, sealed, write_json
 from ovbench.harness.lines import LineWriter, whole_lines
+from ovbench.harness.older import identity_of_older_version
 from ovbench.harness.protocol import LabelMap
-from ovbench.harness.records import BadImage, ImageRecord, Record, Session, decode, encode
+from ovbench.harness.record_checks import Expected
+from ovbench.harness.records import (
+    BadImage,
+    ImageRecord,
+    Record,
+    Session,
+    counts_of,
+    decode,
+    encode,
+)
 
-SCHEMA_VERSION = 2
-"""Of ``result.json``; raised when its readers need what older ones do not have."""
+SCHEMA_VERSION = 3
+"""Of run directories; raised when their readers need what older ones do not have."""
 
 
 def identity_digest(identity: Mapping[str, Any]) -> str:
     """SHA-256 of everything that can move a number, as hex."""
-    text = json.dumps(identity, sort_keys=True, ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest_of(identity)
 
 
 def default_directory(method: str, dataset: str, digest: str) -> Path:
@@ -51,14 +62,20 @@ class RunRecords:
     sessions: list[Session] = field(default_factory=list)
 
     def add(self, record: Record) -> None:
-        """Take one record in; a good record of an image outdoes a bad one, in any order."""
+        """Take one record in; a good record of an image outdoes a bad one, in any order.
+
+        Raises:
+            ValueError: the image was recorded before, with other counts.
+        """
         if isinstance(record, Session):
             self.sessions.append(record)
         elif isinstance(record, BadImage):
             if record.image not in self.images:
                 self.bad[record.image] = record
         else:
-            self.images.setdefault(record.image, record)
+            known = self.images.setdefault(record.image, record)
+            if known is not record and counts_of(known) != counts_of(record):
+                raise ValueError(f"{record.image!r} is recorded twice, with different counts")
             self.bad.pop(record.image, None)
 
 
@@ -68,21 +85,29 @@ class RunStore:
 
     path: Path
 
-    def claim(self, identity: Mapping[str, Any]) -> None:
+    def claim(self, identity: Mapping[str, Any], images: Sequence[str]) -> None:
         """Make this the directory of the run ``identity``, or find that it already is.
+
+        Args:
+            images: of the run, in its order.
 
         Raises:
             UsageError: the directory holds another run or cannot be written.
         """
-        claim(self.path / "run.json", identity, "run")
+        claim(self.path / "run.json", identity, "run", images=list(images))
         try:
             self.shards.mkdir(exist_ok=True)
         except OSError as error:
-            raise UsageError(f"{self.path}: cannot be written ({error.strerror})") from None
+            raise unwritable(self.path, error) from None
 
     def identity(self) -> dict[str, Any] | None:
-        """The identity in ``run.json``, None where there is no run."""
-        return _identity(self.path / "run.json")
+        """The identity in ``run.json``, None where there is no run.
+
+        Raises:
+            UsageError: the file is damaged, or was changed.
+        """
+        content = self._claimed()
+        return None if content is None else dict(content["identity"])
 
     @property
     def shards(self) -> Path:
@@ -90,14 +115,85 @@ class RunStore:
         return self.path / "records"
 
     def records(self) -> RunRecords:
-        """Read every shard; torn last lines are left out."""
+        """Read every shard; torn last lines are left out.
+
+        Raises:
+            UsageError: a line is damaged or not of this run; names it, and what takes it out.
+        """
         records = RunRecords()
-        for shard in sorted(self.shards.glob("rank-*.jsonl")):
-            for record in _read_shard(shard):
-                records.add(record)
+        for shard, number, problem in self._read(records):
+            if problem:
+                mend = f"ovbench rescore --drop-bad {shlex.quote(str(self.path))}"
+                raise UsageError(
+                    f"{shard}:{number}: {problem}; `{mend}` takes such lines out, and the run's "
+                    "own command then measures what is missing"
+                )
         # Shards are read by rank; a resume by fewer processes is later than what they hold.
         records.sessions.sort(key=lambda session: session.started)
         return records
+
+    def drop_bad(self) -> list[str]:
+        """Take the lines that :meth:`records` refuses out of the shards, and keep them apart.
+
+        Returns:
+            Where each was, and what is wrong with it.
+
+        Raises:
+            OvbenchError: a process is writing the shard.
+        """
+        bad: dict[Path, set[int]] = {}
+        reasons = []
+        for shard, number, problem in self._read(RunRecords()):
+            if problem:
+                bad.setdefault(shard, set()).add(number)
+                reasons.append(f"{shard}:{number}: {problem}")
+        for shard, numbers in bad.items():
+            with (
+                LineWriter(shard),
+                LineWriter(self.shards / "dropped.jsonl") as dropped,
+                replacing(shard) as temporary,
+                temporary.open("wb") as kept,
+            ):
+                for number, line in whole_lines(shard):
+                    (dropped if number in numbers else kept).write(line + b"\n")
+                dropped.sync()
+        return reasons
+
+    def _read(self, records: RunRecords) -> Iterator[tuple[Path, int, str]]:
+        """Every line's shard, its number and what is wrong with it.
+
+        Args:
+            records: takes in those with which nothing is wrong.
+        """
+        expected = self._expected()
+        for shard in sorted(self.shards.glob("rank-*.jsonl")):
+            for number, line in whole_lines(shard):
+                problem = ""
+                try:
+                    record = decode(line, summed=expected.summed)
+                    expected.check(record)
+                    records.add(record)
+                except ValueError as error:
+                    problem = str(error)
+                yield shard, number, problem
+
+    def _claimed(self) -> dict[str, Any] | None:
+        path = self.path / "run.json"
+        content = _claimed(path)
+        if content is None or SEAL in content:
+            return content
+        return {**content, "identity": identity_of_older_version(path, content["identity"])}
+
+    def _expected(self) -> Expected:
+        content = self._claimed()
+        if content is None:
+            raise UsageError(f"{self.path}: no run here; a run directory holds run.json")
+        images = content.get("images")
+        return Expected(
+            len(content["identity"]["vocabulary"]["names"]),
+            None if images is None else frozenset(images),
+            SEAL in content,
+        )
 
     def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
         """Keep label maps as ``predictions/<id>.png``; values index the vocabulary."""
@@ -122,72 +218,58 @@ class ShardWriter(LineWriter):
         super().__init__(store.shards / f"rank-{rank}.jsonl")
 
     def append(self, records: Sequence[Record]) -> None:
-        """Write records behind the others."""
-        self.write("".join(map(encode, records)))
+        """Write records behind the others.
+
+        Raises:
+            OvbenchError: there is no room for them.
+        """
+        self.write(b"".join(map(encode, records)))
 
 
-def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON object atomically.
-
-    Raises:
-        ValueError: a number JSON does not have, such as not-a-number.
-    """
-    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
-
-
-def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON object.
-
-    Raises:
-        UsageError: unreadable, or not a JSON object; names the file.
-    """
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not readable as JSON ({error})") from None
-    if not isinstance(content, dict):
-        raise UsageError(f"{path}: expected a JSON object")
-    return content
-
-
-def claim(path: Path, identity: Mapping[str, Any], what: str) -> None:
+def claim(path: Path, identity: Mapping[str, Any], what: str, **about: Any) -> None:
     """Write an identity into a file of a directory, or find that it is already there.
 
     Args:
         path: of the file; its directory is made.
         identity: JSON-ready.
         what: the directory holds, such as "run".
+        about: what follows from the identity and is kept beside it; JSON-ready.
 
     Raises:
-        UsageError: the file holds another identity or cannot be written.
+        UsageError: the file holds another identity, is damaged or cannot be written.
     """
-    existing = _identity(path)
-    if existing is None:
+    found = _claimed(path)
+    if found is None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            write_json(path, {"identity": identity})
         except OSError as error:
-            raise UsageError(f"{path.parent}: cannot be written ({error.strerror})") from None
-    elif existing != identity:
-        changed = ", ".join(sorted(differences(existing, identity)))
+            raise unwritable(path.parent, error) from None
+        content = {"schema_version": SCHEMA_VERSION, "identity": identity, **about}
+        write_json(path, sealed(content))
+    elif found["identity"] != identity:
+        changed = ", ".join(sorted(differences(found["identity"], identity)))
         raise UsageError(
             f"{path.parent} holds another {what} (differs in: {changed}); "
             "give another --output or delete it"
         )
 
 
-def _identity(path: Path) -> dict[str, Any] | None:
-    return dict(read_json(path)["identity"]) if path.exists() else None
-
-
-def _read_shard(path: Path) -> Iterator[Record]:
-    for number, line in whole_lines(path):
-        try:
-            yield decode(line)
-        except (ValueError, KeyError, TypeError):
-            raise OvbenchError(f"{path}:{number}: not a record; delete that line") from None
+def _claimed(path: Path) -> dict[str, Any] | None:
+    """What a file says of its directory, None where there is no such file."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+    content = read_json(path)
+    if (SEAL in content or "schema_version" in content) and not is_sealed(content):
+        raise UsageError(
+            f"{path}: not as it was written, its digest differs; give another --output"
+        )
+    if not isinstance(content.get("identity"), dict):
+        raise UsageError(f"{path}: not written by ovbench; give another --output")
+    return content
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

@@ -18,6 +18,7 @@ from ovbench.harness.environment import device_name, environment
 from ovbench.harness.identity import data_conditions
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.isolated import call_isolated
+from ovbench.harness.json_files import read_json, write_json
 from ovbench.harness.methods import choose_method, resolve_device
 from ovbench.harness.protocol import (
     PROTOCOL_VERSION,
@@ -27,7 +28,7 @@ from ovbench.harness.protocol import (
     Runtime,
     Sample,
 )
-from ovbench.harness.store import differences, read_json, write_json
+from ovbench.harness.store import differences
 from ovbench.harness.timing import Job, figures
 
 PROFILE_SCHEMA_VERSION = 1

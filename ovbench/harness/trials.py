@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import random
 import statistics
 from collections.abc import Mapping, Sequence
@@ -11,8 +10,8 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from ovbench.errors import OvbenchError
-from ovbench.harness.lines import LineWriter, whole_lines
+from ovbench.errors import UsageError
+from ovbench.harness.lines import LineWriter, content_of, whole_lines, with_checksum
 from ovbench.harness.tuning import Phase
 
 
@@ -44,7 +43,8 @@ class TrialLog(LineWriter):
         finished: by phase and number.
 
     Raises:
-        OvbenchError: another process is writing the file, or a line is no trial.
+        OvbenchError: another process is writing the file.
+        UsageError: a line is no trial, or not as it was written.
     """
 
     def __init__(self, path: Path) -> None:
@@ -54,7 +54,7 @@ class TrialLog(LineWriter):
 
     def append(self, trial: Trial) -> None:
         """Write a trial behind the others; it outlives a power cut."""
-        self.write(json.dumps(asdict(trial), ensure_ascii=False, allow_nan=False) + "\n")
+        self.write(with_checksum(asdict(trial)))
         self.sync()
 
 
@@ -93,8 +93,8 @@ def phase_summary(phase: Phase, trials: Sequence[Trial]) -> dict[str, Any]:
     }
 
 
-def _decode(path: Path, number: int, line: str) -> Trial:
+def _decode(path: Path, number: int, line: bytes) -> Trial:
     try:
-        return Trial(**json.loads(line))
-    except (ValueError, TypeError):
-        raise OvbenchError(f"{path}:{number}: not a trial; delete that line") from None
+        return Trial(**content_of(line))
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"{path}:{number}: not a trial ({error}); delete that line") from None

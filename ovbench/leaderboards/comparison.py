@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from ovbench.errors import UsageError
 from ovbench.harness.bootstrap import mean_over_classes, resampled_ious
+from ovbench.harness.json_files import leaf
 from ovbench.harness.metrics import Areas
 from ovbench.leaderboards.measured import Measured
 
@@ -184,17 +185,10 @@ def _warnings(first: Measured, second: Measured, images: Sequence[str]) -> list[
     if len(images) < most:
         found.append(f"only the {len(images)} images that both runs hold, of up to {most}")
     for key in _TOLD:
-        a, b = (_leaf(one.identity, key) for one in (first, second))
+        a, b = (leaf(one.identity, key) for one in (first, second))
         if a != b:
             found.append(f"the runs differ in {key}: {_short(a)} and {_short(b)}")
     return found
-
-
-def _leaf(identity: Mapping[str, Any], key: str) -> Any:
-    value: Any = identity
-    for part in key.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _short(value: Any) -> str:

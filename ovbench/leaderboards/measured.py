@@ -31,14 +31,12 @@ class Measured:
         """Read a run directory.
 
         Raises:
-            UsageError: no run is there, or one of an older ovbench.
+            UsageError: no run is there, or its files are damaged.
         """
         store = RunStore(path)
         identity = store.identity()
         if identity is None:
             raise UsageError(f"{path}: no run here; a run directory holds run.json and records")
-        if "scored" not in identity["dataset"]:
-            raise UsageError(f"{path}: a run of an older ovbench; measure again")
         return cls(path, identity, store.records())
 
     @property

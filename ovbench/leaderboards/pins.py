@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import read_json, write_json
+from ovbench.harness.json_files import leaf, read_json, write_json
 from ovbench.leaderboards.table import Result, method_words, variant
 from ovbench.leaderboards.verdicts import Finding, Verdict
 
@@ -79,7 +79,7 @@ def pin(results: Sequence[Result], folder: Path) -> list[Path]:
 
 def _content(result: Result, tolerance: Mapping[str, float]) -> dict[str, Any]:
     environment = result["environment"]
-    versions = environment["packages"]
+    versions = environment.get("packages", {})
     return {
         "conditions": _conditions(result),
         "tolerance": dict(tolerance),
@@ -88,10 +88,8 @@ def _content(result: Result, tolerance: Mapping[str, float]) -> dict[str, Any]:
         "settings": result["config"],
         "checkpoints": [c["sha256"] for c in result["checkpoints"]],
         "measured_with": {
-            "cpu": environment["cpu"],
-            "gpu": environment["gpu"],
-            "python": environment["python"],
-            **{name: versions[name] for name in ("ovbench", "torch", "transformers", "numpy")},
+            **{name: environment.get(name) for name in ("cpu", "gpu", "python")},
+            **{name: versions.get(name) for name in ("ovbench", "torch", "transformers", "numpy")},
         },
     }
 
@@ -148,7 +146,7 @@ def _changes(pin: Pin, result: Result) -> Iterator[str]:
             yield f"setting {name}: {before.get(name)} → {now.get(name)}"
     if pin["checkpoints"] != [c["sha256"] for c in result["checkpoints"]]:
         yield "other weights"
-    torch = result["environment"]["packages"]["torch"]
+    torch = leaf(result, "environment.packages.torch")
     if pin["measured_with"]["torch"] != torch:
         yield f"torch {pin['measured_with']['torch']} → {torch}"
 

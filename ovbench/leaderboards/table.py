@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import SCHEMA_VERSION, identity_digest, read_json
+from ovbench.harness.json_files import is_sealed, read_json
+from ovbench.harness.store import SCHEMA_VERSION, identity_digest
 from ovbench.leaderboards.marks import marks
 
 Result = Mapping[str, Any]
@@ -170,11 +172,20 @@ def _rank_key(result: Result) -> tuple[float, str, str]:
 
 def _checked(file: Path) -> Result:
     result = read_json(file)
-    if not {"run", "metrics", "vocabulary", "profile"} <= result.keys():
-        raise UsageError(f"{file}: not a result of ovbench")
-    if (found := result.get("schema_version")) != SCHEMA_VERSION:
+    found = result.get("schema_version")
+    if found != SCHEMA_VERSION:
+        old = "not a result of ovbench" if found is None else f"written with schema {found}"
         raise UsageError(
-            f"{file}: written with schema {found}, this ovbench reads {SCHEMA_VERSION}; "
-            "measure again, or leave it out"
+            f"{file}: {old}, this ovbench reads {SCHEMA_VERSION}; `{_rescore(file)}` computes it "
+            "again from the run's records, or leave it out"
+        )
+    if not is_sealed(result):
+        raise UsageError(
+            f"{file}: not as it was written, its digest differs; `{_rescore(file)}` computes it "
+            "again from the run's records"
         )
     return result
+
+
+def _rescore(file: Path) -> str:
+    return f"ovbench rescore {shlex.quote(str(file.parent))}"

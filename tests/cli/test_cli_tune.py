@@ -93,7 +93,7 @@ def test_killed_searches_go_on_behind_their_last_trial(
     logs = []
     for name in ("whole", "killed"):
         lines = (tmp_path / name / "trials.jsonl").read_text().splitlines()
-        logs.append([{**json.loads(line), "seconds": 0} for line in lines])
+        logs.append([{**json.loads(line), "seconds": 0, "crc": 0} for line in lines])
     assert logs[0] == logs[1]
 
 

@@ -19,7 +19,7 @@ def test_a_result_has_everything(tmp_path, memory_dataset, thresholds) -> None:
     result = evaluate(thresholds, memory_dataset(), output=tmp_path / "run")
     assert result is not None
     assert result == json.loads((tmp_path / "run" / "result.json").read_text())
-    assert result["schema_version"] == 2
+    assert result["schema_version"] == 3
     assert result["run"]["num_images"] == 12
     assert result["run"]["complete"] is True
     assert result["vocabulary"]["names"] == ["background", "cat", "dog", "bird"]

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,15 +11,23 @@ from hypothesis import strategies as st
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.boundary import BoundaryAreas
+from ovbench.harness.json_files import write_json
 from ovbench.harness.metrics import UNANSWERED, Confusion, Void
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Session, decode, encode
-from ovbench.harness.store import RunStore, ShardWriter, identity_digest, write_json
+from ovbench.harness.store import RunStore, ShardWriter, identity_digest
+
+IMAGES = ("a", "b", "c", "r0", "r1", "r2")
+
+
+def identity(**parts: Any) -> dict[str, Any]:
+    return {"vocabulary": {"names": ["background", "cat"]}, **parts}
 
 
 def image_record(name: str, pixels: int = 5) -> ImageRecord:
     one = np.array([1])
     return ImageRecord(
         name,
+        2 * pixels + 1,
         Confusion(
             one.astype(np.int32),
             one.astype(np.int32),
@@ -33,16 +42,16 @@ def image_record(name: str, pixels: int = 5) -> ImageRecord:
 @pytest.fixture
 def store(tmp_path: Path) -> RunStore:
     store = RunStore(tmp_path / "run")
-    store.claim({"method": "x"})
+    store.claim(identity(method="x"), IMAGES)
     return store
 
 
-@given(st.text(min_size=1), st.integers(0, 2**40))
+@given(st.text(min_size=1), st.integers(1, 2**40))
 def test_records_survive_encoding(name: str, pixels: int) -> None:
     record = image_record(name, pixels)
     line = encode(record)
-    assert line.endswith("\n")
-    assert line.count("\n") == 1
+    assert line.endswith(b"\n")
+    assert line.count(b"\n") == 1
     again = decode(line)
     assert isinstance(again, ImageRecord)
     assert (again.image, again.cost) == (name, record.cost)
@@ -80,18 +89,18 @@ def test_a_shard_that_is_only_a_torn_line(store: RunStore) -> None:
 
 
 def test_a_line_that_is_not_a_record_is_named(store: RunStore) -> None:
-    (store.shards / "rank-0.jsonl").write_text(encode(image_record("a")) + "{}\n")
-    with pytest.raises(OvbenchError, match=r"rank-0.jsonl:2: not a record"):
+    (store.shards / "rank-0.jsonl").write_bytes(encode(image_record("a")) + b"{}\n")
+    with pytest.raises(UsageError, match=r"rank-0.jsonl:2: not a whole record"):
         store.records()
 
 
 def test_an_image_counts_once_however_many_shards_hold_it(store: RunStore) -> None:
     for rank in range(3):
         with ShardWriter(store, rank) as shard:
-            shard.append([image_record("a", pixels=rank), image_record(f"r{rank}")])
+            shard.append([image_record("a"), image_record(f"r{rank}")])
     records = store.records()
     assert set(records.images) == {"a", "r0", "r1", "r2"}
-    assert records.images["a"].confusion.pixels.tolist() == [0]
+    assert records.images["a"].confusion.pixels.tolist() == [5]
 
 
 def test_a_good_record_heals_a_bad_one(store: RunStore) -> None:
@@ -129,17 +138,17 @@ def test_two_processes_cannot_write_one_shard(store: RunStore) -> None:
 
 
 def test_a_directory_belongs_to_one_run(store: RunStore) -> None:
-    store.claim({"method": "x"})
+    store.claim(identity(method="x"), IMAGES)
     with pytest.raises(UsageError, match=r"holds another run \(differs in: method\)"):
-        store.claim({"method": "y"})
-    assert store.identity() == {"method": "x"}
+        store.claim(identity(method="y"), IMAGES)
+    assert store.identity() == identity(method="x")
 
 
 def test_the_difference_is_named_to_the_leaf(tmp_path: Path) -> None:
     store = RunStore(tmp_path)
-    store.claim({"settings": {"layer": 1, "head": 2}, "seed": 0})
+    store.claim({"settings": {"layer": 1, "head": 2}, "seed": 0}, IMAGES)
     with pytest.raises(UsageError, match=r"differs in: settings\.layer\)"):
-        store.claim({"settings": {"layer": 3, "head": 2}, "seed": 0})
+        store.claim({"settings": {"layer": 3, "head": 2}, "seed": 0}, IMAGES)
 
 
 def test_identity_ignores_the_order_of_keys() -> None:

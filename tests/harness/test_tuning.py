@@ -80,9 +80,9 @@ def dataset(memory_dataset: Callable[..., Any]) -> Any:
 
 
 def lines(run: Path) -> list[dict[str, Any]]:
-    """The trials of a directory but for their seconds, the only thing that a clock decides."""
+    """The trials of a directory but for what a clock decides: seconds, and the checksum of them."""
     trials = [json.loads(line) for line in (run / "trials.jsonl").read_text().splitlines()]
-    return [{k: v for k, v in trial.items() if k != "seconds"} for trial in trials]
+    return [{k: v for k, v in trial.items() if k not in ("seconds", "crc")} for trial in trials]
 
 
 def settled(content: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     """A result on VOC; ``run`` replaces fields of its run."""
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "run": {
             "id": method.replace("|", "-"), "method": method, "changes": {},
             "preset": None, "dataset": "voc", "variant": None, "subset": None,

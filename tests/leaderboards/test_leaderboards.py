@@ -13,6 +13,7 @@ import pytest
 from results import result, several
 
 from ovbench.errors import UsageError
+from ovbench.harness.json_files import sealed
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.publish import publish
 from ovbench.leaderboards.table import boards, find_results, of_datasets
@@ -69,7 +70,7 @@ def test_marks() -> None:
 def test_results_are_found_in_runs_folders_and_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
-        (tmp_path / name / "result.json").write_text(json.dumps(result(name, 1.0)))
+        (tmp_path / name / "result.json").write_text(json.dumps(sealed(result(name, 1.0))))
     assert len(find_results([tmp_path])) == 2
     assert len(find_results([tmp_path / "a", tmp_path / "b" / "result.json", tmp_path])) == 2
     with pytest.raises(UsageError, match=r"nowhere: no result\.json"):
@@ -80,7 +81,7 @@ def test_results_are_found_in_runs_folders_and_files(tmp_path: Path) -> None:
 
 
 def test_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(result("a", 12.345)))
+    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
     command = [sys.executable, "-m", "ovbench", "leaderboard", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout == publish([result("a", 12.345)], "markdown")
@@ -89,7 +90,7 @@ def test_the_command_line(tmp_path: Path) -> None:
 def test_a_result_of_another_schema_is_refused(tmp_path: Path) -> None:
     old = {**result("old", 50.0), "schema_version": 1}
     (tmp_path / "result.json").write_text(json.dumps(old))
-    with pytest.raises(UsageError, match=r"written with schema 1, this ovbench reads 2; measure"):
+    with pytest.raises(UsageError, match=r"written with schema 1, .* reads 3; `ovbench rescore"):
         find_results([tmp_path])
 
 
@@ -175,7 +176,7 @@ def test_html_escapes() -> None:
 
 
 def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(result("a", 12.345)))
+    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
     page = tmp_path / "page.md"
     page.write_text("# Mine\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nrest\n")
     command = [sys.executable, "-m", "ovbench", "leaderboard", str(tmp_path), "--update", str(page)]

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
 
-from ovbench.errors import UsageError
+from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.progress import say
 
@@ -36,8 +36,8 @@ def write(path: Path, data: bytes) -> None:
         # After a power cut its reader finds the damage.
         with replacing(path, durable=False) as temporary:
             temporary.write_bytes(data)
-    except OSError as error:
-        raise _unwritable(path, error) from None
+    except OvbenchError as error:
+        raise _unwritable(path, error.__cause__) from None
 
 
 @contextmanager
@@ -114,8 +114,9 @@ def _acquire(lock: FileLock, path: Path) -> bool:
     return True
 
 
-def _unwritable(path: Path, error: OSError) -> UnwritableError:
+def _unwritable(path: Path, error: BaseException | None) -> UnwritableError:
+    reason = getattr(error, "strerror", None) or error
     return UnwritableError(
-        f"{path.parent}: cannot be written to ({error.strerror or error}); make room there, or "
-        "set OVBENCH_CACHE to another folder"
+        f"{path.parent}: cannot be written to ({reason}); make room there, or set OVBENCH_CACHE "
+        "to another folder"
     )

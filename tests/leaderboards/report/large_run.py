@@ -75,7 +75,7 @@ def write_large_run(path: Path) -> Path:
         "classes": "all", "limit": None, "warnings": [],
     }  # fmt: skip
     store = RunStore(path)
-    store.claim(identity)
+    store.claim(identity, dataset.ids)
     session = Session("2026-01-01T00:00:00+00:00", "", 0, 1, 1, "cpu", 1.0, {}, {"python": "3"})
     with ShardWriter(store, 0) as shard:
         shard.append([session, *(record(name, rng) for name in dataset.ids)])
@@ -91,4 +91,4 @@ def record(name: str, rng: np.random.Generator) -> ImageRecord:
     none = np.zeros(0, np.int64)
     cost = Cost(0.001, float(rng.gamma(4, 0.05)), 0.001, {"encode": 0.1, "match": 0.05})
     counted = Confusion(gt, pred, rng.integers(1, 20_000, len(gt)))
-    return ImageRecord(name, counted, BoundaryAreas(none, none, none, none), cost)
+    return ImageRecord(name, 640 * 640, counted, BoundaryAreas(none, none, none, none), cost)

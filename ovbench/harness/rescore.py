@@ -1,0 +1,54 @@
+"""A result computed again from the records of its run, without a method or a dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.results import summarise
+from ovbench.harness.store import RunStore
+
+
+def find_runs(paths: Iterable[Path]) -> list[RunStore]:
+    """The runs in directories, or in folders of them.
+
+    Raises:
+        UsageError: a path holds no run.
+    """
+    found: dict[Path, None] = {}
+    for path in paths:
+        files = sorted(path.rglob("run.json"))
+        if not files:
+            raise UsageError(f"{path}: no run here; a run directory holds run.json and records")
+        found.update(dict.fromkeys(file.parent for file in files))
+    return [RunStore(path) for path in found]
+
+
+def finish(store: RunStore) -> dict[str, Any]:
+    """Write the result of a run whose images are all recorded, or known to be bad.
+
+    Returns:
+        What ``result.json`` now holds.
+
+    Raises:
+        UsageError: no run is there, or its files are damaged or not its own.
+        OvbenchError: an image has no record, or there is no room for the result.
+    """
+    identity = store.identity()
+    if identity is None:
+        raise UsageError(f"{store.path}: no run here; a run directory holds run.json and records")
+    records = store.records()
+    expected = identity["dataset"]["num_images"]
+    missing = expected - len(records.images) - len(records.bad)
+    if missing < 0:
+        raise UsageError(f"{store.path}: records of more images than the run has ({expected})")
+    if missing:
+        raise OvbenchError(
+            f"{store.path}: {missing} of {expected} images have no record here; the run's own "
+            "command measures them; several processes must all see this directory"
+        )
+    result = summarise(identity, records)
+    store.write_result(result)
+    return result
