@@ -40,8 +40,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _no_users_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nor does what tests share."""
+    """Nor does what tests share; and every fault is told as developers want it."""
     with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OVBENCH_DEBUG", "1")  # a fault keeps its traceback, for who looks for it
         patch.setenv("OVBENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 

@@ -14,10 +14,11 @@ import ovbench
 PACKAGE = Path(ovbench.__file__).parent
 
 # A room and what it may import besides itself; "harness.x" names single modules.
-GROUND = {"errors", "harness.protocol"}
+GROUND = {"errors", "text", "harness.protocol"}
 ALLOWED = {
     "cli": {
         "errors",
+        "text",
         "leaderboards",
         "harness",
         "datasets",
@@ -28,6 +29,7 @@ ALLOWED = {
     },
     "leaderboards": {
         "errors",
+        "text",
         "drawing",
         "harness.atomic",
         "harness.bootstrap",
@@ -137,6 +139,26 @@ def test_ground_floor_of_the_harness(name: str) -> None:
     allowed = ("errors", *(f"harness.{ground.replace('/', '.')}" for ground in HARNESS_GROUND))
     imported = imports_of(PACKAGE / "harness" / f"{name}.py")
     assert {i for i in imported if not i.startswith(allowed)} == set()
+
+
+def test_one_module_prints() -> None:
+    """All others hand it text, which it never takes for markup or lets act on a terminal."""
+    drawing = {"print", "Console", "Progress", "Live", "echo", "secho", "tqdm", "from_markup"}
+    allowed = {"cli/console.py": {"print"}, "cli/progress_bar.py": {"Progress"}}
+    programs = ("toyworld/train/", "toyworld/gallery/", "toyworld/evaluate/")
+    strays = []
+    for path in PACKAGE.rglob("*.py"):
+        place = path.relative_to(PACKAGE).as_posix()
+        if place.startswith(programs):
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            called = ast.unparse(node.func) if isinstance(node, ast.Call) else ""
+            name = called.rpartition(".")[2]
+            writes = called in ("sys.stdout.write", "sys.stderr.write") and "console" not in place
+            draws = name in drawing - allowed.get(place, set()) and "console." not in called
+            if writes or draws:
+                strays.append(f"{place}:{node.lineno} {called}")
+    assert strays == []
 
 
 def test_an_adapter_never_asks_which_weights_it_got() -> None:

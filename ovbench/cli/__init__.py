@@ -2,20 +2,58 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from ovbench.errors import OvbenchError
 
+INTERRUPTED = 130
+"""The exit code of a command that Ctrl-C ended, as shells have it."""
+
 
 def main() -> None:
-    """Run ``ovbench``; an error a user can cause becomes one line on stderr."""
-    from ovbench.cli.app import app
+    """Run ``ovbench``; whatever ends it early becomes one line on stderr and an exit code.
 
+    With ``OVBENCH_DEBUG`` in the environment a fault of ovbench keeps its traceback.
+    """
+    from ovbench.cli.console import degrade, tell
+
+    degrade()
     try:
-        app()
+        _command()
     except OvbenchError as error:
-        print(f"error: {error}", file=sys.stderr)
+        tell(f"error: {error}")
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
-        print("\ninterrupted; a run or a search goes on from here, started again", file=sys.stderr)
-        sys.exit(130)
+        tell("interrupted; the same command goes on from here")
+        sys.exit(INTERRUPTED)
+    except Exception as error:
+        if "OVBENCH_DEBUG" in os.environ:
+            raise
+        from ovbench.cli.fault import told
+
+        tell(f"error: {told(error)}")
+        sys.exit(1)
+
+
+def _command() -> None:
+    """What the command line asks for.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C, which typer answers by an exit code alone.
+    """
+    from ovbench.cli.app import app
+    from ovbench.cli.console import document
+    from ovbench.cli.working import work_shown
+
+    try:
+        with work_shown():
+            app()
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            raise KeyboardInterrupt from None
+        document("")  # what typer prints itself, such as help, may wait for a disk that is full
+        raise
+    except OSError:
+        document("")  # so, too
+        raise

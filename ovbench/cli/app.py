@@ -25,6 +25,7 @@ from ovbench.cli import (
     tune,
 )
 from ovbench.cli import list as listing
+from ovbench.cli.console import say
 
 app = typer.Typer(
     name="ovbench",
@@ -37,7 +38,7 @@ app = typer.Typer(
 def show_version(asked: bool) -> None:
     """Print the version and leave."""
     if asked:
-        print(f"ovbench {version('ovbench')}")
+        say(f"ovbench {version('ovbench')}")
         raise typer.Exit
 
 

@@ -25,8 +25,7 @@ def check(
     """
     from rich.table import Table
 
-    from ovbench.cli.console import console
-    from ovbench.cli.working import work_shown
+    from ovbench.cli.console import show, styled
     from ovbench.datasets import load_dataset
     from ovbench.harness.conformance import conformance_checks
     from ovbench.harness.methods import Method, load_method
@@ -49,11 +48,10 @@ def check(
     table = Table("check", "", "finding", title=f"Conformance of {method}", title_justify="left")
     failed = 0
     images = [things.load(index).image for index in range(4)]
-    with work_shown():
-        for outcome in conformance_checks(build, (things.vocabulary, stuff.vocabulary), images):
-            failed += not outcome.passed
-            verdict = "ok" if outcome.passed else "[red]FAILED[/]"
-            table.add_row(outcome.name, verdict, outcome.finding)
-    console().print(table)
+    for outcome in conformance_checks(build, (things.vocabulary, stuff.vocabulary), images):
+        failed += not outcome.passed
+        verdict = "ok" if outcome.passed else styled("FAILED", "red")
+        table.add_row(outcome.name, verdict, outcome.finding)
+    show(table)
     if failed:
         raise typer.Exit(1)

@@ -25,22 +25,20 @@ def compare(
     as_json: opt.AsJson = False,
 ) -> None:
     """Say whether one run is better than another, by a paired bootstrap over their images."""
-    import json
     from dataclasses import asdict
 
-    from ovbench.cli.console import console
+    from ovbench.cli.console import say, say_json, show
     from ovbench.leaderboards.comparison import compare as compare_runs
 
     found = compare_runs(first, second, samples=samples, seed=seed)
     if as_json:
-        content = {**asdict(found), "sentence": found.sentence()}
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        say_json({**asdict(found), "sentence": found.sentence()})
         return
-    console().print(_table(found))
-    print("The p of a class is its own: of 20 classes that are alike, one has p < 0.05.")
+    show(_table(found))
+    say("The p of a class is its own: of 20 classes that are alike, one has p < 0.05.")
     for warning in found.warnings:
-        print(f"note: {warning}")
-    print(found.sentence())
+        say(f"note: {warning}")
+    say(found.sentence())
 
 
 def _table(found: Comparison) -> Table:

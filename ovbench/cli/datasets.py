@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -31,20 +29,21 @@ def verify(
 
     Exit code 2 if a file is missing, corrupt or inconsistent; a wrong count is a warning.
     """
-    from ovbench.cli.progress_bar import progress_bar
+    from ovbench.cli.console import say, say_json
+    from ovbench.cli.working import counted
     from ovbench.datasets import load_dataset
     from ovbench.datasets.verify import verify as verify_dataset
 
     dataset = load_dataset(
         name, root=root, split=split, background=background, names=names, variant=variant
     )
-    with progress_bar() as progress:
-        task = progress.add_task(f"verify {name}", total=len(dataset.ids), note="")
-        report = verify_dataset(
-            dataset, lambda done: progress.update(task, completed=done), workers=workers
-        )
-    text = json.dumps(report.content(), indent=2, ensure_ascii=False) if as_json else None
-    print(text or "\n".join(report.lines()))
+    with counted(f"verify {name}", len(dataset.ids)) as done:
+        report = verify_dataset(dataset, done, workers=workers)
+    if as_json:
+        say_json(report.content())
+    else:
+        for line in report.lines():
+            say(line)
     if report.problems:
         raise typer.Exit(2)
 
@@ -65,7 +64,7 @@ def show(
     ] = None,
 ) -> None:
     """Draw a contact sheet: images, their labels in colour, and a legend."""
-    from ovbench.cli.console import save_picture
+    from ovbench.cli.console import save_picture, tell
     from ovbench.datasets import load_dataset
     from ovbench.datasets.contact_sheet import choose, contact_sheet
     from ovbench.errors import DataError, UsageError
@@ -84,7 +83,7 @@ def show(
         try:
             samples.append(dataset.load(index))
         except DataError as error:
-            print(f"left out: {error}", file=sys.stderr)
+            tell(f"left out: {error}")
     if not samples:
         raise UsageError(f"{name}: none of the chosen images can be read")
     path = output or Path(f"{name}-{dataset.info.split}.png")

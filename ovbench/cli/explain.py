@@ -27,8 +27,7 @@ def explain(
     ] = None,
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""
-    from ovbench.cli.console import save_picture
-    from ovbench.cli.working import work_shown
+    from ovbench.cli.console import save_picture, say
     from ovbench.datasets.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
@@ -51,14 +50,13 @@ def explain(
     if not isinstance(segmenter, Explaining):
         raise UsageError(f"{name} cannot say why; a method that can has explain(image, x, y)")
     seed_everything(identity["seed"])
-    with work_shown():
-        segmenter.prepare(dataset.vocabulary)
+    segmenter.prepare(dataset.vocabulary)
     found = segmenter.explain(picture, x, y)
     answer = dataset.vocabulary.names[found.label]
     path = output or Path(f"{Path(image).stem}-{x}-{y}.png")
-    print(f"{name} answers {answer!r} at {x},{y}")
+    say(f"{name} answers {answer!r} at {x},{y}")
     for evidence in found.evidence:
-        print(evidence_words(evidence))
+        say(evidence_words(evidence))
     save_picture(explanation_page(picture, x, y, answer, found), path)
 
 

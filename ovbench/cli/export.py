@@ -22,6 +22,7 @@ def export(
 
     Weights & Biases follows its own environment: WANDB_MODE=offline sends nothing.
     """
+    from ovbench.cli.console import say
     from ovbench.errors import UsageError
     from ovbench.leaderboards.export import to_tensorboard, to_wandb
     from ovbench.leaderboards.table import find_results
@@ -30,6 +31,6 @@ def export(
         raise UsageError("--logdir goes with --to tensorboard, --project with --to wandb")
     for result in find_results(runs):
         if to == "tensorboard":
-            print(to_tensorboard(result, logdir or Path("runs", "tensorboard")))
+            say(to_tensorboard(result, logdir or Path("runs", "tensorboard")))
         else:
-            print(to_wandb(result, project or "ovbench"))
+            say(to_wandb(result, project or "ovbench"))

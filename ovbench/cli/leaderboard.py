@@ -30,6 +30,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rank results; runs under different conditions get tables of their own."""
+    from ovbench.cli.console import document, say
     from ovbench.errors import UsageError
 
     if reported == bool(runs):
@@ -40,11 +41,11 @@ def leaderboard(
         raise UsageError("--reported prints every benchmark; leave out the other options")
     text = _reported() if reported else _measured(runs or [], format, dataset or [], with_reported)
     if update is None:
-        print(text, end="")
+        document(text)
         return
     from ovbench.leaderboards.update import put_between_markers
 
-    print(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
+    say(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
 
 
 def _reported() -> str:

@@ -2,49 +2,71 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.filesize import decimal
 from rich.table import Table
+from rich.text import Text
 
 from ovbench.cli import options as opt
-from ovbench.cli.console import console
+from ovbench.cli.console import say, say_json, show, styled
 from ovbench.harness.registry import DATASETS, METHODS, Registry
+from ovbench.harness.settings import SettingInfo, describe
 
 app = typer.Typer(invoke_without_command=True)
 
 
 @app.callback()
-def everything(context: typer.Context) -> None:
+def everything(context: typer.Context, as_json: opt.AsJson = False) -> None:
     """What can be run: methods and datasets, built in and from other packages."""
-    if context.invoked_subcommand is None:
-        methods()
-        datasets()
+    if context.invoked_subcommand is not None:
+        return
+    if as_json:
+        say_json({"methods": _entries(METHODS), "datasets": _entries(DATASETS)})
+    else:
+        _show(METHODS, "method")
+        _show(DATASETS, "dataset")
 
 
 @app.command("methods")
 def methods(
-    name: Annotated[str | None, typer.Argument(help="Show this method's settings.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show this method's settings.")
+    ] = None,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the methods, or one method's settings and presets with their sources."""
     if name is None:
-        _show(METHODS, "method")
+        say_json(_entries(METHODS)) if as_json else _show(METHODS, "method")
+        return
+    method = METHODS.load(name)
+    settings, presets = describe(method.Settings), getattr(method, "presets", {})
+    if as_json:
+        content = {"settings": [asdict(item) for item in settings], "presets": presets}
+        say_json({**_entry(METHODS, name), **content})
     else:
-        _show_settings(name)
+        _show_settings(name, settings, presets)
 
 
 @app.command("datasets")
 def datasets(
-    name: Annotated[str | None, typer.Argument(help="Show what may be chosen of it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="[NAME]", help="Show what may be chosen of it.")
+    ] = None,
+    as_json: opt.AsJson = False,
 ) -> None:
     """List the datasets, or one dataset's sets of class names, subsets and aliases."""
     if name is None:
-        _show(DATASETS, "dataset")
+        say_json(_entries(DATASETS)) if as_json else _show(DATASETS, "dataset")
+        return
+    choices = _choices(name)
+    if as_json:
+        say_json({**_entry(DATASETS, name), **choices})
     else:
-        _show_choices(name)
+        _show_choices(name, choices)
 
 
 @app.command("checkpoints")
@@ -54,15 +76,16 @@ def checkpoints(as_json: opt.AsJson = False) -> None:
 
     items = inventory()
     if as_json:
-        print(json.dumps([asdict(item) for item in items], indent=2, default=str))
+        say_json([asdict(item) for item in items])
         return
     table = Table("role", "checkpoint", "size", "licence")
     table.add_column("source, then the place on this machine if it is here", overflow="fold")
     for item in items:
         size = "" if item.bytes is None else decimal(item.bytes)
-        place = "\n".join([item.source, *([str(item.path)] if item.path else [])])
+        lines = [item.source, *([str(item.path)] if item.path else [])]
+        place = Text("\n").join(styled(line, "") for line in lines)
         table.add_row(item.role, item.name, size, item.licence, place)
-    console().print(table)
+    show(table)
 
 
 def _show(registry: Registry, kind: str) -> None:
@@ -71,44 +94,69 @@ def _show(registry: Registry, kind: str) -> None:
         table.add_column(heading)
     for name, entry in registry.entries.items():
         table.add_row(name, entry.summary, entry.package)
-    console().print(table)
+    show(table)
 
 
-def _show_choices(name: str) -> None:
+def _entries(registry: Registry) -> list[dict[str, str]]:
+    return [_entry(registry, name) for name in registry.entries]
+
+
+def _entry(registry: Registry, name: str) -> dict[str, str]:
+    entry = registry.entry(name)
+    return {"name": name, "summary": entry.summary, "package": entry.package}
+
+
+def _choices(name: str) -> dict[str, Any]:
+    """What may be chosen of a dataset."""
     from ovbench.datasets import ALIASES
     from ovbench.datasets.names import available_sets, describe_set
     from ovbench.datasets.subsets import ONLY, SUBSETS, subset_names
 
-    out = console()
-    out.print(f"{name}: {DATASETS.entry(name).summary}", highlight=False)
+    DATASETS.entry(name)
+    sets = {chosen: describe_set(name, chosen) for chosen in available_sets(name)}
+    return {
+        "names": [{"name": n, "queries": q, "source": source} for n, (q, source) in sets.items()],
+        "subsets": [
+            {
+                "name": subset,
+                "asks_for": "these alone" if subset.endswith(ONLY) else "all names",
+                "classes": list(SUBSETS[name][subset.removesuffix(ONLY)]),
+            }
+            for subset in subset_names(name)
+        ],
+        "aliases": {
+            alias: f"{benchmark} --background {rule}"
+            for alias, (benchmark, rule) in ALIASES.items()
+            if benchmark == name
+        },
+    }
+
+
+def _show_choices(name: str, choices: Mapping[str, Any]) -> None:
+    say(f"{name}: {DATASETS.entry(name).summary}")
     table = Table("--names", "queries", "source")
-    for chosen in available_sets(name):
-        queries, source = describe_set(name, chosen)
-        table.add_row(chosen, str(queries), source)
+    for one in choices["names"]:
+        table.add_row(one["name"], str(one["queries"]), one["source"])
     if table.row_count:
-        out.print(table)
-    for subset in subset_names(name):
-        classes = ", ".join(SUBSETS[name][subset.removesuffix(ONLY)])
-        asked = "these alone" if subset.endswith(ONLY) else "all names"
-        out.print(f"--subset {subset}, asks for {asked}: {classes}", highlight=False)
-    for alias, (benchmark, rule) in ALIASES.items():
-        if benchmark == name:
-            out.print(f"--dataset {alias}: {name} --background {rule}", highlight=False)
+        show(table)
+    for one in choices["subsets"]:
+        say(f"--subset {one['name']}, asks for {one['asks_for']}: {', '.join(one['classes'])}")
+    for alias, meaning in choices["aliases"].items():
+        say(f"--dataset {alias}: {meaning}")
 
 
-def _show_settings(name: str) -> None:
-    from ovbench.harness.settings import describe
-
-    method = METHODS.load(name)
+def _show_settings(
+    name: str, settings: Sequence[SettingInfo], presets: Mapping[str, Mapping[str, Any]]
+) -> None:
     table = Table(title=f"Settings of {name}", title_justify="left")
     for heading in ("setting", "type", "default", "meaning", "source"):
         table.add_column(heading, overflow="fold")
-    for item in describe(method.Settings):
+    for item in settings:
         default = (
             ",".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
         )
         table.add_row(item.name, item.type, str(default), item.help, item.source)
-    console().print(table)
-    for preset, values in getattr(method, "presets", {}).items():
+    show(table)
+    for preset, values in presets.items():
         changes = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
-        console().print(f"--preset {preset}: {changes}", highlight=False)
+        say(f"--preset {preset}: {changes}")

@@ -25,6 +25,7 @@ def prepare(
     Licences are shown first. Nothing that is there is overwritten; an archive that lies in the
     root already is used instead of downloaded.
     """
+    from ovbench.cli.console import say
     from ovbench.cli.prepare_progress import PrepareProgress
     from ovbench.datasets import ALIASES
     from ovbench.datasets.prepare import prepare as prepare_dataset
@@ -35,4 +36,4 @@ def prepare(
     folder = root.expanduser()
     with PrepareProgress() as watching:
         prepare_dataset(name, folder, watching, variant=variant, keep_archives=keep_archives)
-    print(f"{name} is in {folder}; `ovbench datasets verify {name} --root {folder}` reads it all")
+    say(f"{name} is in {folder}; `ovbench datasets verify {name} --root {folder}` reads it all")

@@ -2,39 +2,36 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Self
 
-from rich.progress import Progress, TaskID
-
-from ovbench.cli.progress_bar import progress_bar
+from ovbench.cli.console import tell
+from ovbench.cli.working import counted
 
 
 class PrepareProgress:
-    """Lines, and a bar while an archive is unpacked; a download draws its own."""
+    """What is told, and how far an archive is unpacked."""
 
     def __init__(self) -> None:
-        self._bar: tuple[Progress, TaskID] | None = None
+        self._shown = ExitStack()
+        self._done: Callable[[int], None] | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar[0].stop()
+        self._shown.close()
 
     def says(self, line: str) -> None:
         """See :class:`ovbench.datasets.prepare.Observer`."""
-        print(line, file=sys.stderr)
+        tell(line)
 
     def unpacking(self, archive: str, done: int, total: int) -> None:
         """See :class:`ovbench.datasets.prepare.Observer`."""
-        if self._bar is None:
-            progress = progress_bar()
-            progress.start()
-            self._bar = progress, progress.add_task(f"unpack {archive}", total=total, note="")
-        progress, task = self._bar
-        progress.update(task, completed=done)
+        if self._done is None:
+            self._done = self._shown.enter_context(counted(f"unpack {archive}", total))
+        self._done(done)
         if done == total:
-            progress.stop()
-            self._bar = None
+            self._shown.close()
+            self._done = None

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.table import Table
+    from rich.text import Text
 
 
 def profile(
@@ -64,9 +65,7 @@ def profile(
 
     Lists are separated by commas; every combination is measured in a process of its own.
     """
-    import json
-
-    from ovbench.cli.console import console
+    from ovbench.cli.console import say, say_json, show
     from ovbench.cli.progress import steps
     from ovbench.datasets import load_dataset
     from ovbench.errors import OvbenchError, UsageError
@@ -113,12 +112,12 @@ def profile(
         with replacing(plot) as temporary:
             profile_chart(found).savefig(temporary, format="png", dpi=150)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
     else:
-        console().print(_table(found))
+        show(_table(found))
         for path in (output, plot):
             if path is not None:
-                print(path)
+                say(path)
     if all(row["figures"] is None for row in found["rows"]):
         raise OvbenchError("no configuration could be measured")
 
@@ -141,17 +140,16 @@ def _table(found: Mapping[str, Any]) -> Table:
     return table
 
 
-def _cells(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _cells(row: Mapping[str, Any]) -> tuple[str | Text, ...]:
     """The figures of a row, or why there are none."""
-    from rich.markup import escape
-
+    from ovbench.cli.console import styled
     from ovbench.cli.show import memory, rate
     from ovbench.leaderboards.numbers import seconds
 
     figures = row["figures"]
     if figures is None:
         status = row["status"].replace("_", " ")
-        return *["–"] * 5, f"[yellow]{status}: {escape(row['reason'])}[/]"
+        return *["–"] * 5, styled(f"{status}: {row['reason']}", "yellow")
     latency = figures["latency_s"]
     # A stage inside another is part of that one's share; below half a percent is noise.
     shares = {

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,8 +9,10 @@ from typing import Protocol
 
 from rich.progress import Progress, TaskID
 
-from ovbench.cli.progress_bar import LOG_EVERY_S, Pace, progress_bar
-from ovbench.cli.working import work_shown
+from ovbench.cli.console import bars_fit, tell
+from ovbench.cli.pace import LOG_EVERY_S, Pace
+from ovbench.cli.progress_bar import progress_bar
+from ovbench.cli.working import speaks, work_shown
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.protocol import Dataset
@@ -22,7 +22,7 @@ from ovbench.harness.runner import Observer
 @contextmanager
 def observer(title: str, dataset: Dataset) -> Iterator[Observer | None]:
     """Show a run's progress with its running mIoU; nothing on the ranks behind the first."""
-    if int(os.environ.get("RANK", "0")) > 0:
+    if not speaks():
         yield None
         return
     miou = RunningMiou(len(dataset.vocabulary), dataset.info.scored)
@@ -62,12 +62,11 @@ def steps(title: str, unit: str, log_every_s: float = LOG_EVERY_S) -> Iterator[S
         unit: what a step is, in the plural.
         log_every_s: at least so many seconds lie between two lines of a log.
     """
-    if sys.stderr.isatty():
+    if bars_fit():
         with progress_bar() as progress, work_shown(progress):
             yield _Bar(progress, progress.add_task(title, total=None, note=""), unit)
     else:
-        with work_shown():
-            yield _Log(title, unit, log_every_s)
+        yield _Log(title, unit, log_every_s)
 
 
 @dataclass
@@ -95,12 +94,9 @@ class _Log:
 
     def started(self, remaining: int, total: int) -> None:
         self.pace = Pace(remaining, self.every_s)
-        print(f"{self.title}: {remaining} of {total} {self.unit} to do", file=sys.stderr)
+        tell(f"{self.title}: {remaining} of {total} {self.unit} to do")
 
     def advance(self, note: str) -> None:
         if self.pace.advance():
-            print(
-                f"{self.title}: {self.pace.done}/{self.pace.total} {self.unit}, "
-                f"{note}, {self.pace.left_s:.0f} s left",
-                file=sys.stderr,
-            )
+            done = f"{self.pace.done}/{self.pace.total} {self.unit}"
+            tell(f"{self.title}: {done}, {note}, {self.pace.left_s:.0f} s left")

@@ -1,64 +1,45 @@
-"""How long work looks on stderr, whatever it is: a bar on a terminal, a pace in a log."""
+"""How long work looks on a terminal, whatever it is."""
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field
+import sys
 
-from rich.console import Console
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    TextColumn,
+    ProgressColumn,
+    Task,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
-LOG_EVERY_S = 30.0
+from ovbench.cli.console import PlainConsole, styled
 
 
 def progress_bar() -> Progress:
     """A bar with count, elapsed and remaining time on stderr."""
     return Progress(
-        TextColumn("{task.description}"),
+        _Words("description"),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        console=Console(stderr=True),
+        _Words("note"),
+        console=PlainConsole(stderr=True),
+        # Else a result that goes to a file would come out among the bars.
+        redirect_stdout=sys.stdout.isatty(),
     )
 
 
-@dataclass(slots=True)
-class Pace:
-    """When a log's next line is due, and how long the rest will take.
+class _Words(ProgressColumn):
+    """What a task says of itself, as text."""
 
-    Attributes:
-        total: how many there are to do.
-        every_s: at least so many seconds lie between two lines.
-        done: how many of them are done.
-    """
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        self._name = name
 
-    total: float
-    every_s: float
-    done: float = 0
-    _begin: float = field(default_factory=time.monotonic)
-    _last: float = field(default_factory=time.monotonic)
-
-    def advance(self, done: float = 1) -> bool:
-        """Some more are done; whether a line is due."""
-        self.done += done
-        now = time.monotonic()
-        due = now - self._last >= self.every_s
-        if due:
-            self._last = now
-        return due
-
-    @property
-    def left_s(self) -> float:
-        """Seconds for the rest, if it takes as long as what is done."""
-        if not self.done:
-            return float("inf")
-        return (time.monotonic() - self._begin) / self.done * (self.total - self.done)
+    def render(self, task: Task) -> Text:
+        words = task.description if self._name == "description" else task.fields["note"]
+        return styled(str(words), "")

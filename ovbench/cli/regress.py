@@ -39,6 +39,7 @@ def regress(
     --paper fails where a run is off or none could be compared. --expected fails where a value
     moved, a pinned run was not measured, or a run is not pinned.
     """
+    from ovbench.cli.console import say
     from ovbench.errors import UsageError
     from ovbench.leaderboards import against_papers, pins
     from ovbench.leaderboards.table import find_results
@@ -53,36 +54,35 @@ def regress(
         _show(verdicts, against_papers.passes(verdicts), as_json)
     elif pin:
         for path in pins.pin(results, expected):
-            print(path)
+            say(path)
     else:
         verdicts = pins.against_pins(results, pins.read_pins(expected))
         _show(verdicts, pins.passes(verdicts), as_json)
 
 
 def _show(verdicts: list[Verdict], passed: bool, as_json: bool) -> None:
-    import json
     from dataclasses import asdict
 
-    from ovbench.cli.console import console
+    from ovbench.cli.console import say, say_json, show
     from ovbench.leaderboards.verdicts import summary
 
     if as_json:
         rows = [{**asdict(v), "difference": v.difference} for v in verdicts]
-        print(json.dumps({"passed": passed, "rows": rows}, indent=2, ensure_ascii=False))
+        say_json({"passed": passed, "rows": rows})
     else:
-        console().print(_table(verdicts))
+        show(_table(verdicts))
         for verdict in verdicts:
             if verdict.details:
-                print(f"{verdict.run}: {'; '.join(verdict.details)}")
-        print(f"{'passed' if passed else 'FAILED'}: {summary(verdicts)}")
+                say(f"{verdict.run}: {'; '.join(verdict.details)}")
+        say(f"{'passed' if passed else 'FAILED'}: {summary(verdicts)}")
     if not passed:
         raise typer.Exit(GATE_FAILED)
 
 
 def _table(verdicts: list[Verdict]) -> Table:
-    from rich.markup import escape
     from rich.table import Table
 
+    from ovbench.cli.console import styled
     from ovbench.leaderboards.numbers import percent
 
     table = Table("run", "reference", "measured", "difference", "tolerance", "verdict", "source")
@@ -92,7 +92,7 @@ def _table(verdicts: list[Verdict]) -> Table:
     for v in verdicts:
         difference = "–" if v.difference is None else f"{v.difference:+.2f}"
         words = "not compared" if v.finding == "unmatched" else v.finding
-        finding = f"[{colours[v.finding]}]{words}[/]"
+        finding = styled(words, colours[v.finding])
         numbers = percent(v.reference), percent(v.measured), difference, percent(v.tolerance)
-        table.add_row(escape(v.run), *numbers, finding, escape(v.source))
+        table.add_row(v.run, *numbers, finding, v.source)
     return table

@@ -37,6 +37,7 @@ def report(
     Predictions that were not kept (`ovbench run --save-predictions`) are made again for the
     images that are shown.
     """
+    from ovbench.cli.console import say
     from ovbench.errors import UsageError
     from ovbench.harness.atomic import replacing
     from ovbench.leaderboards.report.contents import read_contents
@@ -56,24 +57,22 @@ def report(
             temporary.write_text(page(contents, drawn), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
-    print(path)
+    say(path)
 
 
 def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
     """The pictures, or why there are none."""
-    import sys
-
-    from ovbench.cli.progress_bar import progress_bar
+    from ovbench.cli.console import tell
+    from ovbench.cli.working import counted
     from ovbench.errors import UsageError
     from ovbench.leaderboards.report.pictures import Pictures, draw
 
     try:
         sources = _sources(contents, root, device)
-        with progress_bar() as progress:
-            task = progress.add_task("draw", total=len(sources) * len(contents.chosen), note="")
-            return draw(contents, sources, lambda done: progress.update(task, completed=done))
+        with counted("draw", len(sources) * len(contents.chosen)) as done:
+            return draw(contents, sources, done)
     except UsageError as error:
-        print(f"no pictures: {error}", file=sys.stderr)
+        tell(f"no pictures: {error}")
         return Pictures(missing=f"No pictures: {error}. {_mend(contents)}")
 
 

@@ -41,8 +41,7 @@ def segment(
     ] = None,
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
-    from ovbench.cli.console import console
-    from ovbench.cli.working import work_shown
+    from ovbench.cli.console import say, show
     from ovbench.datasets.contact_sheet import contact_sheet
     from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
@@ -67,8 +66,7 @@ def segment(
         checkpoints=checkpoints,
         seed=seed,
     )
-    with work_shown():
-        loaded.segmenter.prepare(vocabulary)
+    loaded.segmenter.prepare(vocabulary)
     (answer,) = loaded.segmenter.segment([picture])
     path = output or Path(f"{image.stem}-{method}.png")
     sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])
@@ -81,8 +79,8 @@ def segment(
         raise UsageError(
             f"{error.filename or path}: cannot be written ({error.strerror})"
         ) from None
-    console().print(_shares(vocabulary, answer))
-    print(path)
+    show(_shares(vocabulary, answer))
+    say(path)
 
 
 def _shares(vocabulary: Vocabulary, answer: LabelMap) -> Table:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.table import Table
+from rich.text import Text
 
-from ovbench.cli.console import console
+from ovbench.cli.console import say, say_json, show, styled
 from ovbench.harness.seeds import keep_summary, over_seeds, summary_line
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
@@ -20,13 +20,12 @@ from ovbench.leaderboards.table import Conditions, variant
 def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -> None:
     """Print a result; ``output`` is the run directory if it is not the default one."""
     if as_json:
-        print(json.dumps(result, indent=2, ensure_ascii=False))
+        say_json(result)
         return
-    out = console()
-    out.print(_per_class(result))
-    out.print(_summary(result))
+    show(_per_class(result))
+    show(_summary(result))
     run = result["run"]
-    print(output or default_directory(run["method"], run["dataset"], run["id"]))
+    say(output or default_directory(run["method"], run["dataset"], run["id"]))
 
 
 def show_seeds(results: Sequence[Mapping[str, Any]], as_json: bool, output: Path | None) -> None:
@@ -34,10 +33,10 @@ def show_seeds(results: Sequence[Mapping[str, Any]], as_json: bool, output: Path
     summary = over_seeds(results)
     path = keep_summary(summary, output)
     if as_json:
-        print(json.dumps(summary, indent=2, ensure_ascii=False))
+        say_json(summary)
         return
-    print(summary_line(summary))
-    print(path)
+    say(summary_line(summary))
+    say(path)
 
 
 def _summary(result: Mapping[str, Any]) -> Table:
@@ -45,7 +44,8 @@ def _summary(result: Mapping[str, Any]) -> Table:
     title = f"{variant(result)} on {Conditions.of(result).words(run['num_images'])}"
     table = Table(title=title, title_justify="left", show_header=False, box=None)
     low, high = metrics["miou_ci95"]
-    table.add_row("mIoU", f"[bold]{percent(metrics['miou'])}[/]  [{percent(low)}, {percent(high)}]")
+    interval = f"  [{percent(low)}, {percent(high)}]"
+    table.add_row("mIoU", Text.assemble((percent(metrics["miou"]), "bold"), interval))
     others = {k: v for k, v in metrics["definitions"].items() if k != "union"}
     for name, value in others.items():
         table.add_row(f"  {name.replace('_', ' ')}", percent(value))
@@ -68,7 +68,7 @@ def _summary(result: Mapping[str, Any]) -> Table:
     for note in result["run"].get("notes", []):
         table.add_row("prepared", note)
     for mark in marks(result):
-        table.add_row("[yellow]note[/]", f"[yellow]{mark}[/]")
+        table.add_row(styled("note", "yellow"), styled(mark, "yellow"))
     return table
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -56,7 +55,6 @@ def show(
     name; without a method they change a common one.
     """
     from ovbench.cli.console import save_picture
-    from ovbench.cli.working import work_shown
     from ovbench.harness.methods import resolve_device
     from ovbench.harness.protocol import Runtime
     from ovbench.support import SupportSets
@@ -69,8 +67,7 @@ def show(
         {"solver": solver, "steps": steps, "guidance": guidance},
         {"peak_normalised": peak_normalised},
     )
-    with work_shown():
-        sets = SupportSets(recipe, runtime).make(classes, count)
+    sets = SupportSets(recipe, runtime).make(classes, count)
     save_picture(support_sheet(sets, threshold), output)
 
 
@@ -82,14 +79,13 @@ def list_(as_json: opt.AsJson = False) -> None:
     from rich.filesize import decimal
     from rich.table import Table
 
-    from ovbench.cli.console import console
+    from ovbench.cli.console import say, say_json, show
     from ovbench.harness.files.cache import cache_home
     from ovbench.support.stored import stored_arrays, stored_sets
 
     sets, arrays = stored_sets(), list(stored_arrays())
     if as_json:
-        content = {"sets": [asdict(s) for s in sets], "arrays": [asdict(a) for a in arrays]}
-        print(json.dumps(content, indent=2, default=str, ensure_ascii=False))
+        say_json({"sets": [asdict(s) for s in sets], "arrays": [asdict(a) for a in arrays]})
         return
     table = Table("prompt", "pictures", "size", "sampling", "model")
     for item in sets:
@@ -97,9 +93,9 @@ def list_(as_json: opt.AsJson = False) -> None:
         table.add_row(item.key["prompt"], str(item.pictures), size, *_words(item.key))
     for kind in arrays:
         table.add_row(f"{kind.kind}: {kind.files}", "", decimal(kind.bytes), "", "")
-    console().print(table)
+    show(table)
     total = sum(item.bytes for item in sets) + sum(kind.bytes for kind in arrays)
-    print(f"{decimal(total)} in {cache_home()}; what is deleted there is made again when needed")
+    say(f"{decimal(total)} in {cache_home()}; what is deleted there is made again when needed")
 
 
 def _recipe(method: str | None, preset: str | None, settings: list[str], seed: int) -> Recipe:

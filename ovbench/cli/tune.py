@@ -43,9 +43,7 @@ def tune(
     Only the images and the names of the classes in them are used, never a pixel's label. What
     --set gives stays as it is; a preset or a settings file is where the search starts from.
     """
-    import json
-
-    from ovbench.cli.console import console
+    from ovbench.cli.console import say, say_json, show
     from ovbench.cli.tune_progress import observer
     from ovbench.datasets import load_dataset
     from ovbench.harness.search import Options, Search
@@ -71,9 +69,9 @@ def tune(
         search = Search(tunable, data, Options(trials or None, limit, batch_size), watching)
         found = search.execute(output)
     if as_json:
-        print(json.dumps(found, indent=2, ensure_ascii=False))
+        say_json(found)
         return
-    console().print(_table(found))
+    show(_table(found))
     path = (output or search.directory()) / "settings.json"
     conditions = {
         "--dataset": dataset,
@@ -84,7 +82,7 @@ def tune(
         "--checkpoints": None if checkpoints == "auto" else checkpoints,
         "--precision": None if precision == "fp32" else precision,
     }
-    print(_next_command(method, conditions, path))
+    say(_next_command(method, conditions, path))
 
 
 def _table(found: Mapping[str, Any]) -> Table:

@@ -1,16 +1,23 @@
-"""The long work of a method, such as what it prepares, shown on stderr."""
+"""The long work of a command, such as what a method prepares, shown on stderr."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress
+from ovbench.cli.console import bars_fit, tell
+from ovbench.cli.pace import LOG_EVERY_S, Pace
+from ovbench.harness.progress import Advance, progress, watching
 
-from ovbench.cli.progress_bar import LOG_EVERY_S, Pace, progress_bar
-from ovbench.harness.progress import Advance, watching
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+
+def speaks() -> bool:
+    """Whether this process tells how it goes on: of several that share a run, the first does."""
+    return int(os.environ.get("RANK", "0")) == 0
 
 
 @contextmanager
@@ -20,8 +27,25 @@ def work_shown(on_screen: Progress | None = None) -> Iterator[None]:
     Args:
         on_screen: bars that are drawn already; the new ones come below them.
     """
-    with watching(_Bars(on_screen) if sys.stderr.isatty() else _Lines()):
+    if not speaks():
         yield
+        return
+    with watching(_Bars(on_screen) if bars_fit() else _Lines()):
+        yield
+
+
+@contextmanager
+def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Work that tells how much of it is done by now, rather than how much more."""
+    before = 0
+    with progress(title, total) as advance:
+
+        def done(count: int) -> None:
+            nonlocal before
+            advance(count - before)
+            before = count
+
+        yield done
 
 
 class _Bars:
@@ -31,31 +55,38 @@ class _Bars:
         self._on_screen = on_screen
 
     @contextmanager
-    def watch(self, title: str, total: int) -> Iterator[Advance]:
+    def watch(self, title: str, total: float | None) -> Iterator[Advance]:
+        from ovbench.cli.progress_bar import progress_bar
+
         if self._on_screen is None:
-            with progress_bar() as self._on_screen, self.watch(title, total) as advance:
-                yield advance
-            self._on_screen = None
+            try:
+                with progress_bar() as self._on_screen, self.watch(title, total) as advance:
+                    yield advance
+            finally:
+                self._on_screen = None
             return
-        progress = self._on_screen
-        task = progress.add_task(title, total=total, note="")
-        yield lambda done: progress.advance(task, done)
+        shown = self._on_screen
+        task = shown.add_task(title, total=total, note="")
+        yield lambda done: shown.advance(task, done)
 
     def says(self, line: str) -> None:
-        console = self._on_screen.console if self._on_screen else Console(stderr=True)
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
+        if self._on_screen is None:
+            tell(line)
+        else:
+            self._on_screen.console.print(line, soft_wrap=True)
 
 
 class _Lines:
     @contextmanager
-    def watch(self, title: str, total: int) -> Iterator[Advance]:
-        pace = Pace(total, LOG_EVERY_S)
+    def watch(self, title: str, total: float | None) -> Iterator[Advance]:
+        pace = Pace(total or 0, LOG_EVERY_S)
 
         def advance(done: float) -> None:
             if pace.advance(done):
-                self.says(f"{title}: {pace.done:.0f}/{total}, {pace.left_s:.0f} s left")
+                rest = f"/{pace.total:.0f}, {pace.left_s:.0f} s left" if total else ""
+                self.says(f"{title}: {pace.done:.0f}{rest}")
 
         yield advance
 
     def says(self, line: str) -> None:
-        print(line, file=sys.stderr, flush=True)
+        tell(line)

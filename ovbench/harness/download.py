@@ -11,8 +11,7 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-from rich.console import Console
-from rich.progress import DownloadColumn, Progress, TransferSpeedColumn
+from ovbench.harness.progress import progress
 
 TIMEOUT_S = 10.0
 """Seconds without a byte after which a download has failed."""
@@ -20,7 +19,7 @@ TIMEOUT_S = 10.0
 FAILURES = (OSError, HTTPException)
 """What a download may raise; the message says why."""
 
-_PIECE = 1 << 20
+_PIECE = _MIB = 1 << 20
 _PARTIAL_CONTENT, _RANGE_NOT_SATISFIABLE = 206, 416
 
 
@@ -48,7 +47,7 @@ class Download:
         return self.path.with_name(f"{self.path.name}.part.from")
 
     def fill(self) -> None:
-        """Fetch what is missing of the file, with a progress bar on stderr.
+        """Fetch what is missing of the file, and tell how it goes on.
 
         If the server has another version by now, or cannot begin in the middle, the file is
         fetched from its beginning.
@@ -133,15 +132,10 @@ def _copy(response: HTTPResponse, out: IO[bytes], start: int, name: str) -> None
     rest = response.length  # of this answer; None where the server does not say
     total = None if rest is None else start + rest
     done = start
-    with _progress() as progress:
-        task = progress.add_task(name, total=total, completed=start)
+    with progress(f"{name}, MiB", None if total is None else total / _MIB) as advance:
+        advance(start / _MIB)
         while piece := response.read(_PIECE):
             done += out.write(piece)
-            progress.update(task, completed=done)
+            advance(len(piece) / _MIB)
     if total is not None and done < total:
         raise OSError(f"it broke off after {done} of {total} bytes; the next run continues")
-
-
-def _progress() -> Progress:
-    columns = (*Progress.get_default_columns(), DownloadColumn(), TransferSpeedColumn())
-    return Progress(*columns, console=Console(stderr=True))

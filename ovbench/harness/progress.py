@@ -18,7 +18,7 @@ Advance: TypeAlias = Callable[[float], None]
 class Watcher(Protocol):
     """Shows how work goes on."""
 
-    def watch(self, title: str, total: int) -> AbstractContextManager[Advance]:
+    def watch(self, title: str, total: float | None) -> AbstractContextManager[Advance]:
         """The work of this context has begun; see :func:`progress`."""
         ...
 
@@ -42,12 +42,12 @@ def watching(watcher: Watcher) -> Iterator[None]:
 
 
 @contextmanager
-def progress(title: str, total: int) -> Iterator[Advance]:
+def progress(title: str, total: float | None) -> Iterator[Advance]:
     """Work that takes long.
 
     Args:
         title: what is done or made, such as ``"support pictures"``.
-        total: how many of it.
+        total: how many of it; None where nobody knows.
     """
     if _watcher is None:
         yield lambda _done: None

@@ -1,0 +1,152 @@
+"""What users name things is text to every command, on every terminal."""
+
+from __future__ import annotations
+
+import io
+import json
+import sys
+from pathlib import Path
+
+import pytest
+from in_process import ovbench
+from results import result
+from rich.table import Table
+
+from ovbench.cli import main
+from ovbench.cli.console import bars_fit, document, say, say_json, show
+from ovbench.cli.progress import steps
+from ovbench.cli.working import counted, work_shown
+from ovbench.errors import OvbenchError
+
+NASTY = ("cat [/indoor]", "cat [indoor]", ":cat:", "[bold]x[/bold]", "a\x1b[31mb", "\u202eevil\nx")
+SHOWN = (*NASTY[:4], r"a\x1b[31mb", r"\u202eevil\nx")
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    """A run whose method has one of the names, and whose classes have all of them."""
+    found = result(NASTY[0], 12.345, id="0123")
+    folder = tmp_path / "run"
+    folder.mkdir()
+    (folder / "result.json").write_text(json.dumps(found))
+    return folder
+
+
+def test_a_table_prints_names_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    table = Table(NASTY[0], title=NASTY[3])
+    for name in NASTY:
+        table.add_row(name)
+    show(table)
+    out = capsys.readouterr().out
+    assert "\x1b" not in out
+    for shown in SHOWN:
+        assert f" {shown} " in out
+
+
+def test_lines_and_json_do_nothing_to_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    content = {name: [name] for name in (*NASTY, "\x9b2J", "\U000e0001", "half \udcff", "café")}
+    for name in NASTY:
+        say(name)
+    assert capsys.readouterr().out.splitlines() == list(SHOWN)
+    say_json(content)
+    out = capsys.readouterr().out
+    assert json.loads(out) == content
+    assert not set(out) & {"\x1b", "\x9b", "\u202e", "\U000e0001", "\udcff"}
+    assert "café" in out
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_progress_prints_names_as_they_are(terminal: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    for name in NASTY:
+        with steps(name, "images", log_every_s=0) as shown:
+            shown.started(1, 2)
+            shown.advance(name)
+    for shown_name in SHOWN:
+        assert stderr.getvalue().count(shown_name) >= 2
+    assert "\u202e" not in stderr.getvalue()
+
+
+def test_an_error_is_one_line_whatever_it_quotes() -> None:
+    for name in NASTY:
+        done = ovbench("run", "--method", name, "--dataset", "toyworld")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: no method ")
+        assert done.stderr.count("\n") == 1
+        assert "\x1b" not in done.stderr
+
+
+def test_bars_are_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file there are lines; and a result that goes to a file does not go to the bars."""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(sys, "stderr", log := io.StringIO())
+    assert not bars_fit()
+    with work_shown(), counted("verify", 3) as done:
+        done(2)
+        done(3)
+    assert log.getvalue() == ""  # done before a line was due
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    assert bars_fit()
+    monkeypatch.setattr(sys, "stdout", out := io.StringIO())
+    with work_shown(), counted("verify", 3) as done:
+        print("the result")
+        done(3)
+    assert out.getvalue() == "the result\n"
+    assert "3/3" in sys.stderr.getvalue()  # type: ignore[attr-defined]
+    monkeypatch.setenv("TERM", "dumb")
+    assert not bars_fit()
+
+
+class Full(io.StringIO):
+    """A file on a disk that is full."""
+
+    def write(self, text: str) -> int:
+        raise OSError(28, "No space left on device")
+
+
+class Closed(io.StringIO):
+    def write(self, text: str) -> int:
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_stdout_that_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdout", Full())
+    with pytest.raises(OvbenchError, match=r"stdout cannot be written \(No space left"):
+        document("x")
+    monkeypatch.setattr(sys, "stdout", Closed())
+    with pytest.raises(SystemExit) as stopped:
+        say("x")
+    assert stopped.value.code == 141
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp1252"])
+def test_a_terminal_that_has_few_characters(
+    run: Path, encoding: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = json.loads((run / "result.json").read_text())
+    found["run"]["method"] = "猫 Δ"
+    (run / "result.json").write_text(json.dumps(found))
+    for words in (["leaderboard", str(run)], ["list", "methods", "pnp_ovss"],
+                  ["run", "-m", "猫", "-d", "toyworld"]):  # fmt: skip
+        streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]
+        monkeypatch.setattr(sys, "stdout", streams[0])
+        monkeypatch.setattr(sys, "stderr", streams[1])
+        monkeypatch.setattr(sys, "argv", ["ovbench", *words])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        monkeypatch.undo()
+        assert (ended.value.code or 0) == (2 if words[0] == "run" else 0)
+        out, err = (stream.buffer.getvalue().decode(encoding) for stream in streams)
+        assert out or err.startswith(r"error: no method '\u732b'")
+        if words[0] == "leaderboard":
+            assert r"\u732b" in out
+            assert "11.35-13.35" in out or encoding == "cp1252"
