@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 from ovbench.datasets.choices import Choices
@@ -80,8 +81,24 @@ def _open(name: str, choices: Choices, subset: str | None) -> Dataset:
     dataset: Dataset = DATASETS.load(name)(choices)
     if choices.variant is not None and dataset.info.variant != choices.variant:
         raise UsageError(f"{name} has no variants; {choices.variant!r} cannot be chosen")
+    _check_ids(dataset)
     if subset is None:
         return dataset
     from ovbench.datasets.subsets import measure_alone
 
     return measure_alone(dataset, subset)
+
+
+def _check_ids(dataset: Dataset) -> None:
+    """Results are kept by image, under names that become paths."""
+    from ovbench.datasets.files import leads_outside, utf8
+
+    where = f"{dataset.info.name} {dataset.info.split}"
+    if not len(dataset.ids):
+        raise UsageError(f"{where}: holds no images")
+    image, times = Counter(dataset.ids).most_common(1)[0]
+    if times > 1:
+        raise UsageError(f"{where}: lists the image {image} more than once")
+    for image in dataset.ids:
+        if leads_outside(utf8(where, image)):
+            raise UsageError(f"{where}: the image {image[:80]!r} would lie elsewhere")

@@ -24,6 +24,7 @@ import numpy as np
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, Pictures, episode_info
+from ovbench.datasets.files import leads_outside
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image, read_label
@@ -150,11 +151,18 @@ def read_lists(path: Path) -> Candidates:
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except Exception as error:  # a broken pickle may raise anything
-        raise UsageError(f"{path}: not HSNet's lists ({error})") from None
+        reason = " ".join(str(error).split())[:100] or type(error).__name__
+        raise UsageError(f"{path}: not HSNet's lists ({reason})") from None
     if not isinstance(content, dict) or not all(
         isinstance(key, int) and isinstance(names, list) for key, names in content.items()
     ):
         raise UsageError(f"{path}: not HSNet's lists (a dictionary of lists)")
+    for key, names in content.items():
+        strange = [n for n in names if not isinstance(n, str) or leads_outside(n)]
+        if strange:
+            raise UsageError(f"{path}: {str(strange[0])[:80]!r} of class {key} is no picture below")
+        if len(set(names)) < len(names):
+            raise UsageError(f"{path}: a picture of class {key} is listed more than once")
     return content
 
 

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.datasets.coco_masks import Mask, decode_mask, read_json
+from ovbench.datasets.files import leads_outside
+from ovbench.datasets.json_fields import entries, field, integer, known_id, number, size, text
 from ovbench.errors import UsageError
 
 
@@ -28,12 +30,14 @@ class Annotation:
     """An object.
 
     Attributes:
+        id: of the annotation, for messages.
         category: COCO's id, 1 to 90.
         crowd: a region of several objects that nobody told apart.
         area: pixels, as the file states them.
         segmentation: polygons, or a run-length code.
     """
 
+    id: int | None
     category: int
     crowd: bool
     area: float
@@ -56,16 +60,17 @@ class Instances:
         self.path = path
         content = read_json(path)
         try:
-            self.images: Mapping[int, ImageEntry] = {
-                image["id"]: ImageEntry(image["file_name"], image["height"], image["width"])
-                for image in content["images"]
-            }
-            self.categories = tuple(sorted(c["id"] for c in content["categories"]))
+            self.images: Mapping[int, ImageEntry] = _images(entries(content, "images"))
+            categories = {integer(one, "id") for one in entries(content, "categories")}
+            self.categories = tuple(sorted(categories))
             self._annotations: dict[int, list[Annotation]] = {image: [] for image in self.images}
-            for one in content["annotations"]:
-                self._annotations[one["image_id"]].append(_annotation(one))
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{path}: not COCO's instances ({error!r} is missing)") from None
+            for one in entries(content, "annotations"):
+                image = integer(one, "image_id")
+                if image not in self.images:
+                    raise ValueError(f"no image {image}, which has an annotation")
+                self._annotations[image].append(_annotation(one))
+        except ValueError as error:
+            raise UsageError(f"{path}: not COCO's instances ({error})") from None
         found = {one.category for objects in self._annotations.values() for one in objects}
         if strays := found.difference(self.categories):
             raise UsageError(f"{path}: category {min(strays)} is not in its list of categories")
@@ -80,7 +85,7 @@ class Instances:
         Raises:
             DataError: the segmentation cannot be decoded or has another size; names the file.
         """
-        source = f"{self.path}, image {entry.file_name}"
+        source = f"{self.path}, image {entry.file_name}, annotation {annotation.id}"
         return decode_mask(annotation.segmentation, entry.height, entry.width, source)
 
     def paint(self, image: int, values: Mapping[int, int]) -> npt.NDArray[np.uint8]:
@@ -104,7 +109,26 @@ class Instances:
         return joined
 
 
-def _annotation(one: Mapping[str, Any]) -> Annotation:
-    return Annotation(
-        one["category_id"], bool(one.get("iscrowd")), one["area"], one["segmentation"]
-    )
+def _images(listed: Sequence[Any]) -> dict[int, ImageEntry]:
+    found: dict[int, ImageEntry] = {}
+    for image in listed:
+        one, entry = integer(image, "id"), ImageEntry(text(image, "file_name"), *size(image))
+        if leads_outside(entry.file_name):
+            raise ValueError(f"{entry.file_name[:80]!r} would lie elsewhere")
+        if found.setdefault(one, entry) != entry:
+            raise ValueError(f"two images have the id {one}")
+    return found
+
+
+def _annotation(one: Any) -> Annotation:
+    known = known_id(one)
+    try:
+        return Annotation(
+            known,
+            integer(one, "category_id"),
+            bool(one.get("iscrowd")),
+            number(one, "area"),
+            field(one, "segmentation"),
+        )
+    except ValueError as error:
+        raise ValueError(f"annotation {known}: {error}") from None

@@ -15,6 +15,7 @@ import numpy as np
 from ovbench.datasets.coco_masks import decode_mask, read_json
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import Files
+from ovbench.datasets.json_fields import entries, field, integer, known_id, size, text
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.protocol import BackgroundRule, LabelMap
 
@@ -65,7 +66,18 @@ class MatFiles(Files):
         if label.ndim != 2 or label.dtype.kind not in "ui":
             raise DataError(f"{path}: LabelMap is {label.dtype} {label.shape}, not a map of ids")
         ids: LabelMap = label.astype(np.uint16)
+        if (ids != label).any():
+            raise DataError(f"{path}: LabelMap holds {label.min()} to {label.max()}, not ids")
         return ids
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A region: its id if the file has one, of the 459 ids its own, and its run-length code."""
+
+    id: int | None
+    category: int
+    code: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +85,13 @@ class DetailImage:
     """An image of the Detail API's file.
 
     Attributes:
-        regions: category id and run-length code, in the order of the file.
+        regions: in the order of the file.
     """
 
     height: int
     width: int
     phase: str
-    regions: list[tuple[int, Any]]
+    regions: list[Region]
 
 
 class DetailLabels:
@@ -97,19 +109,18 @@ class DetailLabels:
         self.path = path
         content = read_json(path)
         try:
-            entries = {
-                image["image_id"]: (
-                    Path(image["file_name"]).stem,
-                    DetailImage(image["height"], image["width"], image["phase"], []),
-                )
-                for image in content["images"]
-            }
-            for region in content["annos_segmentation"]:
-                _, image = entries[region["image_id"]]
-                image.regions.append((region["category_id"], region["segmentation"]))
-        except (KeyError, TypeError) as error:
-            raise UsageError(f"{path}: not the Detail API's file ({error!r} is missing)") from None
-        self.images: Mapping[str, DetailImage] = dict(entries.values())
+            images = {}
+            for one in entries(content, "images"):
+                found = DetailImage(*size(one), text(one, "phase"), [])
+                images[integer(one, "image_id")] = Path(text(one, "file_name")).stem, found
+            for one in entries(content, "annos_segmentation"):
+                image = integer(one, "image_id")
+                if image not in images:
+                    raise ValueError(f"no image {image}, which has a region")
+                images[image][1].regions.append(_region(one))
+        except ValueError as error:
+            raise UsageError(f"{path}: not the Detail API's file ({error})") from None
+        self.images: Mapping[str, DetailImage] = dict(images.values())
 
     def ids(self, split: str) -> Sequence[str]:
         """The images of "train" or "val", sorted."""
@@ -129,10 +140,20 @@ class DetailLabels:
         if found is None:
             raise DataError(f"{self.path}: has no image {image}")
         painted = np.zeros((found.height, found.width), dtype=np.uint16)
-        for category, code in found.regions:
-            mask = decode_mask(code, found.height, found.width, f"{self.path}, image {image}")
-            painted[mask] = category
+        for region in found.regions:
+            source = f"{self.path}, image {image}, annotation {region.id}"
+            mask = decode_mask(region.code, found.height, found.width, source)
+            painted[mask] = region.category
         return painted
+
+
+def _region(one: Any) -> Region:
+    known = known_id(one)
+    try:
+        category = integer(one, "category_id", most=np.iinfo(np.uint16).max)
+        return Region(known, category, field(one, "segmentation"))
+    except ValueError as error:
+        raise ValueError(f"annotation {known}: {error}") from None
 
 
 def _first_line(error: BaseException) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,20 +135,43 @@ def walk(folder: Path, above: tuple[str, ...] = ()) -> Iterator[tuple[Path, list
         above: the real paths of the folders that led here.
 
     Raises:
-        UsageError: a link leads back to a folder that it lies in, or a folder cannot be read.
+        UsageError: a link leads back to a folder that it lies in, a folder cannot be read, or a
+            name is not UTF-8.
     """
     here = os.path.realpath(folder)
     if here in above:
         raise UsageError(f"{folder}: a link that leads back to {here}, which it lies in; remove it")
     try:
         with os.scandir(folder) as entries:
-            folders = {e.name: _is_folder(e) for e in entries if e.name[0] != "."}
+            folders = {utf8(folder, e.name): _is_folder(e) for e in entries if e.name[0] != "."}
     except OSError as error:
         raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
     yield folder, [name for name, is_folder in folders.items() if not is_folder]
     for name, is_folder in folders.items():
         if is_folder:
             yield from walk(folder / name, (*above, here))
+
+
+def utf8(where: Path | str, name: str) -> str:
+    """The name of a file, which results hold as text.
+
+    Args:
+        where: it lies, for the message.
+
+    Raises:
+        UsageError: it is not UTF-8.
+    """
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        raise UsageError(f"{where}: the file name {name!r} is not UTF-8; rename it") from None
+    return name
+
+
+def leads_outside(name: str) -> bool:
+    """Whether a name that a file gives may be a path that leaves the folder it belongs to."""
+    parts = name.replace("\\", "/").split("/")
+    return ".." in parts or not parts[0] or ":" in parts[0] or any(c < " " for c in name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -164,21 +186,26 @@ def read_id_list(path: Path) -> list[str]:
     """Image ids, one per line; blank lines are left out.
 
     Raises:
-        UsageError: missing, not text, empty, or an id twice; names the file.
+        UsageError: missing, not text, empty, an id twice, or one that is a path to elsewhere;
+            names the file and the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not UTF-8 text") from None
-    ids = [line.strip() for line in lines if line.strip()]
-    if not ids:
+    seen: dict[str, int] = {}
+    for number, line in enumerate(lines, start=1):
+        if not (name := line.strip()):
+            continue
+        if leads_outside(name):
+            raise UsageError(f"{path}, line {number}: {name[:80]!r} would lie elsewhere")
+        if (first := seen.setdefault(name, number)) != number:
+            raise UsageError(f"{path}: lists {name} more than once (lines {first} and {number})")
+    if not seen:
         raise UsageError(f"{path}: lists no images")
-    name, times = Counter(ids).most_common(1)[0]
-    if times > 1:
-        raise UsageError(f"{path}: lists {name} more than once")
-    return ids
+    return list(seen)
 
 
 def _size(array: npt.NDArray[Any]) -> str:

@@ -13,6 +13,7 @@ import numpy as np
 
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
+from ovbench.datasets.files import utf8
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image
@@ -57,7 +58,7 @@ def open_perseg(choices: Choices) -> EpisodeDataset:
     """
     split = choices.split_of("perseg", ["test"], default="test")
     home = _find(choices.folder("perseg", LAYOUT))
-    folders = [p.name for p in (home / "Images").iterdir() if p.is_dir()]
+    folders = [utf8(home, p.name) for p in (home / "Images").iterdir() if p.is_dir()]
     objects = sorted(name for name in folders if name not in LEFT_OUT and name[0] != ".")
     if not objects:
         raise UsageError(f"{home / 'Images'}: holds no objects; it should hold {LAYOUT}")
@@ -77,10 +78,11 @@ def _find(root: Path) -> Path:
 
 
 def _episodes(home: Path, name: str, label: int) -> list[Episode]:
-    pictures = sorted(path.stem for path in (home / "Images" / name).glob("*.jpg"))
+    folder = home / "Images" / name
+    pictures = sorted(utf8(folder, path.stem) for path in folder.glob("*.jpg"))
     queries = [picture for picture in pictures if picture != REFERENCE]
     if not queries:
-        raise UsageError(f"{home / 'Images' / name}: no pictures beside the reference")
+        raise UsageError(f"{folder}: no pictures beside the reference")
     return [Episode(f"{name}/{q}", f"{name}/{q}", f"{name}/{REFERENCE}", label) for q in queries]
 
 

@@ -14,6 +14,9 @@ import numpy.typing as npt
 from ovbench.harness.loader import prefetch
 from ovbench.harness.protocol import Dataset, DatasetInfo, Sample
 
+SHOWN = 5
+"""Names in a line; the table of the report has all of them."""
+
 
 @dataclass
 class VerifyReport:
@@ -149,7 +152,8 @@ def verify(
                 progress(done)
     absent = [n for n, count in zip(report.names, report.pixels, strict=True) if count == 0]
     if absent:
-        report.warnings.append(f"no pixel of {', '.join(absent)}")
+        more = f" and {len(absent) - SHOWN} more classes" if len(absent) > SHOWN else ""
+        report.warnings.append(f"no pixel of {', '.join(absent[:SHOWN])}{more}")
     return report
 
 

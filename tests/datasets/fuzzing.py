@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import random
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 
 def mutated(content: bytes, seed: int) -> bytes:
@@ -45,3 +47,31 @@ def seconds(limit: int) -> Iterator[None]:
     finally:
         signal.alarm(0)
         signal.signal(signal.SIGALRM, before)
+
+
+ODD = (
+    None, True, -1, 0, 1, 255, 65536, 1 << 31, 10**40, 1e9, -1e9, 1e30, float("nan"), "", "x",
+    "../x", "/etc/passwd", "\u2028", "\ud800", [], {}, [[]], [1e9] * 8, [0, -1],
+    [[0, 0, 9e9, 0, 9e9, 9e9]],
+)  # fmt: skip
+"""Values that have no place where they may be put."""
+
+
+def spoilt(content: Any, seed: int) -> Any:
+    """The content with one value at a random depth changed to an odd one, lost or doubled."""
+    rng, whole = random.Random(seed), copy.deepcopy(content)
+    place, depth = whole, 0
+    while True:
+        keys = list(place) if isinstance(place, dict) else range(len(place))
+        key = rng.choice(keys)
+        inner, depth = place[key], depth + 1
+        if not isinstance(inner, dict | list) or not inner or (depth > 1 and rng.random() < 0.15):
+            break
+        place = inner
+    if rng.random() < 0.2:
+        del place[key]
+    elif isinstance(place, list) and rng.random() < 0.3:
+        place.insert(key, copy.deepcopy(place[key]))
+    else:
+        place[key] = copy.deepcopy(rng.choice(ODD))
+    return whole

@@ -10,13 +10,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fuzzing import seconds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pycocotools import mask as codes
 from pycocotools.coco import COCO
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.coco_instances import Instances
+from ovbench.datasets.coco_masks import decode_mask
 from ovbench.datasets.cocoobject import map_encoding
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
@@ -266,19 +269,106 @@ def test_the_variant_is_part_of_the_identity(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("one", "message"),
     [
-        ({"segmentation": [[]]}, "a mask cannot be decoded"),
+        ({"segmentation": [[]]}, "three or more pairs"),
         (
             {"segmentation": {"counts": [0, 4], "size": [2, 2]}},
-            "a mask has 2x2 pixels, its image 8x6",
+            r"its size is \[2, 2\], the image's \[6, 8\]",
         ),
-        ({"segmentation": "?"}, "a mask cannot be decoded"),
+        ({"segmentation": "?"}, "neither polygons nor a run-length code"),
+        ({"segmentation": []}, "neither polygons nor a run-length code"),
+        ({"segmentation": [[0, 0, 1, 1]]}, "three or more pairs"),
+        ({"segmentation": [[0, 0, 1, 1, 2, 0, 1]]}, "three or more pairs"),
+        ({"segmentation": [[0, 0, 5, 0, 5, 1e9]]}, "far outside the image's 8x6 pixels"),
+        ({"segmentation": [[0, 0, 5, 0, 5, -2e9]]}, "far outside"),
+        ({"segmentation": [[0, 0, 5, 0, 5, 1e30]]}, "corners are no numbers"),
+        ({"segmentation": [[0, 0, 5, 0, 5, float("nan")]]}, "corners are no numbers"),
+        ({"segmentation": [[0, 0, 5, 0, 5, "5"]]}, "corners are no numbers"),
+        ({"segmentation": [[0, 0, 8, 6] * 300_000]}, "outline has more than"),
+        ({"segmentation": {"counts": [0, 50], "size": [6, 8]}}, "no numbers of pixels"),
+        ({"segmentation": {"counts": [-1, 49], "size": [6, 8]}}, "no numbers of pixels"),
+        ({"segmentation": {"counts": [0, 47], "size": [6, 8]}}, "sum to 47 pixels, not 48"),
+        ({"segmentation": {"counts": [4] * 12 + ["0"], "size": [6, 8]}}, "no numbers of pixels"),
+        ({"segmentation": {"counts": "", "size": [6, 8]}}, "no run-length code"),
+        ({"segmentation": {"counts": "P" * 40, "size": [6, 8]}}, "no run-length code"),
+        ({"segmentation": {"counts": "P" * 40 + "0", "size": [6, 8]}}, "no run-length code"),
+        ({"segmentation": {"counts": "\u2028", "size": [6, 8]}}, "ascii"),
+        ({"segmentation": {"counts": "0O", "size": [6, 8]}}, "sum to -1 pixels"),
+        ({"segmentation": {"size": [6, 8]}}, "no counts"),
     ],
 )
 def test_a_broken_mask_is_named(tmp_path: Path, one: Any, message: str) -> None:
-    root = instances(tmp_path, {**box(1, 0, 0, 2, 2), **one})
-    with pytest.raises(DataError, match=rf"json, image 000000000007\.jpg: {message}") as caught:
+    root = instances(tmp_path, {**box(1, 0, 0, 2, 2), **one, "id": 31})
+    named = rf"json, image 000000000007\.jpg, annotation 31: a mask cannot .*{message}"
+    with seconds(5), pytest.raises(DataError, match=named) as caught:
         load_dataset("cocoobject", root=root).load(0)
     assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < 400
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("height", 10**9, "'height' is 1000000000, no whole number from 1 to 65535"),
+        ("width", 0, "'width' is 0"),
+        ("width", "8", "'width' is '8'"),
+        ("height", True, "'height' is True"),
+        ("height", None, "'height' is None"),
+        ("file_name", 7, "'file_name' is 7, no text"),
+        ("id", [7], "'id' is a list"),
+        ("id", 10**40, "'id' is a huge number"),
+    ],
+)
+def test_a_wrong_field_of_an_image_is_named(
+    tmp_path: Path, field: str, value: Any, message: str
+) -> None:
+    root = instances(tmp_path, box(1, 0, 0, 2, 2))
+    path = root / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"][0][field] = value
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        load_dataset("cocoobject", root=root)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("category_id", "1", "annotation 31: 'category_id' is '1'"),
+        ("area", float("nan"), "annotation 31: 'area' is nan, no number of pixels"),
+        ("area", 10**40, "annotation 31: 'area' is a huge number"),
+        ("image_id", 8, "no image 8, which has an annotation"),
+    ],
+)
+def test_a_wrong_field_of_an_object_is_named(
+    tmp_path: Path, field: str, value: Any, message: str
+) -> None:
+    root = instances(tmp_path, {**box(1, 0, 0, 2, 2), field: value, "id": 31})
+    with pytest.raises(UsageError, match=message):
+        load_dataset("cocoobject", root=root)
+
+
+def test_json_nested_for_ever_is_named(tmp_path: Path) -> None:
+    root = instances(tmp_path)
+    path = root / "annotations" / "instances_val2017.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(UsageError, match="not JSON"):
+        load_dataset("cocoobject", root=root)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), st.integers(1, 40), st.integers(0, 2**32 - 1), st.floats(0, 1))
+def test_run_length_codes_decode_as_pycocotools_says(
+    height: int, width: int, seed: int, density: float
+) -> None:
+    pixels = np.random.default_rng(seed).random((height, width)) < density
+    code = codes.encode(np.asfortranarray(pixels.astype(np.uint8)))
+    text = {"size": code["size"], "counts": code["counts"].decode()}
+    assert (decode_mask(text, height, width, "") == pixels).all()
+    runs = np.flatnonzero(np.diff(pixels.T.ravel(), prepend=False, append=not pixels[-1, -1]))
+    counts = np.diff(runs, prepend=0).tolist()
+    assert (
+        decode_mask({"size": [height, width], "counts": counts}, height, width, "") == pixels
+    ).all()
 
 
 @pytest.mark.parametrize(

@@ -204,8 +204,12 @@ def test_real_labels_are_read_as_stored(sample_data: Path) -> None:
         (b"", "not JSON"),
         (b'{"images": []', "not JSON"),
         (b'{"images": []}', "not the Detail API's file .*annos_segmentation"),
-        (b'{"images": [{"image_id": 1}], "annos_segmentation": []}', "'file_name'"),
+        (b'{"images": [{"image_id": 1}], "annos_segmentation": []}', "'height' is missing"),
+        (b'{"images": [7], "annos_segmentation": []}', "7 is no object"),
+        (b'{"images": {}, "annos_segmentation": []}', "'images' is no list"),
+        (b'{"images": [], "annos_segmentation": [{"image_id": 1}]}', "no image 1, which has a reg"),
         (b"[]", "not the Detail API's file"),
+        (b"[" * 100_000, "not JSON"),
     ],
 )
 def test_a_broken_detail_file_is_named(tmp_path: Path, content: bytes, message: str) -> None:
@@ -219,6 +223,27 @@ def test_a_broken_detail_file_is_named(tmp_path: Path, content: bytes, message: 
 
 
 @pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"category_id": 65538}, "annotation 0: 'category_id' is 65538, no whole number"),
+        ({"category_id": -1}, "annotation 0: 'category_id' is -1"),
+        ({"segmentation": {"size": [1, 1], "counts": [2]}}, "a, annotation 0: .*sum to|no numbers"),
+        ({"segmentation": {"size": [9**9, 9**9], "counts": [1]}}, "image a, annotation 0: "),
+        ({"segmentation": [[0, 0, 1e9, 0, 1e9, 1e9]]}, "image a, annotation 0: .*far outside"),
+    ],
+)
+def test_a_broken_region_is_named(tmp_path: Path, changed: Any, message: str) -> None:
+    root = detail(tmp_path, ("a", 2, np.ones((1, 1), bool)))
+    path = home(root) / "trainval_merged.json"
+    content = json.loads(path.read_text())
+    content["annos_segmentation"][0] |= changed
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message) as caught:
+        load_dataset("context", root=root).load(0)
+    assert str(caught.value).startswith(str(path))
+
+
+@pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda p: p.unlink(), "no such file"),
@@ -227,6 +252,8 @@ def test_a_broken_detail_file_is_named(tmp_path: Path, content: bytes, message: 
         (lambda p: savemat(p, {"Other": np.zeros((2, 2))}), "not a file of the label pack"),
         (lambda p: savemat(p, {"LabelMap": np.zeros((2, 2))}), "LabelMap is float64"),
         (lambda p: savemat(p, {"LabelMap": np.full((1, 1), 460, np.uint16)}), r"\[460\] are"),
+        (lambda p: savemat(p, {"LabelMap": np.full((1, 1), 65538, np.uint32)}), "65538, not ids"),
+        (lambda p: savemat(p, {"LabelMap": np.full((1, 1), -2, np.int16)}), "-2, not ids"),
         (lambda p: savemat(p, {"LabelMap": np.ones((3, 2), np.uint16)}), "2x3 pixels"),
     ],
 )

@@ -307,6 +307,10 @@ class Harmful:
         (b"", "not HSNet's lists"),
         (pickle.dumps([1, 2]), "a dictionary of lists"),
         (pickle.dumps({"a": 3}), "a dictionary of lists"),
+        # Two draws that must differ would never end.
+        (pickle.dumps({0: ["a.jpg", "a.jpg"]}), "a picture of class 0 is listed more than once"),
+        (pickle.dumps({0: ["a.jpg", 7]}), "'7' of class 0 is no picture below"),
+        (pickle.dumps({0: ["../a.jpg"]}), "'../a.jpg' of class 0 is no picture below"),
     ],
 )
 def test_a_pickle_runs_nothing(tmp_path: Path, content: bytes, message: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -226,6 +227,18 @@ def test_links_are_followed_but_not_in_circles(tmp_path: Path) -> None:
     assert load_dataset("folder", root=root).ids == ["a"]
     (tmp_path / "elsewhere" / "again").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(UsageError, match=r"images/again: a link that leads back to .*elsewhere"):
+        load_dataset("folder", root=root)
+
+
+def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
+    root = tree(tmp_path, "a\nb\n", one=row(0, 1))
+    place = os.fsencode(root / "images") + b"/caf\xe9.jpg"
+    try:
+        with open(place, "wb"):
+            pass
+    except OSError:
+        pytest.skip("this file system has no such names")
+    with pytest.raises(UsageError, match=r"images: the file name 'caf\\udce9\.jpg' is not UTF-8"):
         load_dataset("folder", root=root)
 
 

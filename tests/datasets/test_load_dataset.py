@@ -3,12 +3,13 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Dataset
+from ovbench.harness.protocol import Dataset, DatasetInfo
 
 
 @pytest.mark.parametrize(("alias", "labels"), [("voc20", 20), ("voc21", 21)])
@@ -51,6 +52,25 @@ def test_the_names_reach_the_vocabulary(tiny_voc: Path) -> None:
     dataset = load_dataset("voc", root=tiny_voc, names="sclip")
     assert dataset.vocabulary.source == "voc/sclip"
     assert {c.kind for c in dataset.vocabulary.classes} == {"thing"}
+
+
+@pytest.mark.parametrize(
+    ("ids", "message"),
+    [
+        ((), "mine val: holds no images"),
+        (("a", "b", "a"), "mine val: lists the image a more than once"),
+        (("a", "../b"), "mine val: the image '../b' would lie elsewhere"),
+        (("/a",), "mine val: the image '/a' would lie elsewhere"),
+        (("caf\udce9",), r"mine val: the file name 'caf\\udce9' is not UTF-8; rename it"),
+    ],
+)
+def test_ids_that_cannot_be_kept_apart_or_kept_at_all(
+    monkeypatch: pytest.MonkeyPatch, ids: tuple[str, ...], message: str
+) -> None:
+    mine = SimpleNamespace(info=DatasetInfo("mine", "val", "none"), ids=ids)
+    monkeypatch.setattr("ovbench.datasets.DATASETS.load", lambda name: lambda choices: mine)
+    with pytest.raises(UsageError, match=message):
+        load_dataset("mine")
 
 
 def test_importing_the_package_is_cheap() -> None:

@@ -122,3 +122,13 @@ def test_real_labels(sample_data: Path) -> None:
     names = dict(zip(report.names, report.pixels.tolist(), strict=True))
     assert names["person"] == 61143 + 31780 + 36529 + 58474
     assert report.ignored == 8195 + 17285 + 8490 + 21996 + 8372 + 19958 + 6391
+
+
+def test_many_absent_classes_are_not_all_named(tmp_path: Path) -> None:
+    from test_folder import row, tree
+
+    classes = "".join(f"class {i}\n" for i in range(150))
+    report = verify(load_dataset("folder", root=tree(tmp_path, classes, one=row(3))))
+    named = "no pixel of class 0, class 1, class 2, class 4, class 5 and 144 more classes"
+    assert named in report.warnings
+    assert all(len(line) < 200 for line in report.lines())

@@ -182,7 +182,11 @@ def test_a_truncated_picture_is_named(tiny_voc: Path) -> None:
     [
         (b"", "lists no images"),
         (b"\n \n", "lists no images"),
-        (b"a\nb\na\n", "lists a more than once"),
+        (b"a\nb\na\n", r"lists a more than once \(lines 1 and 3\)"),
+        (b"a\n/etc/passwd\n", "line 2: '/etc/passwd' would lie elsewhere"),
+        (b"a\nb/../../c\n", "line 2: 'b/../../c' would lie elsewhere"),
+        (b"C:\\a\n", "line 1: .* would lie elsewhere"),
+        (b"a\x00b\n", "line 1: .* would lie elsewhere"),
         (b"a\n\xff\n", "not UTF-8 text"),
         (None, "cannot be read"),
     ],
@@ -192,7 +196,16 @@ def test_a_bad_list_is_named(tiny_voc: Path, content: bytes | None, message: str
     path.unlink() if content is None else path.write_bytes(content)
     with pytest.raises(UsageError, match=message) as caught:
         load_dataset("voc", root=tiny_voc)
-    assert str(caught.value).startswith(f"{path}: ")
+    assert str(caught.value).startswith(str(path))
+
+
+def test_a_list_with_a_byte_order_mark_and_odd_blanks(tiny_voc: Path) -> None:
+    path = home(tiny_voc) / "ImageSets" / "Segmentation" / "val.txt"
+    ids = path.read_text().split()
+    path.write_text("\r\n".join(ids) + "\r\n", encoding="utf-8-sig", newline="")
+    dataset = load_dataset("voc", root=tiny_voc)
+    assert list(dataset.ids) == ids
+    dataset.load(0)
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,11 @@ def test_the_settings_are_read_and_their_origin_is_optional(tmp_path: Path) -> N
     assert read_settings_file(path, "m") == {}
 
 
+def test_a_byte_order_mark_is_no_part_of_it(tmp_path: Path) -> None:
+    path = write(tmp_path, '\ufeff{"method": "m", "settings": {"layer": 7}}')
+    assert read_settings_file(path, "m") == {"layer": 7}
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
