@@ -58,6 +58,9 @@ def run(
         bool, typer.Option("--save-predictions", help="Keep label maps in the run directory.")
     ] = False,
     skip_bad: opt.SkipBad = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Measure again what the run directory holds.")
+    ] = False,
     output: opt.Output = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -72,7 +75,7 @@ def run(
     from ovbench.errors import UsageError
     from ovbench.harness.filters import load_filter
     from ovbench.harness.methods import load_method
-    from ovbench.harness.runner import Options, evaluate
+    from ovbench.harness.runner import Options, run_of
     from ovbench.harness.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.settings import parse_assignments
     from ovbench.harness.settings_file import given_settings
@@ -101,6 +104,7 @@ def run(
         save_predictions=save_predictions,
         skip_bad=skip_bad,
         workers=workers,
+        fresh=fresh,
         command=opt.command_line(),
     )
 
@@ -118,14 +122,10 @@ def run(
         if classes == "predicted":
             class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
         with observer(title, data) as watching:
-            return evaluate(
-                loaded,
-                data,
-                class_filter=class_filter,
-                output=output,
-                options=run_options,
-                observer=watching,
+            asked = run_of(
+                loaded, data, class_filter=class_filter, options=run_options, observer=watching
             )
+            return asked.execute(output, kept=True)
 
     title = f"{method} on {dataset}"
     if several is None:

@@ -57,6 +57,7 @@ def score(
             name=name,
             encoding=encoding,
             output=output,
+            kept=True,
             options=options,
             observer=watching,
         )

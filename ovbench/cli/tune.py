@@ -67,12 +67,13 @@ def tune(
     )
     with observer(f"tuning {method} on {dataset}") as watching:
         search = Search(tunable, data, Options(trials or None, limit, batch_size), watching)
-        found = search.execute(output)
+        directory = output or search.directory()
+        found = search.execute(directory)
     if as_json:
         say_json(found)
         return
     show(_table(found))
-    path = (output or search.directory()) / "settings.json"
+    path = directory / "settings.json"
     conditions = {
         "--dataset": dataset,
         "--root": root,

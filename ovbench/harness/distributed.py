@@ -8,12 +8,16 @@ with it. The run directory must be on a file system that all of them see.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
-from ovbench.errors import OvbenchError
+from ovbench.errors import OvbenchError, UsageError
 
 T = TypeVar("T")
 
@@ -23,10 +27,15 @@ PATIENCE = timedelta(days=14)
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """The processes of this run; ``World()`` is one process alone."""
+    """The processes of this run; ``World()`` is one process alone.
+
+    Attributes:
+        local_size: how many of them are on this machine.
+    """
 
     rank: int = 0
     size: int = 1
+    local_size: int = 1
 
     def broadcast(self, value: T) -> T:
         """Rank 0's value, on every rank."""
@@ -76,4 +85,21 @@ def join_world() -> World:
     # gloo on GPUs too: a few kilobytes are exchanged, and NCCL would hold GPU memory that
     # the profile would then count as the method's.
     dist.init_process_group("gloo", timeout=PATIENCE)
-    return World(dist.get_rank(), size)
+    return World(dist.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+
+
+@contextmanager
+def passing_directory(world: World) -> Iterator[Path]:
+    """A directory that every process sees and that is gone when the block ends.
+
+    Raises:
+        UsageError: the processes are on several machines.
+    """
+    if world.local_size < world.size:
+        raise UsageError("processes on several machines need an output directory that all see")
+    path = world.broadcast(tempfile.mkdtemp(prefix="ovbench-") if world.rank == 0 else "")
+    try:
+        yield Path(path)
+    finally:
+        if world.rank == 0:
+            shutil.rmtree(path, ignore_errors=True)

@@ -17,13 +17,17 @@ PACKAGES = ("ovbench", "numpy", "pillow", "torch", "torchvision", "transformers"
 
 
 @functools.cache
-def environment(device: str) -> dict[str, Any]:
-    """Versions of everything that can move a number, the hardware and the source commit."""
+def environment(device: str, plugins: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Versions of everything that can move a number, the hardware and the source commit.
+
+    Args:
+        plugins: the packages that provide the method, the dataset or the filter.
+    """
     commit, dirty = _source_commit()
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "packages": {name: package_version(name) for name in PACKAGES},
+        "packages": {name: package_version(name) for name in (*PACKAGES, *plugins)},
         "cpu": _cpu_name(),
         "cpu_threads": _cpu_threads(),
         "gpu": device_name(device) if device.startswith("cuda") else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ovbench.errors import ContractError
@@ -18,7 +18,8 @@ from ovbench.harness.protocol import (
     Vocabulary,
 )
 from ovbench.harness.registry import FILTERS
-from ovbench.harness.settings import override, resolved
+from ovbench.harness.settings import override, settings_of
+from ovbench.harness.sources import code_of, code_of_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Filter:
         version: of the package that provides it.
         settings: resolved, JSON-ready.
         checkpoints: the weights it loaded.
+        code: as of a :class:`~ovbench.harness.methods.Subject`.
     """
 
     chooser: ClassFilter
@@ -37,17 +39,19 @@ class Filter:
     version: str
     settings: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[CheckpointRecord, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, chooser: ClassFilter, name: str = "", version: str = "unregistered") -> Filter:
-        """Wrap a filter; its ``settings`` and ``checkpoints`` are recorded if it has any."""
-        settings = getattr(chooser, "settings", None)
+        """Wrap a filter; its ``checkpoints`` are recorded if it has any, and its settings as
+        :func:`~ovbench.harness.settings.settings_of` says."""
         return cls(
             chooser,
             name or type(chooser).__name__,
             version,
-            resolved(settings) if is_dataclass(settings) else {},
+            settings_of(chooser),
             tuple(getattr(chooser, "checkpoints", ())),
+            code_of(chooser),
         )
 
     def identity(self) -> dict[str, Any]:
@@ -110,4 +114,5 @@ def load_filter(
     filter_class: ClassFilterClass = FILTERS.load(name)
     chosen = override(filter_class.Settings, settings or {})
     chooser = filter_class(chosen, runtime or Runtime())
-    return Filter.of(chooser, name, package_version(entry.package))
+    built = Filter.of(chooser, name, package_version(entry.package))
+    return replace(built, code={**built.code, **code_of_entry(entry)})

@@ -1,14 +1,20 @@
-"""The part of an identity that every measurement has: whose numbers, on what, with what."""
+"""The part of an identity that every measurement has: whose numbers, on what, with what.
+
+What may be compared is less: ``code`` and ``files`` only decide what may be gone on with or read
+again.
+"""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
 from ovbench.harness.methods import Subject
 from ovbench.harness.protocol import PROTOCOL_VERSION, Dataset
+from ovbench.harness.registry import DATASETS
+from ovbench.harness.sources import code_of, code_of_entry
 
 
 def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
@@ -24,7 +30,9 @@ def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[s
         "checkpoints": [asdict(c) for c in subject.checkpoints],
         "precision": subject.runtime.precision,
         "seed": subject.runtime.seed,
+        "code": {**subject.code, **code_of_dataset(dataset)},
         **data_conditions(dataset, ids),
+        **_files(dataset, ids),
     }
 
 
@@ -48,6 +56,31 @@ def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
         },
         **({"prompts": prompts} if prompts else {}),
     }
+
+
+def code_of_dataset(dataset: Dataset) -> dict[str, str]:
+    """The code that reads a dataset; see :func:`~ovbench.harness.sources.code_of`."""
+    entry = DATASETS.entries.get(dataset.info.name)
+    return {**code_of(*_layers(dataset)), **(code_of_entry(entry) if entry else {})}
+
+
+def _files(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
+    """Digests of what no benchmark publishes, where a dataset can tell them."""
+    entry = DATASETS.entries.get(dataset.info.name)
+    if entry is not None and entry.published:
+        return {}
+    for layer in _layers(dataset):
+        if digests := getattr(layer, "digests", None):
+            return {"files": dict(digests(ids))}
+    return {}
+
+
+def _layers(dataset: Dataset) -> Iterator[Dataset]:
+    """A dataset, and those that it is made from."""
+    layer: Dataset | None = dataset
+    while layer is not None:
+        yield layer
+        layer = getattr(layer, "base", None)
 
 
 def _prompts(dataset: Dataset) -> dict[str, Any] | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, is_dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -17,7 +17,8 @@ from ovbench.harness.protocol import (
     SegmenterClass,
 )
 from ovbench.harness.registry import METHODS
-from ovbench.harness.settings import override, resolved
+from ovbench.harness.settings import override, resolved, settings_of
+from ovbench.harness.sources import code_of, code_of_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +32,8 @@ class Subject:
         settings: resolved, JSON-ready.
         changes: the settings in which it differs from its preset, or from its defaults.
         checkpoints: the weights it loaded.
+        code: digests of the source that answers, as
+            :func:`~ovbench.harness.sources.code_of` gives them.
     """
 
     name: str
@@ -40,6 +43,7 @@ class Subject:
     settings: Mapping[str, Any] = field(default_factory=dict)
     changes: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[CheckpointRecord, ...] = ()
+    code: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +55,17 @@ class Method:
 
     @classmethod
     def of(cls, segmenter: Segmenter, runtime: Runtime | None = None) -> Method:
-        """Wrap a segmenter that is not registered; its ``settings`` are recorded if it has any."""
-        settings = getattr(segmenter, "settings", None)
+        """Wrap a segmenter that is not registered.
+
+        :func:`~ovbench.harness.settings.settings_of` says what is recorded of its settings.
+        """
         subject = Subject(
             type(segmenter).__name__,
             "unregistered",
             runtime or Runtime(),
-            settings=resolved(settings) if is_dataclass(settings) else {},
+            settings=settings_of(segmenter),
             checkpoints=_checkpoints(segmenter),
+            code=code_of(segmenter),
         )
         return cls(subject, segmenter)
 
@@ -99,6 +106,7 @@ def load_method(
         resolved(getattr(segmenter, "settings", choice.settings)),
         choice.changes,
         _checkpoints(segmenter),
+        {**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
     )
     return Method(subject, segmenter)
 

@@ -57,6 +57,7 @@ def score_folder(
     name: str | None = None,
     encoding: Encoding = "index",
     output: Path | None = None,
+    kept: bool = False,
     options: Options | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any] | None:
@@ -69,6 +70,7 @@ def score_folder(
         folder: holds one PNG per image.
         name: shown in tables in place of a method's; the default is the folder's name.
         encoding: see :class:`PredictionFolder`.
+        kept: see :meth:`~ovbench.harness.runner.Run.execute`.
 
     Raises:
         UsageError: no such folder.
@@ -84,7 +86,7 @@ def score_folder(
     )
     predictor = PredictionFolder(folder, dataset, encoding)
     run_options = replace(options or Options(), allow_ignored=True)
-    return Run(predictor, subject, dataset, run_options, observer).execute(output)
+    return Run(predictor, subject, dataset, run_options, observer).execute(output, kept=kept)
 
 
 def _listing_digest(folder: Path) -> str:

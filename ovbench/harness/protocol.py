@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -328,6 +329,21 @@ class CheckpointRecord:
     sha256: str | None
 
 
+SEEDS = 2**32
+"""Seeds are whole numbers below this: what every generator takes."""
+
+
+def checked_seed(seed: int) -> int:
+    """A seed that can be used.
+
+    Raises:
+        UsageError: not a whole number from 0 to 4294967295.
+    """
+    if not isinstance(seed, Integral) or not 0 <= seed < SEEDS:
+        raise UsageError(f"seed {seed}: must be a whole number from 0 to {SEEDS - 1}")
+    return int(seed)
+
+
 @dataclass(frozen=True, slots=True)
 class Runtime:
     """Where and how a method computes; the same for every method of a comparison.
@@ -338,12 +354,18 @@ class Runtime:
         checkpoints: which weights the loaders in :mod:`ovbench.models` hand out. A method
             passes this on and never looks at it.
         seed: for every random choice a method makes.
+
+    Raises:
+        UsageError: a seed that is none; see :func:`checked_seed`.
     """
 
     device: str = "cpu"
     precision: Precision = "fp32"
     checkpoints: CheckpointFlavour = "real"
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        checked_seed(self.seed)
 
 
 @runtime_checkable

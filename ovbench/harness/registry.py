@@ -25,11 +25,14 @@ class Entry:
         target: ``"module:attribute"``.
         summary: one line for ``ovbench list``.
         package: the distribution that provides it.
+        published: False for a dataset whose files are a user's own: nobody else says what
+            they hold.
     """
 
     target: str
     summary: str
     package: str = "ovbench"
+    published: bool = True
 
 
 class Registry:
@@ -86,7 +89,8 @@ class Registry:
 def _from_entry_point(point: EntryPoint) -> Entry:
     package = point.dist.name if point.dist else "unknown"
     version = point.dist.version if point.dist else ""
-    return Entry(point.value, f"from package {package} {version}".rstrip(), package)
+    summary = f"from package {package} {version}".rstrip()
+    return Entry(point.value, summary, package, published=False)
 
 
 METHODS = Registry(
@@ -188,6 +192,7 @@ DATASETS = Registry(
         "folder": Entry(
             "ovbench.datasets.folder:open_folder",
             "your own: --root holds images/, masks/ and classes.txt",
+            published=False,
         ),
         "toyworld": Entry(
             "ovbench.datasets.toyworld:open_toyworld",

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ovbench.errors import OvbenchError, UsageError
+from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.results import summarise
 from ovbench.harness.store import RunStore
 
@@ -34,6 +34,7 @@ def finish(store: RunStore) -> dict[str, Any]:
 
     Raises:
         UsageError: no run is there, or its files are damaged or not its own.
+        DataError: every image is bad.
         OvbenchError: an image has no record, or there is no room for the result.
     """
     identity = store.identity()
@@ -49,6 +50,9 @@ def finish(store: RunStore) -> dict[str, Any]:
             f"{store.path}: {missing} of {expected} images have no record here; the run's own "
             "command measures them; several processes must all see this directory"
         )
+    if not records.images:
+        first = next(iter(records.bad.values()))
+        raise DataError(f"none of the {expected} images can be read; {first.reason}")
     result = summarise(identity, records)
     store.write_result(result)
     return result

@@ -10,8 +10,9 @@ from __future__ import annotations
 import random
 import sys
 import time
+from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -22,17 +23,20 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.counting import Candidates, ClassChoice, Counter
-from ovbench.harness.distributed import World, join_world
+from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
 from ovbench.harness.filters import Filter
-from ovbench.harness.identity import conditions
+from ovbench.harness.fresh import settle, stage_of
+from ovbench.harness.identity import code_of_dataset, conditions
 from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import Method, Subject
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.parameters import count_parameters
 from ovbench.harness.profiler import Measurement, measure
+from ovbench.harness.progress import say
 from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.protocol import (
+    SEEDS,
     ClassFilter,
     Dataset,
     LabelMap,
@@ -43,6 +47,7 @@ from ovbench.harness.protocol import (
 )
 from ovbench.harness.records import BadImage, Session
 from ovbench.harness.rescore import finish
+from ovbench.harness.sources import plugins_in
 from ovbench.harness.store import RunStore, ShardWriter, default_directory, identity_digest
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
@@ -102,6 +107,8 @@ class Options:
         skip_bad: record unreadable images and go on; the result is then incomplete.
         workers: threads that read ahead; None chooses by the machine.
         allow_ignored: predictions may hold the ignore label where the ground truth does.
+        fresh: measure again what the output directory holds. What it held goes when the new
+            run is whole, and not before.
         command: as typed, for the result.
     """
 
@@ -112,6 +119,7 @@ class Options:
     skip_bad: bool = False
     workers: int | None = None
     allow_ignored: bool = False
+    fresh: bool = False
     command: str = ""
 
     def __post_init__(self) -> None:
@@ -130,14 +138,18 @@ def evaluate(
     options: Options | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any] | None:
-    """Measure a method on a dataset, or finish a measurement that was cut short.
+    """Measure a method on a dataset.
+
+    Without ``output`` nothing is kept but what is returned. With it, a measurement that was cut
+    short is gone on with, and one that is finished is read again; it is refused if the code of
+    the method, the dataset or the filter is not what it was.
 
     Args:
         method: from :func:`~ovbench.harness.methods.load_method`, or any segmenter.
         dataset: from :func:`~ovbench.datasets.load_dataset`, or any dataset.
         class_filter: for ``classes="predicted"``: from
             :func:`~ovbench.harness.filters.load_filter`, or any class filter.
-        output: the run directory; the default is ``runs/<method>-<dataset>-<id>``.
+        output: the run directory.
         options: see :class:`Options`.
         observer: told of every image.
 
@@ -149,13 +161,25 @@ def evaluate(
             class filter is missing or not asked for.
         ContractError: the method's or the filter's answer breaks the protocol; names the image.
     """
+    run = run_of(method, dataset, class_filter=class_filter, options=options, observer=observer)
+    return run.execute(None if output is None else Path(output))
+
+
+def run_of(
+    method: Method | Segmenter,
+    dataset: Dataset,
+    *,
+    class_filter: Filter | ClassFilter | None = None,
+    options: Options | None = None,
+    observer: Observer | None = None,
+) -> Run:
+    """What :func:`evaluate` executes."""
     if not isinstance(method, Method):
         method = Method.of(method)
     if not isinstance(class_filter, Filter | None):
         class_filter = Filter.of(class_filter)
     predictor = predictor_for(method.segmenter, dataset.vocabulary, dataset.info.prompted)
-    run = Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
-    return run.execute(None if output is None else Path(output))
+    return Run(predictor, method.subject, dataset, options or Options(), observer, class_filter)
 
 
 def predictor_for(segmenter: Segmenter, vocabulary: Vocabulary, prompted: bool) -> Predictor:
@@ -192,20 +216,51 @@ class Run:
                 f"classes={self.options.classes!r} does not apply"
             )
 
-    def execute(self, output: Path | None) -> dict[str, Any] | None:
-        """Do this process's share of what is left; see :func:`evaluate`."""
+        ids = self.ids
+        if not ids:
+            raise UsageError(f"{self.dataset.info.name}: holds no images")
+        if len(set(ids)) < len(ids):
+            twice = next(name for name, times in Counts(ids).items() if times > 1)
+            raise UsageError(f"{self.dataset.info.name}: lists the image {twice} more than once")
+
+    def execute(self, output: Path | None, *, kept: bool = False) -> dict[str, Any] | None:
+        """Do this process's share of what is left; see :func:`evaluate`.
+
+        Args:
+            kept: without ``output``, keep the run as ``runs/<method>-<dataset>-<id>``.
+        """
+        if self.options.save_predictions and output is None and not kept:
+            raise UsageError("save_predictions needs an output directory to save them in")
         world = join_world()
         try:
             identity = self.identity()
-            store, done = _agree_on_start(world, identity, self.ids, output)
-            batches = self._pending(done)[world.rank :: world.size]
-            if batches:
-                with ShardWriter(store, world.rank) as shard:
-                    self._work(batches, done, store, shard, world)
-            world.gather(None)
-            return finish(store) if world.rank == 0 else None
+            if output is None and kept:
+                names = identity["method"]["name"], identity["dataset"]["name"]
+                output = default_directory(*names, identity_digest(identity))
+            with nullcontext(output) if output else passing_directory(world) as directory:
+                return self._execute_in(directory, identity, world)
         finally:
             world.leave()
+
+    def _execute_in(
+        self, directory: Path, identity: Mapping[str, Any], world: World
+    ) -> dict[str, Any] | None:
+        start = _agree_on_start(world, identity, self.ids, directory, self.options.fresh)
+        pending = self._pending(start.done)
+        batches = pending[world.rank :: world.size]
+        if batches:
+            # Behind the shard's lock: what another process has begun there is not ours to remove.
+            with ShardWriter(start.store, world.rank) as shard, start.nothing_left_behind(world):
+                self._work(batches, start.done, start.store, shard, world)
+        world.gather(None)
+        if world.rank > 0:
+            return None
+        with start.nothing_left_behind(world) if batches else nullcontext():
+            result = finish(start.store)
+        settle(directory)
+        if not pending:
+            say(_measured_before(result))
+        return result
 
     @property
     def runtime(self) -> Runtime:
@@ -232,7 +287,13 @@ class Run:
             "limit": self.options.limit,
             "warnings": info.count_warnings(len(self.dataset.ids)),
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
+            "code": self._code(),
         }
+
+    def _code(self) -> dict[str, str]:
+        """Digests of the source of everything that is asked."""
+        asked = self.class_filter.code if self.class_filter else {}
+        return {**self.subject.code, **asked, **code_of_dataset(self.dataset)}
 
     def _pending(self, done: Collection[str]) -> list[Sequence[int]]:
         """The batches with an image that has no record yet."""
@@ -317,7 +378,7 @@ class Run:
             device=device_name(self.runtime.device),
             prepare_s=round(preparation.total_s, 6),
             prepare_stages_s={name: round(s, 6) for name, s in preparation.stages_s.items()},
-            environment=environment(self.runtime.device),
+            environment=environment(self.runtime.device, plugins_in(self._code())),
             notes=notes,
             parameters=self._parameters(),
         )
@@ -329,37 +390,80 @@ class Run:
 
 
 def seed_everything(seed: int) -> None:
-    """Seed the global generators that third-party code may draw from."""
+    """Seed the global generators that third-party code may draw from.
+
+    Args:
+        seed: begins anew at :data:`~ovbench.harness.protocol.SEEDS`, as a run's seed plus the
+            place of an image may lie beyond what the generators take.
+    """
+    seed %= SEEDS
     random.seed(seed)
     np.random.seed(seed)
     if torch := sys.modules.get("torch"):
         torch.manual_seed(seed)
 
 
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Where a run stands when its processes begin.
+
+    Attributes:
+        done: the images that have a record.
+        made: the folders that did not exist before, the innermost first.
+    """
+
+    store: RunStore
+    done: frozenset[str]
+    made: Sequence[Path]
+
+    @contextmanager
+    def nothing_left_behind(self, world: World) -> Iterator[None]:
+        """A run that fails before its first record leaves no directory."""
+        try:
+            yield
+        except BaseException:
+            if self.store.withdraw(world.rank):
+                for folder in self.made:
+                    with suppress(OSError):  # it holds something else
+                        folder.rmdir()
+            raise
+
+
 def _agree_on_start(
-    world: World, identity: Mapping[str, Any], images: Sequence[str], output: Path | None
-) -> tuple[RunStore, frozenset[str]]:
+    world: World,
+    identity: Mapping[str, Any],
+    images: Sequence[str],
+    directory: Path,
+    fresh: bool,
+) -> _Start:
     """Rank 0 claims the directory and reads what is done; the others take its word.
 
     Each process reading for itself would see what a faster one has already written, and the
     shares would overlap or leave gaps.
     """
-    digest = identity_digest(identity)
-    if len(set(world.gather(digest))) > 1:
+    if len(set(world.gather(identity_digest(identity)))) > 1:
         raise UsageError("the processes of this run were started with different arguments or data")
-    names = identity["method"]["name"], identity["dataset"]["name"]
-    store = RunStore(output or default_directory(*names, digest))
-    answer: frozenset[str] | OvbenchError = frozenset()
+    answer: _Start | OvbenchError | None = None
     if world.rank == 0:
         try:
-            store.claim(identity, images)
-            answer = frozenset(store.records().images)
+            answer = _start(identity, images, directory, fresh)
         except OvbenchError as error:
             answer = error
     answer = world.broadcast(answer)
-    if isinstance(answer, OvbenchError):
+    if not isinstance(answer, _Start):
+        assert answer is not None
         raise answer
-    return store, answer
+    return answer
+
+
+def _start(
+    identity: Mapping[str, Any], images: Sequence[str], directory: Path, fresh: bool
+) -> _Start:
+    settle(directory)
+    store = RunStore(stage_of(directory, identity) if fresh else directory)
+    made = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]
+    store.claim(identity, images)
+    return _Start(store, frozenset(store.records().images), made)
 
 
 def _batched(
@@ -370,3 +474,14 @@ def _batched(
         start = time.perf_counter()
         batch = list(islice(stream, size))
         yield batch, time.perf_counter() - start
+
+
+def _measured_before(result: Mapping[str, Any]) -> str:
+    """That there was nothing to do, and how old what is shown is."""
+    run, environment = result["run"], result["environment"]
+    commit = environment.get("git_commit")
+    version = environment.get("packages", {}).get("ovbench", "unknown")
+    made = f"{run['started'][:10]}, ovbench {version}" + (
+        f", commit {commit[:8]}" if commit else ""
+    )
+    return f"all {run['num_images']} images were measured before ({made}); --fresh measures again"

@@ -15,13 +15,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from ovbench.errors import ContractError, UsageError
 from ovbench.harness.counting import present_labels
+from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.identity import conditions
 from ovbench.harness.json_files import write_json
 from ovbench.harness.loader import prefetch
@@ -96,7 +97,7 @@ def tune(
     Args:
         tunable: from :func:`~ovbench.harness.tuners.load_tuner`.
         dataset: only its images and the classes in them are used.
-        output: the directory; the default is ``runs/tune-<method>-<dataset>-<id>``.
+        output: the directory; without one nothing is kept but what is returned.
 
     Returns:
         What is written to ``settings.json``.
@@ -105,7 +106,9 @@ def tune(
         UsageError: the directory holds another search, or data is missing or corrupt.
         ContractError: the tuner's answer breaks its contract.
     """
-    return Search(tunable, dataset, options or Options(), observer).execute(output)
+    search = Search(tunable, dataset, options or Options(), observer)
+    with nullcontext(output) if output else passing_directory(World()) as directory:
+        return search.execute(directory)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,9 +135,8 @@ class Search:
         names = f"tune-{self.tunable.subject.name}", self.dataset.info.name
         return default_directory(*names, identity_digest(self.identity()))
 
-    def execute(self, output: Path | None) -> dict[str, Any]:
+    def execute(self, directory: Path) -> dict[str, Any]:
         """Make the trials that are left; see :func:`tune`."""
-        directory = output or self.directory()
         claim(directory / "tune.json", self.identity(), "search")
         with TrialLog(directory / "trials.jsonl") as log:
             examples = load_examples(self.dataset, self.options.limit)

@@ -13,6 +13,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.json_files import write_json
+from ovbench.harness.protocol import checked_seed
 from ovbench.harness.store import default_directory, identity_digest
 
 SCHEMA_VERSION = 1
@@ -22,12 +23,12 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from ``"42,43,44"``.
 
     Raises:
-        UsageError: not two or more different whole numbers, none negative.
+        UsageError: not two or more different seeds.
     """
     parts = [part.strip() for part in text.split(",")]
     if not all(part.isascii() and part.isdigit() for part in parts):
         raise UsageError(f"--seeds {text!r}: write whole numbers between commas, as 42,43,44")
-    seeds = tuple(map(int, parts))
+    seeds = tuple(checked_seed(int(part)) for part in parts)
     if len(seeds) < 2 or len(set(seeds)) < len(seeds):
         raise UsageError(f"--seeds {text!r}: give two seeds or more, each once")
     return seeds

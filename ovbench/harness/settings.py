@@ -9,11 +9,13 @@ Settings(threshold=0.2)
 
 from __future__ import annotations
 
+import inspect
 import types
 import typing
 from collections.abc import Mapping, Sequence
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
+from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ovbench.errors import UsageError
@@ -62,6 +64,29 @@ def resolved(settings: Any) -> dict[str, Any]:
     """The settings as JSON-ready values, for the result and the run's identity."""
     values = asdict(settings)
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
+
+
+def settings_of(asked: object) -> dict[str, Any]:
+    """What to record of the settings of a method or a filter that is not registered.
+
+    Its ``settings`` if they are a dataclass, else those arguments it was built with that are
+    numbers, words or lists of them and that it keeps under their own names.
+    """
+    settings = getattr(asked, "settings", None)
+    if is_dataclass(settings):
+        return resolved(settings)
+    try:
+        names = inspect.signature(type(asked)).parameters
+    except (TypeError, ValueError):  # a class that does not say
+        return {}
+    kept = {name: getattr(asked, name, None) for name in names}
+    return {name: value for name, value in kept.items() if _is_plain(value)}
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, list | tuple):
+        return all(map(_is_plain, value))
+    return isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value))
 
 
 def override(cls: type[S], values: Mapping[str, Any]) -> S:

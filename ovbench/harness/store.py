@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -43,9 +44,27 @@ SCHEMA_VERSION = 3
 """Of run directories; raised when their readers need what older ones do not have."""
 
 
+def essence(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """An identity without the names of folders and files, whose content it knows by digests."""
+    bare = dict(identity)
+    if "vocabulary" in bare:
+        bare["vocabulary"] = _without(bare["vocabulary"], "source")
+    if "prompts" in bare:
+        bare["prompts"] = _without(bare["prompts"], "source", "pictures")
+    if "files" in bare:
+        bare["dataset"] = _without(bare["dataset"], "variant")
+    return bare
+
+
+def _without(content: Any, *names: str) -> Any:
+    if not isinstance(content, Mapping):  # nobody promises what a foreign file holds
+        return content
+    return {name: value for name, value in content.items() if name not in names}
+
+
 def identity_digest(identity: Mapping[str, Any]) -> str:
     """SHA-256 of everything that can move a number, as hex."""
-    return digest_of(identity)
+    return digest_of(essence(identity))
 
 
 def default_directory(method: str, dataset: str, digest: str) -> Path:
@@ -94,11 +113,29 @@ class RunStore:
         Raises:
             UsageError: the directory holds another run or cannot be written.
         """
-        claim(self.path / "run.json", identity, "run", images=list(images))
+        advice = "or measure again with --fresh"
+        claim(self.path / "run.json", identity, "run", advice, images=list(images))
         try:
             self.shards.mkdir(exist_ok=True)
         except OSError as error:
             raise unwritable(self.path, error) from None
+
+    def withdraw(self, rank: int) -> bool:
+        """Take a process's shard back if it has no image, and the run with the last shard.
+
+        Returns:
+            Whether the run is gone.
+        """
+        shard = self.shards / f"rank-{rank}.jsonl"
+        with suppress(OSError, ValueError):  # another one's shard is there, or one not to touch
+            lines = whole_lines(shard) if shard.exists() else ()
+            if any(isinstance(decode(line), ImageRecord) for _, line in lines):
+                return False
+            shard.unlink(missing_ok=True)
+            self.shards.rmdir()
+            (self.path / "run.json").unlink(missing_ok=True)
+            return True
+        return False
 
     def identity(self) -> dict[str, Any] | None:
         """The identity in ``run.json``, None where there is no run.
@@ -226,13 +263,20 @@ class ShardWriter(LineWriter):
         self.write(b"".join(map(encode, records)))
 
 
-def claim(path: Path, identity: Mapping[str, Any], what: str, **about: Any) -> None:
+def claim(
+    path: Path,
+    identity: Mapping[str, Any],
+    what: str,
+    advice: str = "or delete it",
+    **about: Any,
+) -> None:
     """Write an identity into a file of a directory, or find that it is already there.
 
     Args:
         path: of the file; its directory is made.
         identity: JSON-ready.
         what: the directory holds, such as "run".
+        advice: what to do but take another directory.
         about: what follows from the identity and is kept beside it; JSON-ready.
 
     Raises:
@@ -246,12 +290,18 @@ def claim(path: Path, identity: Mapping[str, Any], what: str, **about: Any) -> N
             raise unwritable(path.parent, error) from None
         content = {"schema_version": SCHEMA_VERSION, "identity": identity, **about}
         write_json(path, sealed(content))
-    elif found["identity"] != identity:
-        changed = ", ".join(sorted(differences(found["identity"], identity)))
+    elif (known := essence(found["identity"])) != essence(identity):
+        named = ", ".join(sorted(map(_in_words, differences(known, essence(identity)))))
         raise UsageError(
-            f"{path.parent} holds another {what} (differs in: {changed}); "
-            "give another --output or delete it"
+            f"{path.parent} holds another {what} (differs in: {named}); "
+            f"give another --output {advice}"
         )
+
+
+def _in_words(leaf: str) -> str:
+    """What a reader of a message calls a part of an identity."""
+    part, _, rest = leaf.partition(".")
+    return f"{part} of {rest}" if part == "code" and rest else leaf.replace("files.", "the ")
 
 
 def _claimed(path: Path) -> dict[str, Any] | None:

@@ -12,6 +12,7 @@ from ovbench.harness.methods import Subject, package_version, preset_values, res
 from ovbench.harness.protocol import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.registry import METHODS
 from ovbench.harness.settings import override, resolved
+from ovbench.harness.sources import code_of, code_of_entry
 from ovbench.harness.tuning import Phase, Tuner
 
 
@@ -67,6 +68,7 @@ def load_tuner(
         preset,
         values,
         checkpoints=tuple(tuner.checkpoints),
+        code={**code_of(tuner), **code_of_entry(METHODS.entry(name))},
     )
     phases = _open_phases(tuner.phases, fixed)
     if strays := {key for phase in phases for key in phase.choices} - set(values):

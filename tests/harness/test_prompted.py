@@ -59,8 +59,8 @@ class Episodes:
 class Bright:
     """Answers with label 1 where a channel is bright; remembers what it was prepared for."""
 
-    def __init__(self, channel: int = 0, dies_at: int | None = None) -> None:
-        self.channel, self.dies_at, self.asked = channel, dies_at, 0
+    def __init__(self, channel: int = 0) -> None:
+        self.channel, self.dies_at, self.asked = channel, 0, 0
         self.prepared: list[str] = []
 
     def prepare(self, vocabulary: Vocabulary) -> None:
@@ -111,8 +111,10 @@ def test_class_accumulated_and_per_image_iou(tmp_path: Path, batch_size: int) ->
 def test_a_resumed_run_ends_with_the_same_numbers(tmp_path: Path) -> None:
     whole = evaluate(Bright(2), Episodes(), output=tmp_path / "whole")
 
+    dying = Bright(2)
+    dying.dies_at = 5
     with pytest.raises(KeyboardInterrupt):
-        evaluate(Bright(2, dies_at=5), Episodes(), output=tmp_path / "cut")
+        evaluate(dying, Episodes(), output=tmp_path / "cut")
     again = evaluate(Bright(2), Episodes(), output=tmp_path / "cut")
     assert whole is not None
     assert again is not None

@@ -201,7 +201,7 @@ def test_a_run_finished_in_another_environment_says_so(
     with pytest.raises(DataError):
         evaluate(thresholds, memory_dataset(bad=[6]), output=tmp_path)
     monkeypatch.setattr(
-        "ovbench.harness.runner.environment", lambda device: {"packages": {"torch": "0.0"}}
+        "ovbench.harness.runner.environment", lambda device, plugins: {"packages": {"torch": "0.0"}}
     )
     result = evaluate(thresholds, memory_dataset(), output=tmp_path)
     assert result["run"]["warnings"] == [

@@ -15,7 +15,7 @@ from ovbench.errors import ContractError, DataError, OvbenchError, UsageError
 from ovbench.harness.counting import Counter, present_labels
 from ovbench.harness.protocol import DatasetInfo, Runtime, Sample, Vocabulary
 from ovbench.harness.registry import METHODS, Entry
-from ovbench.harness.search import Options, load_examples, tune
+from ovbench.harness.search import Options, Search, load_examples, tune
 from ovbench.harness.settings import setting
 from ovbench.harness.trials import Trial, best_of, phase_summary, trial_order
 from ovbench.harness.tuners import load_tuner
@@ -329,11 +329,12 @@ def test_an_observer_sees_every_trial_that_is_made(dataset: Any, tmp_path: Path)
     assert (second.begun, second.best) == ([(0, 6)], [])
 
 
-def test_the_default_directory_is_named_after_the_search(
+def test_without_an_output_nothing_is_kept(
     dataset: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tune(load_tuner("peak"), dataset, options=Options(trials=1))
-    (run,) = (tmp_path / "runs").iterdir()
-    assert run.name.startswith("tune-peak-memory-")
-    assert (run / "settings.json").exists()
+    found = tune(load_tuner("peak"), dataset, options=Options(trials=1))
+    assert found["tuning"]["trials"] == 1
+    assert not (tmp_path / "runs").exists()
+    search = Search(load_tuner("peak"), dataset, Options(trials=1))
+    assert search.directory().name.startswith("tune-peak-memory-")

@@ -1,0 +1,215 @@
+"""A number is never older than the code and the images it is said to be of."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from ovbench.errors import DataError, UsageError
+from ovbench.harness.fresh import _move, _remove
+from ovbench.harness.progress import watching
+from ovbench.harness.protocol import Runtime, Vocabulary
+from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.seeds import parse_seeds
+
+
+def constant(label: int, lives: int = 99) -> Any:
+    """A class of one name for every label; dies after some images."""
+
+    class Always:
+        def prepare(self, vocabulary: Vocabulary) -> None: ...
+
+        def segment(self, images, candidates=None):
+            self.lives -= 1
+            if self.lives < 0:
+                raise MemoryError
+            return [np.full(image.shape[:2], label, np.uint8) for image in images]
+
+    method = Always()
+    method.lives = lives
+    return method
+
+
+class Failing:
+    """Gives up before the first image."""
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        raise MemoryError
+
+    def segment(self, images, candidates=None): ...
+
+
+class Listening:
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def watch(self, title: str, total: int): ...
+
+    def says(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture(autouse=True)
+def _in_an_empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    monkeypatch.chdir(home)
+
+
+def test_from_python_nothing_is_written_and_nothing_old_is_read(memory_dataset) -> None:
+    results = [evaluate(constant(label), memory_dataset()) for label in (0, 1, 2)]
+    assert len({result["metrics"]["miou"] for result in results}) == 3
+    assert len({result["run"]["id"] for result in results}) == 3
+    assert [row["pred_pixels"] > 0 for row in results[1]["per_class"]] == [
+        False,
+        True,
+        False,
+        False,
+    ]
+    assert list(Path.cwd().iterdir()) == []
+    with pytest.raises(UsageError, match="save_predictions needs an output"):
+        evaluate(constant(0), memory_dataset(), options=Options(save_predictions=True))
+
+
+def test_a_run_that_was_cut_short_is_not_finished_by_other_code(memory_dataset) -> None:
+    run = Path("run")
+    with pytest.raises(MemoryError):
+        evaluate(constant(1, lives=5), memory_dataset(), output=run)
+    shard = run / "records" / "rank-0.jsonl"
+    before = shard.read_bytes()
+    with pytest.raises(UsageError, match=r"differs in: code of .*Always\).* --output or .*--fresh"):
+        evaluate(constant(2), memory_dataset(), output=run)
+    assert shard.read_bytes() == before
+    evaluate(constant(1), memory_dataset(), output=run)
+    assert shard.read_bytes().startswith(before)
+    with pytest.raises(UsageError, match="code of"):
+        evaluate(constant(2), memory_dataset(), output=run)
+
+
+def test_what_was_measured_before_says_so_and_is_measured_again_when_asked(memory_dataset) -> None:
+    heard = Listening()
+    with watching(heard):
+        first = evaluate(constant(1), memory_dataset(), output="run")
+        assert heard.lines == []
+        assert evaluate(constant(1), memory_dataset(), output="run") == first
+    (line,) = heard.lines
+    assert line.startswith(f"all 12 images were measured before ({first['run']['started'][:10]}, ")
+    assert line.endswith("); --fresh measures again")
+
+    # Killed while it measures again: what was there stays, and neither is mixed with the other.
+    fresh = Options(fresh=True)
+    records = Path("run", "records", "rank-0.jsonl").read_bytes()
+    with pytest.raises(MemoryError):
+        evaluate(constant(2, lives=5), memory_dataset(), output="run", options=fresh)
+    assert Path("run", "records", "rank-0.jsonl").read_bytes() == records
+    assert evaluate(constant(1), memory_dataset(), output="run") == first
+    # Begun with other code it begins anew; with the same it goes on.
+    with pytest.raises(MemoryError):
+        evaluate(constant(3, lives=5), memory_dataset(), output="run", options=fresh)
+    rest = constant(3, lives=7)
+    again = evaluate(rest, memory_dataset(), output="run", options=fresh)
+    assert rest.lives == 0
+    assert again["metrics"] == evaluate(constant(3), memory_dataset())["metrics"]
+    assert json.loads(Path("run", "result.json").read_text()) == again
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        "records",
+        "result.json",
+        "run.json",
+    ]
+
+
+@pytest.mark.parametrize("moves", range(9))
+def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
+    memory_dataset, monkeypatch, moves: int
+) -> None:
+    """Every step of the file system in turn is the last one before the power goes."""
+    kept = Options(save_predictions=True)
+    evaluate(constant(1), memory_dataset(), output="run", options=kept)
+    left = moves
+
+    def counted(step):
+        def dying(*arguments, **options):
+            nonlocal left
+            if left == 0 and "run/" in str(arguments[0]) + "/":
+                raise SystemExit
+            left -= 1
+            return step(*arguments, **options)
+
+        return dying
+
+    with monkeypatch.context() as patch:
+        patch.setattr("ovbench.harness.fresh._remove", counted(_remove))
+        patch.setattr("ovbench.harness.fresh._move", counted(_move))
+        with pytest.raises(SystemExit):
+            evaluate(constant(2), memory_dataset(), output="run", options=Options(fresh=True))
+    found = evaluate(constant(2), memory_dataset(), output="run")
+    assert found["metrics"] == evaluate(constant(2), memory_dataset())["metrics"]
+    assert not Path("run", "predictions").exists()
+    assert sorted(path.name for path in Path("run").iterdir()) == [
+        "records",
+        "result.json",
+        "run.json",
+    ]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_what_fails_before_its_first_record_leaves_nothing(memory_dataset, there: bool) -> None:
+    if there:
+        Path("runs").mkdir()
+    for fresh in (False, True):
+        with pytest.raises(MemoryError):
+            evaluate(Failing(), memory_dataset(), output="runs/a/b", options=Options(fresh=fresh))
+        with pytest.raises(MemoryError):
+            evaluate(constant(1, lives=0), memory_dataset(), output="runs/a/b")
+        with pytest.raises(DataError, match="none of the 12 images can be read; image-000"):
+            evaluate(constant(1), memory_dataset(bad=range(12)), output="runs/a/b",
+                     options=Options(skip_bad=True, fresh=fresh))  # fmt: skip
+        assert list(Path.cwd().rglob("*")) == [Path.cwd() / "runs"] * there
+
+
+def test_what_fails_later_keeps_its_records(memory_dataset) -> None:
+    with pytest.raises(MemoryError):
+        evaluate(constant(1, lives=5), memory_dataset(), output="run")
+    with pytest.raises(MemoryError):
+        evaluate(constant(1, lives=0), memory_dataset(), output="run")
+    assert Path("run", "records", "rank-0.jsonl").read_bytes().count(b'"image"') == 5
+
+
+def test_a_dataset_without_images_or_with_one_twice_is_refused(memory_dataset) -> None:
+    class Twice(memory_dataset):
+        ids = ("a", "b", "a")
+
+    with pytest.raises(UsageError, match="memory: holds no images"):
+        evaluate(constant(1), memory_dataset(count=0), output="run")
+    with pytest.raises(UsageError, match="memory: lists the image a more than once"):
+        evaluate(constant(1), Twice(), output="run")
+    assert not Path("run").exists()
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32, 1.5, "1"])
+def test_a_seed_that_no_generator_takes_is_refused_before_anything_is_done(seed: Any) -> None:
+    with pytest.raises(UsageError, match=f"seed {seed}: must be a whole number from 0 to"):
+        Runtime(seed=seed)
+    if isinstance(seed, int):
+        with pytest.raises(UsageError, match="seed"):
+            parse_seeds(f"0,{seed}")
+
+
+def test_the_largest_seeds_reach_every_image(memory_dataset) -> None:
+    from ovbench.harness.methods import Method
+
+    class Drawing:
+        def prepare(self, vocabulary: Vocabulary) -> None: ...
+
+        def segment(self, images, candidates=None):
+            return [np.random.randint(0, 4, i.shape[:2]).astype(np.uint8) for i in images]
+
+    for seed in (2**32 - 2, 2**32 - 1):
+        result = evaluate(Method.of(Drawing(), Runtime(seed=seed)), memory_dataset())
+        assert result["run"]["complete"]
