@@ -6,7 +6,6 @@ gets, and crashes, hangs or takes all memory on coordinates far outside.
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.json_files import parse
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""
@@ -53,8 +53,7 @@ def read_json(path: Path) -> Any:
         UsageError: missing, or not JSON; names the file.
     """
     try:
-        with path.open("rb") as file:
-            return json.load(file)
+        return parse(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:

@@ -29,7 +29,7 @@ def ready_folder(path: Path) -> None:
             raise UsageError(f"{path}: is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise UsageError(f"{path.parent}: cannot be made ({error.strerror})") from None
+        raise unwritable(path, error) from None
     if not os.access(path.parent, os.W_OK):
         raise UsageError(f"{path.parent}: cannot be written")
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.results import summarise
-from ovbench.harness.store import RunStore
+from ovbench.harness.store import RunStore, files_below
 
 
 def find_runs(paths: Iterable[Path]) -> list[RunStore]:
@@ -19,7 +19,7 @@ def find_runs(paths: Iterable[Path]) -> list[RunStore]:
     """
     found: dict[Path, None] = {}
     for path in paths:
-        files = sorted(path.rglob("run.json"))
+        files = files_below(path, "run.json")
         if not files:
             raise UsageError(f"{path}: no run here; a run directory holds run.json and records")
         found.update(dict.fromkeys(file.parent for file in files))

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.atomic import ready_folder
 from ovbench.harness.json_files import write_json
 from ovbench.harness.protocol import checked_seed
 from ovbench.harness.store import default_directory, identity_digest
@@ -84,9 +85,6 @@ def keep_summary(summary: Mapping[str, Any], output: Path | None) -> Path:
         digest = identity_digest({"runs": summary["runs"]})
         output = default_directory(summary["method"], f"{summary['dataset']}-seeds", digest)
     path = output / "seeds.json"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_json(path, summary)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror})") from None
+    ready_folder(path)
+    write_json(path, summary)
     return path

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ def read_settings_file(path: Path, method: str) -> dict[str, Any]:
         UsageError: the file is missing or no JSON object, does not name the method, was
             made for another one or holds no settings.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):  # False, too, for a name that no file can have
         raise UsageError(f"{path}: no such settings file; `ovbench tune` makes one")
     content = read_json(path)
     made_for = content.get("method")

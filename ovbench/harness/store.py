@@ -263,6 +263,18 @@ class ShardWriter(LineWriter):
         self.write(b"".join(map(encode, records)))
 
 
+def files_below(folder: Path, name: str) -> list[Path]:
+    """The files of a name in a folder and in all below it, in order.
+
+    Raises:
+        UsageError: the folder cannot be read.
+    """
+    try:
+        return sorted(folder.rglob(name))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
+
+
 def claim(
     path: Path,
     identity: Mapping[str, Any],

@@ -18,7 +18,7 @@ from ovbench.harness.environment import device_name, environment
 from ovbench.harness.identity import data_conditions
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.isolated import call_isolated
-from ovbench.harness.json_files import read_json, write_json
+from ovbench.harness.json_files import is_sealed, read_json, sealed, write_json
 from ovbench.harness.methods import choose_method, resolve_device
 from ovbench.harness.protocol import (
     PROTOCOL_VERSION,
@@ -166,7 +166,7 @@ class Sweep:
         for configuration in pending:
             rows[configuration] = row = self._measure(configuration, device, samples)
             if output is not None:
-                _write(output, _filled(document, rows, configurations))
+                write_json(output, _filled(document, rows, configurations))
             if self.observer:
                 self.observer.advance(_words(row))
         return _filled(document, rows, configurations)
@@ -242,7 +242,8 @@ def _filled(
 ) -> dict[str, Any]:
     """The document with the rows so far, in the grid's order."""
     present = [rows[c] for c in configurations if c in rows]
-    return {**document, "complete": len(present) == len(configurations), "rows": present}
+    complete = len(present) == len(configurations)
+    return sealed({**document, "complete": complete, "rows": present})
 
 
 def _measured_before(
@@ -252,6 +253,8 @@ def _measured_before(
     if not output.exists():
         return {}
     before = read_json(output)
+    if before.get("schema_version") == PROFILE_SCHEMA_VERSION and not is_sealed(before):
+        raise UsageError(f"{output}: not as it was written, its digest differs; delete it")
     shared = ("schema_version", "conditions", "environment")
     ours, theirs = ({key: d.get(key) for key in shared} for d in (document, before))
     if ours != theirs:
@@ -266,13 +269,6 @@ def _measured_before(
         for row in before.get("rows", [])
         if row["status"] == "ok" and configuration.columns().items() <= row.items()
     }
-
-
-def _write(output: Path, document: Mapping[str, Any]) -> None:
-    try:
-        write_json(output, document)
-    except OSError as error:
-        raise UsageError(f"{output}: cannot be written ({error.strerror})") from None
 
 
 def _words(row: Mapping[str, Any]) -> str:

@@ -7,8 +7,9 @@ another processor or another version of PyTorch moves a few pixels.
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -147,12 +148,12 @@ def _changes(pin: Pin, result: Result) -> Iterator[str]:
     if pin["checkpoints"] != [c["sha256"] for c in result["checkpoints"]]:
         yield "other weights"
     torch = leaf(result, "environment.packages.torch")
-    if pin["measured_with"]["torch"] != torch:
-        yield f"torch {pin['measured_with']['torch']} → {torch}"
+    if _versions(pin) != f"torch {torch}":
+        yield f"{_versions(pin)} → {torch}"
 
 
 def _versions(pin: Pin) -> str:
-    return f"torch {pin['measured_with']['torch']}"
+    return f"torch {pin['measured_with'].get('torch')}"
 
 
 def _missing(pin: Pin) -> Verdict:
@@ -165,14 +166,37 @@ def _free(folder: Path, result: Result, taken: set[Path]) -> Path:
     """A file name that says what is pinned."""
     run = result["run"]
     classes = "" if run["classes"] == "all" else f"-{run['classes']}"
-    stem = re.sub(r"[^a-z0-9_]+", "-", f"{run['dataset']}-{variant(result)}{classes}".lower())
+    stem = re.sub(r"[^a-z0-9_]+", "-", f"{run['dataset']}-{variant(result)}{classes}".lower())[:100]
     names = (f"{stem.strip('-')}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(path for name in names if (path := folder / f"{name}.json") not in taken)
 
 
 def _checked(file: Path) -> Pin:
     content = read_json(file)
-    needed = {"conditions", "tolerance", "miou", "per_class", "settings", "measured_with"}
-    if missing := needed - content.keys():
-        raise UsageError(f"{file}: not a pinned value (no {', '.join(sorted(missing))})")
+    wrong = [name for name, fits in _SHAPE.items() if not fits(leaf(content, name))]
+    if wrong:
+        raise UsageError(f"{file}: not a pinned value ({', '.join(wrong)}: missing or wrong)")
     return content
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value)
+
+
+def _is_score(value: Any) -> bool:
+    return value is None or _is_number(value)
+
+
+_SHAPE: Mapping[str, Callable[[Any], bool]] = {
+    **dict.fromkeys(("conditions", "conditions.changes"), lambda v: isinstance(v, dict)),
+    **dict.fromkeys(("conditions.method", "conditions.dataset"), lambda v: isinstance(v, str)),
+    "conditions.preset": lambda v: v is None or isinstance(v, str),
+    "conditions.num_images": _is_number,
+    "tolerance.miou": _is_number,
+    "tolerance.per_class": _is_number,
+    "miou": _is_score,
+    "per_class": lambda v: isinstance(v, dict) and all(map(_is_score, v.values())),
+    "settings": lambda v: isinstance(v, dict),
+    "checkpoints": lambda v: isinstance(v, list),
+    "measured_with": lambda v: isinstance(v, dict),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.json_files import is_sealed, read_json
-from ovbench.harness.store import SCHEMA_VERSION, identity_digest
+from ovbench.harness.store import SCHEMA_VERSION, files_below, identity_digest
 from ovbench.leaderboards.marks import marks
 
 Result = Mapping[str, Any]
@@ -109,7 +110,7 @@ def find_results(paths: Iterable[Path]) -> list[Result]:
     """
     files: dict[Path, None] = {}
     for path in paths:
-        found = [path] if path.is_file() else sorted(path.rglob("result.json"))
+        found = [path] if os.path.isfile(path) else files_below(path, "result.json")
         if not found:
             raise UsageError(f"{path}: no result.json here; a run writes it when it is finished")
         files.update(dict.fromkeys(file.resolve() for file in found))

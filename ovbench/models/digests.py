@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ovbench.harness.download import digest_of
+from ovbench.harness.json_files import parse
 
 
 def sha256_of(path: Path) -> str:
@@ -20,7 +21,7 @@ def noted_sha256(path: Path) -> str:
     The note, ``<name>.sha256.json``, holds as long as the file's size and time of change do.
     """
     with suppress(OSError, ValueError, TypeError, KeyError):
-        noted = json.loads(_note(path).read_text())
+        noted = parse(_note(path).read_bytes())
         if noted == _state(path, sha256 := str(noted["sha256"])):
             return sha256
     sha256 = sha256_of(path)

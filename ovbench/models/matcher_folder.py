@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ovbench.errors import UsageError
+from ovbench.harness.json_files import parse
 from ovbench.models.matcher import Normalisation
 from ovbench.models.pretrained import reading
 
@@ -42,7 +42,7 @@ def load_parts(model_class: Any, head: str, folder: Path) -> Parts:
 
 
 def _check_type(folder: Path, expected: str) -> None:
-    found = json.loads((folder / "config.json").read_text()).get("model_type")
+    found = parse((folder / "config.json").read_bytes()).get("model_type")
     if found != expected:
         raise ValueError(f"config.json says model type {found!r}, not {expected!r}")
 
@@ -54,6 +54,6 @@ def _normalisation(folder: Path) -> Normalisation:
     """
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-    config = json.loads((folder / "preprocessor_config.json").read_text())
+    config = parse((folder / "preprocessor_config.json").read_bytes())
     mean = config.get("image_mean", OPENAI_CLIP_MEAN)
     return Normalisation(tuple(mean), tuple(config.get("image_std", OPENAI_CLIP_STD)))

@@ -8,7 +8,6 @@ with no patch masked, the same transformer as DINO's and is read in the same way
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
+from ovbench.harness.json_files import parse
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
@@ -241,7 +241,7 @@ def _load(folder: Path) -> Any:
 
 
 def _class_of(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    config = parse((folder / "config.json").read_bytes())
     kind = config.get("model_type")
     if kind not in _CLASSES:
         raise ValueError(f"config.json says model type {kind!r}, not {' or '.join(_CLASSES)}")

@@ -28,6 +28,7 @@ from PIL import Image as Pillow
 
 from ovbench.errors import OvbenchError
 from ovbench.harness.files.shared import array_bytes, array_of, sweep, write
+from ovbench.harness.json_files import parse
 from ovbench.harness.protocol import Image
 
 HOME = "support"
@@ -113,7 +114,7 @@ class Shelf:
 
     def _noted(self) -> dict[int, str]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            note = json.loads(self._note.read_text(encoding="utf-8"))
+            note = parse(self._note.read_bytes())
             return {int(index): str(digest) for index, digest in note["pictures"].items()}
         return {}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.harness.files.cache import cache_home
+from ovbench.harness.json_files import parse
 from ovbench.support.shelf import HOME, NOTE
 
 
@@ -47,13 +47,12 @@ def stored_sets() -> list[StoredSet]:
     """The support sets, by their prompts."""
     found = []
     for note in (cache_home() / HOME).glob(f"*/{NOTE}"):
-        with suppress(OSError, ValueError, KeyError):
-            content = json.loads(note.read_text(encoding="utf-8"))
+        with suppress(OSError, ValueError, KeyError, TypeError):
+            content = parse(note.read_bytes())
             files = list(note.parent.iterdir())
-            found.append(
-                StoredSet(note.parent, len(content["pictures"]), _size(files), content["key"])
-            )
-    return sorted(found, key=lambda item: (item.key["prompt"], item.path))
+            one = StoredSet(note.parent, len(content["pictures"]), _size(files), content["key"])
+            found.append((str(one.key["prompt"]), note.parent, one))
+    return [one for _, _, one in sorted(found)]
 
 
 def stored_arrays() -> Iterator[StoredArrays]:

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from ovbench.harness.json_files import sealed
 from ovbench.harness.sweep import PROFILE_SCHEMA_VERSION
 
 TOYWORLD = ["--dataset", "toyworld", "--device", "cpu", "--limit", "4"]
@@ -164,7 +165,7 @@ def test_the_same_command_keeps_its_rows(tmp_path: Path) -> None:
     kept, failed, _ = found["rows"]
     kept["figures"]["prepare_s"] = 123.0  # to know it again
     failed.update(status="failed", reason="bad luck", figures=None)
-    output.write_text(json.dumps({**found, "complete": False, "rows": [kept, failed]}))
+    output.write_text(json.dumps(sealed({**found, "complete": False, "rows": [kept, failed]})))
     done = profile(*arguments)
     assert done.returncode == 0, done.stderr
     assert "2 of 3 configurations to do" in done.stderr
