@@ -88,11 +88,9 @@ def _check_boundary(found: BoundaryAreas, labels: int, size: int) -> None:
     _require(complete, "its boundary counts are incomplete")
     _check_labels("boundary", found.labels, 0, labels)
     _require(_ascending(found.labels), "a boundary is counted twice or out of order")
-    smaller = np.minimum(found.gt, found.pred)
-    possible = int(found.intersection.min(initial=0)) >= 0 and bool(
-        (found.intersection <= smaller).all()
-    )
-    _require(possible, "boundaries cannot share so many pixels")
+    _require(int(found.intersection.min(initial=0)) >= 0, "a count of pixels is negative")
+    shared = bool((found.intersection <= np.minimum(found.gt, found.pred)).all())
+    _require(shared, "two boundaries share more pixels than one of them has")
     _check_total("boundary pixels", found.gt, size)
     _check_total("boundary pixels", found.pred, size)
 

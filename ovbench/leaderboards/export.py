@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.atomic import ready_folder
 
 Result = Mapping[str, Any]
 
@@ -23,9 +25,10 @@ def to_tensorboard(result: Result, logdir: Path) -> Path:
         UsageError: tensorboard is not installed, or the folder is there already.
     """
     folder = logdir / run_name(result)
-    if folder.exists():
+    if os.path.exists(folder):  # False, too, for a name that no folder can have
         raise UsageError(f"{folder}: was exported before; delete it to export the run anew")
     writer_class = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter
+    ready_folder(folder)
     with writer_class(str(folder)) as writer:
         found = scalars(result)
         for name, value in found.items():

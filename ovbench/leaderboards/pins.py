@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.atomic import ready_folder
 from ovbench.harness.json_files import leaf, read_json, write_json
 from ovbench.leaderboards.table import Result, method_words, variant
 from ovbench.leaderboards.verdicts import Finding, Verdict
@@ -34,7 +35,7 @@ def read_pins(folder: Path) -> list[Pin]:
     Raises:
         UsageError: no pins there, or a file that is none; names it.
     """
-    files = sorted(folder.glob("*.json"))
+    files = _files(folder)
     if not files:
         raise UsageError(f"{folder}: no pinned values (*.json) here; --pin writes them")
     return [_checked(file) for file in files]
@@ -65,8 +66,8 @@ def pin(results: Sequence[Result], folder: Path) -> list[Path]:
     Returns:
         The files, in the order of the results.
     """
-    old = {file: _checked(file) for file in sorted(folder.glob("*.json"))}
-    folder.mkdir(parents=True, exist_ok=True)
+    ready_folder(folder / "pin.json")
+    old = {file: _checked(file) for file in _files(folder)}
     written: dict[Path, None] = {}
     for result in results:
         conditions = _conditions(result)
@@ -169,6 +170,13 @@ def _free(folder: Path, result: Result, taken: set[Path]) -> Path:
     stem = re.sub(r"[^a-z0-9_]+", "-", f"{run['dataset']}-{variant(result)}{classes}".lower())[:100]
     names = (f"{stem.strip('-')}{suffix}" for suffix in ("", *(f"-{n}" for n in range(2, 1000))))
     return next(path for name in names if (path := folder / f"{name}.json") not in taken)
+
+
+def _files(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.glob("*.json"))
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
 
 
 def _checked(file: Path) -> Pin:
