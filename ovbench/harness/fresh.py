@@ -7,6 +7,7 @@ next start goes on from the names that are there; old and new records never lie 
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,11 +45,11 @@ def settle(directory: Path) -> None:
         UsageError: the directory cannot be written.
     """
     stage, whole = directory / _STAGE, directory / _WHOLE
-    if (stage / _PARTS[0]).is_file():
+    if os.path.isfile(stage / _PARTS[0]):  # False, too, for a name that no folder can have
         for name in _PARTS:
             _remove(directory / name)
         _move(stage, whole)
-    if whole.is_dir():
+    if os.path.isdir(whole):
         for name in reversed(_PARTS):
             if (whole / name).exists():
                 _move(whole / name, directory / name)

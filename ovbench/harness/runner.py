@@ -7,6 +7,7 @@ often a run was killed and whatever number of processes shares it.
 
 from __future__ import annotations
 
+import os
 import random
 import sys
 import time
@@ -461,7 +462,7 @@ def _start(
 ) -> _Start:
     settle(directory)
     store = RunStore(stage_of(directory, identity) if fresh else directory)
-    made = [folder for folder in (store.path, *store.path.parents) if not folder.exists()]
+    made = [folder for folder in (store.path, *store.path.parents) if not os.path.exists(folder)]
     store.claim(identity, images)
     return _Start(store, frozenset(store.records().images), made)
 

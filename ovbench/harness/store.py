@@ -264,15 +264,20 @@ class ShardWriter(LineWriter):
 
 
 def files_below(folder: Path, name: str) -> list[Path]:
-    """The files of a name in a folder and in all below it, in order.
+    """The files of a name in a folder and in all below it, in order; hidden folders are no runs.
 
     Raises:
         UsageError: the folder cannot be read.
     """
     try:
-        return sorted(folder.rglob(name))
+        found = sorted(folder.rglob(name))
     except OSError as error:
         raise UsageError(f"{folder}: cannot be read ({error.strerror})") from None
+    return [path for path in found if not _is_hidden(path.relative_to(folder))]
+
+
+def _is_hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
 
 
 def claim(
