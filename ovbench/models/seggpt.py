@@ -7,17 +7,19 @@ an empty half, and the model paints that half.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
+from PIL import Image as Pillow
 from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models.checkpoints import locate
+from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
 from ovbench.models.pretrained import reading
 
@@ -25,9 +27,6 @@ ROLE = "seggpt"
 
 Embedding: TypeAlias = Literal["instance", "semantic"]
 """Which of two learned tokens tells the model what it is asked for."""
-
-# Which axis the channels are is guessed otherwise, and wrongly for pictures of one or three rows.
-_FORM: Mapping[str, Any] = {"return_tensors": "pt", "input_data_format": "channels_last"}
 
 
 class SegGPT:
@@ -42,16 +41,14 @@ class SegGPT:
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Wrap a built model, which is frozen and moved in place."""
-        from transformers import SegGptImageProcessor
-
         self._model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.to(self._dtype)
+        keep_streams_apart(self._model)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         height, width = model.config.image_size
         self.size: tuple[int, int] = (height // 2, width)
-        self._processor = SegGptImageProcessor(size={"height": self.size[0], "width": self.size[1]})
 
     def encode_prompts(self, exemplars: Sequence[Exemplar]) -> tuple[Tensor, Tensor]:
         """Prompt images and their masks as the model takes them, white where the object is.
@@ -62,15 +59,14 @@ class SegGPT:
         Returns:
             Images and masks, ``(n, 3, *size)`` each.
         """
-        masks = [np.asarray(e.mask, dtype=np.uint8) * 255 for e in exemplars]
-        inputs = self._processor.preprocess(
-            prompt_images=[np.array(e.image) for e in exemplars], prompt_masks=masks, **_FORM
-        )
-        return self._placed(inputs["prompt_pixel_values"]), self._placed(inputs["prompt_masks"])
+        images = [self._squashed(e.image, Pillow.Resampling.BICUBIC) for e in exemplars]
+        white = [np.repeat(np.asarray(e.mask, np.uint8)[..., None] * 255, 3, 2) for e in exemplars]
+        masks = [self._squashed(mask, Pillow.Resampling.NEAREST) for mask in white]
+        return torch.stack(images), torch.stack(masks)
 
     def encode(self, image: Image) -> Tensor:
         """A picture as the model takes it, ``(1, 3, *size)``."""
-        return self._placed(self._processor.preprocess([np.array(image)], **_FORM)["pixel_values"])
+        return self._squashed(image, Pillow.Resampling.BICUBIC)[None]
 
     @torch.inference_mode()
     def paint(
@@ -79,7 +75,8 @@ class SegGPT:
         """The picture's mask.
 
         With several prompts the picture is painted below each of them, and in every layer what
-        the canvases know of it is averaged (the model's feature ensemble).
+        the canvases know of it is averaged (the model's feature ensemble), as in the released
+        code: see :func:`keep_streams_apart`.
 
         Args:
             picture: from :meth:`encode`.
@@ -99,13 +96,37 @@ class SegGPT:
         ).pred_masks[0, :, self.size[0] :]
         mean, std = (
             torch.tensor(values, device=self.device)[:, None, None]
-            for values in (self._processor.image_mean, self._processor.image_std)
+            for values in (IMAGENET_MEAN, IMAGENET_STD)
         )
         brightness: Tensor = ((painted.float() * std + mean) * 255).clamp(0, 255).mean(dim=0)
         return brightness
 
-    def _placed(self, pixels: Tensor) -> Tensor:
-        return pixels.to(self.device, self._dtype)
+    def _squashed(self, image: Image, resample: Pillow.Resampling) -> Tensor:
+        """``(3, *size)``, by Pillow as in the released code; torchvision rounds otherwise."""
+        height, width = self.size
+        levels = np.asarray(Pillow.fromarray(image).resize((width, height), resample))
+        pixels = (levels / 255 - IMAGENET_MEAN) / IMAGENET_STD
+        return torch.from_numpy(pixels).permute(2, 0, 1).to(self.device, self._dtype)
+
+
+def keep_streams_apart(model: Any) -> None:
+    """Average several prompts as the released code does, where transformers differs.
+
+    Up to and including layer ``merge_index`` pictures and masks are two streams, which are joined
+    behind it; the released code (``models_seggpt.py``, ``merge_idx >= idx``) averages over the
+    prompts within each. transformers (``SegGptEncoder.forward``, ``merge_index > i``) takes the
+    streams for joined one layer early, and averages pictures with masks there.
+
+    Args:
+        model: a ``SegGptForImageSegmentation``; its layer is changed in place.
+    """
+
+    def two_streams(_layer: Any, arguments: tuple[Any, ...]) -> tuple[Any, ...]:
+        hidden_states, _, *others = arguments
+        return (hidden_states, 2, *others)
+
+    layers = model.model.encoder.layers
+    layers[model.config.merge_index].register_forward_pre_hook(two_streams)
 
 
 def load_seggpt(name: str, runtime: Runtime) -> SegGPT:
