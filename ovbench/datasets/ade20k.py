@@ -50,7 +50,7 @@ def open_ade20k(choices: Choices) -> FileDataset:
         "ade20k", choices.names, num_classes=NUM_CLASSES, background=False, kinds=kinds
     )
     part = FOLDERS[split]
-    layouts = [Layout(f"{home}images/{part}", f"{home}annotations/{part}") for home in HOMES]
+    layouts = [Layout(home, f"annotations/{part}", (f"{home}images/{part}",)) for home in HOMES]
     found = find("ade20k", choices.folder("ade20k", f"{ARCHIVE} unpacked"), layouts, HINT)
     return FileDataset(
         DatasetInfo("ade20k", split, background, expected_images=EXPECTED_IMAGES[split]),

@@ -77,8 +77,9 @@ def _layouts(split: str) -> list[Layout]:
     """The official files first: they hold what the others were made from."""
     return [
         Layout(
-            f"{home}leftImg8bit/{split}",
-            f"{home}gtFine/{split}",
+            home,
+            f"gtFine/{split}",
+            (f"{home}leftImg8bit/{split}",),
             "_leftImg8bit.png",
             f"_gtFine_{kind}.png",
             converted=kind == "labelTrainIds",

@@ -23,8 +23,10 @@ import numpy as np
 
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.coco_instances import Instances
+from ovbench.datasets.coco_places import HOMES, annotation_file, picture_folders
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, Pictures, episode_info
 from ovbench.datasets.files import leads_outside
+from ovbench.datasets.layouts import not_here, pictures
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image, read_label
@@ -32,7 +34,7 @@ from ovbench.harness.protocol import Image
 
 NUM_CLASSES, FOLDS, EPISODES, SEED = 80, 4, 1000, 0
 MIN_PIXELS = 2 * 32 * 32
-INSTANCES = "annotations/instances_val2014.json"
+INSTANCES, PART = "instances_val2014.json", "val2014"
 HSNET = "COCO2014/annotations"
 
 Candidates = Mapping[int, Sequence[str]]
@@ -53,7 +55,7 @@ def open_coco20i(choices: Choices) -> EpisodeDataset:
     folds = [f"fold{i}" for i in range(FOLDS)]
     split = choices.split_of("coco20i", folds, default=folds[0])
     fold = folds.index(split)
-    root = choices.folder("coco20i", f"val2014 with {INSTANCES}")
+    root = choices.folder("coco20i", f"{PART} with annotations/{INSTANCES}")
     default = "hsnet" if _list_of(root, fold).exists() else "instances"
     variant = choices.variant_of("coco20i", ("hsnet", "instances"), default)
     classes = range(fold, NUM_CLASSES, FOLDS)
@@ -63,13 +65,13 @@ def open_coco20i(choices: Choices) -> EpisodeDataset:
     )  # fmt: skip
     vocabulary = replace(whole, classes=tuple(whole.classes[c] for c in classes))
     build = _from_hsnet if variant == "hsnet" else _from_instances
-    candidates, pictures = build(root, fold, classes)
+    candidates, supply = build(root, fold, classes)
     for label, number in enumerate(classes, start=1):
         if len(candidates.get(number, ())) < 2:
             name = vocabulary.names[label]
             raise UsageError(f"{root}: coco20i needs at least two pictures of {name}")
     info = episode_info(choices, "coco20i", split, len(classes), EPISODES, variant)
-    return EpisodeDataset(info, vocabulary, list(draw(classes, candidates)), pictures)
+    return EpisodeDataset(info, vocabulary, list(draw(classes, candidates)), supply)
 
 
 def draw(classes: Sequence[int], candidates: Candidates) -> Iterator[Episode]:
@@ -184,13 +186,17 @@ def _from_hsnet(root: Path, fold: int, classes: Sequence[int]) -> tuple[Candidat
 
 
 def _from_instances(root: Path, fold: int, classes: Sequence[int]) -> tuple[Candidates, Pictures]:
-    if not (root / INSTANCES).is_file():
-        raise UsageError(
-            f"{root}: coco20i is not here; it should hold val2014/*.jpg and {INSTANCES} "
-            "(`ovbench datasets prepare coco20i` fetches them), or HSNet's lists and label files"
+    path = annotation_file(root, INSTANCES)
+    if not path.is_file():
+        names = (f"splits/coco/val/fold{fold}.pkl", f"annotations/{INSTANCES}")
+        hint = (
+            f"it should hold {PART}/*.jpg and annotations/{INSTANCES} (`ovbench datasets prepare "
+            "coco20i` fetches them), or HSNet's lists and label files"
         )
-    instances = Instances(root / INSTANCES)
+        raise not_here("coco20i", root, names, hint, homes=HOMES)
+    instances = Instances(path)
     if len(instances.categories) != NUM_CLASSES:
-        raise UsageError(f"{instances.path}: {len(instances.categories)} categories, not 80")
-    pictures = InstancePictures(root / "val2014", instances, classes)
-    return pictures.candidates(), pictures
+        raise UsageError(f"{path}: {len(instances.categories)} categories, not 80")
+    folder = pictures(root, picture_folders(PART), INSTANCES).folder
+    found = InstancePictures(folder, instances, classes)
+    return found.candidates(), found

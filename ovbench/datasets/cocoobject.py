@@ -16,29 +16,37 @@ from pathlib import Path
 
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.coco_instances import Instances
+from ovbench.datasets.coco_places import annotation_file, picture_folders
 from ovbench.datasets.cocostuff import (
     NUM_CLASSES,
     NUM_THINGS,
-    OFFICIAL_LAYOUTS,
+    OBJECTS,
+    PART,
+    STUFF,
     USED,
     VOID,
+    annotation_layouts,
     converted_layouts,
+    official_layouts,
 )
 from ovbench.datasets.encoding import LabelEncoding, background_encoding
 from ovbench.datasets.files import FileDataset, ImageFiles, Labels
-from ovbench.datasets.layouts import find, present
+from ovbench.datasets.layouts import find, pictures, present
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.protocol import BackgroundRule, DatasetInfo, LabelMap
 
 EXPECTED_IMAGES = {"val": 5000}
-INSTANCES = "annotations/instances_val2017.json"
-PICTURES = ("val2017", "images/val2017", "coco_stuff164k/images/val2017")
-# GroupViT's converter writes the first kind from the second, which is mmsegmentation's COCO-Stuff.
-OBJECTS, STUFF = "_instanceTrainIds.png", "_labelTrainIds.png"
-LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts(OBJECTS), *converted_layouts(STUFF))
+INSTANCES = "instances_val2017.json"
+LAYOUTS = (
+    *official_layouts(),
+    *converted_layouts(OBJECTS),
+    *converted_layouts(STUFF),
+    *annotation_layouts(),
+)
 HINT = (
-    f"it should hold val2017/*.jpg and stuffthingmaps/val2017/*.png, or {INSTANCES}; "
+    "it should hold val2017/*.jpg and stuffthingmaps/val2017/*.png, or annotations/"
+    f"{INSTANCES}; "
     "`ovbench datasets prepare cocoobject` fetches them"
 )
 
@@ -63,7 +71,7 @@ def open_cocoobject(choices: Choices) -> FileDataset:
         kinds=["thing"] * NUM_THINGS,
     )
     root = choices.folder("cocoobject", "val2017 with its annotations")
-    only_instances = (root / INSTANCES).exists() and not present(root, LAYOUTS)
+    only_instances = annotation_file(root, INSTANCES).exists() and not present(root, LAYOUTS)
     default = "instances" if only_instances else "stuffthingmaps"
     variant = choices.variant_of("cocoobject", VARIANTS, default)
     return FileDataset(
@@ -122,15 +130,10 @@ def _from_maps(root: Path, background: BackgroundRule) -> Parts:
 
 
 def _from_instances(root: Path, background: BackgroundRule) -> Parts:
-    instances = Instances(root / INSTANCES)
+    instances = Instances(annotation_file(root, INSTANCES))
     if len(instances.categories) != NUM_THINGS:
         raise UsageError(f"{instances.path}: {len(instances.categories)} categories, not 80")
-    folders = [root / folder for folder in PICTURES if (root / folder).is_dir()]
-    if not folders:
-        raise UsageError(
-            f"{root / PICTURES[0]}: no such folder, but {INSTANCES} needs its pictures"
-        )
-    images = ImageFiles(folders[0])
+    images = pictures(root, picture_folders(PART), INSTANCES)
     ids = {Path(entry.file_name).stem for entry in instances.images.values()} | images.ids()
     encoding = background_encoding("cocoobject", NUM_THINGS, background)
     return sorted(ids), images, InstanceLabels(instances), encoding

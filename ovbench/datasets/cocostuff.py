@@ -7,7 +7,10 @@ a category; mmsegmentation's converter closes the gaps. Both store 255 where not
 
 from __future__ import annotations
 
+from typing import Any
+
 from ovbench.datasets.choices import Choices
+from ovbench.datasets.coco_places import HOMES, picture_folders
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import FileDataset
 from ovbench.datasets.layouts import Layout, find
@@ -26,22 +29,42 @@ EXPECTED_IMAGES = {"val": 5000}
 
 ARCHIVE = "stuffthingmaps_trainval2017.zip"
 
-OFFICIAL_LAYOUTS = (
-    Layout("val2017", "stuffthingmaps/val2017"),
-    Layout("val2017", "stuffthingmaps_trainval2017/val2017"),
-    Layout("val2017", "val2017"),  # both archives unpacked in one place: .jpg beside .png
-)
+PART = "val2017"
+# GroupViT's converter writes the first kind from the second, which is mmsegmentation's COCO-Stuff.
+OBJECTS, STUFF = "_instanceTrainIds.png", "_labelTrainIds.png"
+
+
+def official_layouts() -> list[Layout]:
+    """Where the official label files may be: as unpacked, or as COCO-Stuff's own code has them."""
+    unpacked = ("stuffthingmaps", "stuffthingmaps_trainval2017")
+    return [
+        *(_layout(home, f"{folder}/{PART}") for home in HOMES for folder in unpacked),
+        _layout("", PART),  # both archives unpacked in one place: .jpg beside .png
+    ]
 
 
 def converted_layouts(label_suffix: str) -> list[Layout]:
     """mmsegmentation's tree, whose label files of several kinds differ in their suffix."""
+    homes = ("coco_stuff164k/", *(home for home in HOMES if home != "coco_stuff164k/"))
     return [
-        Layout(f"{home}images/val2017", f"{home}annotations/val2017", ".jpg", label_suffix, True)
-        for home in ("coco_stuff164k/", "")
+        _layout(home, f"annotations/{PART}", label_suffix=label_suffix, converted=True)
+        for home in homes
     ]
 
 
-LAYOUTS = (*OFFICIAL_LAYOUTS, *converted_layouts("_labelTrainIds.png"))
+def annotation_layouts() -> list[Layout]:
+    """The official files in "annotations": of COCO-Stuff's own code, CAT-Seg's, mmsegmentation's
+    before its conversion; and CAT-Seg's conversion, which gives mmsegmentation's values.
+    """
+    raw = [_layout(home, f"annotations/{PART}", others=(OBJECTS, STUFF)) for home in HOMES]
+    return [*raw, _layout("coco-stuff/", f"annotations_detectron2/{PART}", converted=True)]
+
+
+def _layout(home: str, labels: str, **more: Any) -> Layout:
+    return Layout(home, labels, picture_folders(PART, home), **more)
+
+
+LAYOUTS = (*official_layouts(), *converted_layouts(STUFF), *annotation_layouts())
 HINT = (
     f"it should hold val2017/*.jpg (val2017.zip) and stuffthingmaps/val2017/*.png "
     f"({ARCHIVE}); `ovbench datasets prepare cocostuff` fetches both"
@@ -53,7 +76,7 @@ def open_cocostuff(choices: Choices) -> FileDataset:
 
     Args:
         choices: the root holds ``val2017`` with the pictures and ``stuffthingmaps/val2017``
-            with the label files; or mmsegmentation's ``coco_stuff164k``. See :data:`LAYOUTS`.
+            with the label files; or one of the trees of :data:`LAYOUTS`.
 
     Raises:
         UsageError: files are not there, or there is no such split or background rule.

@@ -21,6 +21,7 @@ from ovbench.datasets.choices import Choices
 from ovbench.datasets.context_labels import DetailLabels, MatFiles, id_encoding
 from ovbench.datasets.encoding import LabelEncoding, background_encoding
 from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, Labels, read_id_list
+from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import BackgroundRule, DatasetInfo
@@ -61,7 +62,11 @@ def open_context(choices: Choices) -> FileDataset:
         mend = f"`ovbench datasets prepare context --root {root} --variant {variant}` fetches it"
         if variant == "converted":
             mend = "mmsegmentation's converter makes it; the other variants need no conversion"
-        raise UsageError(f"{_places(root, home)[variant]}: not there; {mend}")
+        places = _places(root, home)
+        if choices.variant is None:
+            looked = [place.relative_to(root).as_posix() for place in places.values()]
+            raise not_here("context", root, looked, mend)
+        raise UsageError(f"{places[variant]}: not there; {mend}")
     ids, labels, encoding = VARIANTS[variant](root, home, split, background)
     return FileDataset(
         DatasetInfo("context", split, background, VOID, EXPECTED_IMAGES[split], variant=variant),
@@ -74,13 +79,15 @@ def open_context(choices: Choices) -> FileDataset:
 
 
 def _find(root: Path) -> Path:
-    for home in (root / HOME, root / HOME.name, root):
+    places = (HOME.as_posix(), HOME.name, ".")
+    for home in (root / place for place in places):
         if (home / "JPEGImages").is_dir():
             return home
-    raise UsageError(
-        f"{root}: context is not here; it should hold {HOME.as_posix()}/JPEGImages "
-        f"(`ovbench datasets prepare context --root {root}` fetches it)"
+    hint = (
+        f"it should hold {HOME.as_posix()}/JPEGImages (`ovbench datasets prepare context --root "
+        f"{root}` fetches it)"
     )
+    raise not_here("context", root, [f"{place}/JPEGImages" for place in places], hint)
 
 
 def _places(root: Path, home: Path) -> Mapping[str, Path]:

@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
+from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image
@@ -98,7 +99,5 @@ def _find(root: Path) -> tuple[Path, list[str]]:
                     "test classes are not here"
                 )
             return home, folders
-    raise UsageError(
-        f"{root}: fss1000 is not here; it should hold {LAYOUT} (`ovbench datasets prepare "
-        "fss1000` says where they are)"
-    )
+    hint = f"it should hold {LAYOUT} (`ovbench datasets prepare fss1000` says where they are)"
+    raise not_here("fss1000", root, [f"{home}/{folders[0]}" for home in HOMES], hint)

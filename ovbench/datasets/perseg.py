@@ -14,6 +14,7 @@ import numpy as np
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
 from ovbench.datasets.files import utf8
+from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image
@@ -71,10 +72,8 @@ def _find(root: Path) -> Path:
     for home in (root / "PerSeg", root):
         if (home / "Images").is_dir() and (home / "Annotations").is_dir():
             return home
-    raise UsageError(
-        f"{root}: perseg is not here; it should hold {LAYOUT} (`ovbench datasets prepare perseg` "
-        "says where they are)"
-    )
+    hint = f"it should hold {LAYOUT} (`ovbench datasets prepare perseg` says where they are)"
+    raise not_here("perseg", root, ["PerSeg/Images", "Images and Annotations"], hint)
 
 
 def _episodes(home: Path, name: str, label: int) -> list[Episode]:

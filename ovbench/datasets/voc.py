@@ -11,8 +11,8 @@ from pathlib import Path
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import background_encoding
 from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, read_id_list
+from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
-from ovbench.errors import UsageError
 from ovbench.harness.protocol import DatasetInfo
 
 NUM_CLASSES = 20
@@ -22,6 +22,7 @@ EXPECTED_IMAGES = {"train": 1464, "val": 1449, "trainval": 2913}
 
 ARCHIVE = "VOCtrainval_11-May-2012.tar"
 HOME = Path("VOCdevkit") / "VOC2012"
+LABELS = "SegmentationClass"
 
 
 def open_voc(choices: Choices) -> FileDataset:
@@ -49,16 +50,18 @@ def open_voc(choices: Choices) -> FileDataset:
         vocabulary,
         read_id_list(home / "ImageSets" / "Segmentation" / f"{split}.txt"),
         ImageFiles(home / "JPEGImages"),
-        LabelFiles(home / "SegmentationClass"),
+        LabelFiles(home / LABELS),
         background_encoding("voc", NUM_CLASSES, background),
     )
 
 
 def _find(root: Path) -> Path:
-    for home in (root / HOME, root / HOME.name, root):
-        if (home / "SegmentationClass").is_dir():
+    places = (HOME.as_posix(), HOME.name, ".")
+    for home in (root / place for place in places):
+        if (home / LABELS).is_dir():
             return home
-    raise UsageError(
-        f"{root}: voc is not here; it should hold {HOME.as_posix()}/SegmentationClass "
-        f"(tar -xf {ARCHIVE} -C {root}, or `ovbench datasets prepare voc --root {root}`)"
+    hint = (
+        f"it should hold {HOME.as_posix()}/{LABELS} (tar -xf {ARCHIVE} -C {root}, or "
+        f"`ovbench datasets prepare voc --root {root}`)"
     )
+    raise not_here("voc", root, [f"{place}/{LABELS}" for place in places], hint)

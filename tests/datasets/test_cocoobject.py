@@ -426,5 +426,31 @@ def test_a_picture_that_the_list_does_not_have(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"instances_val2017\.json: has no image strange"):
         dataset.load(1)
     (root / "val2017").rename(root / "elsewhere")
-    with pytest.raises(UsageError, match=r"val2017: no such folder, .*needs its pictures"):
+    with pytest.raises(
+        UsageError, match=r"instances_val2017\.json needs its pictures, but .* no val"
+    ):
         load_dataset("cocoobject", root=root)
+
+
+@pytest.mark.parametrize("home", ["", "coco/", "coco-stuff/", "coco_stuff164k/"])
+@pytest.mark.parametrize("pictures", ["val2017", "images/val2017"])
+def test_both_variants_find_the_pictures_in_one_way(
+    tmp_path: Path, home: str, pictures: str
+) -> None:
+    root = instances(tmp_path, box(1, 0, 0, 2, 2))
+    (root / home / pictures).parent.mkdir(parents=True, exist_ok=True)
+    (root / "val2017").rename(root / home / pictures)
+    found = load_dataset("cocoobject", root=root)
+    assert (found.info.variant, found.load(0).label.sum()) == ("instances", 4)
+    label = np.full((6, 8), 255, np.uint8)
+    (root / "stuffthingmaps/val2017").mkdir(parents=True)
+    write_label(root / "stuffthingmaps/val2017/000000000007.png", label)
+    found = load_dataset("cocoobject", root=root)
+    assert (found.info.variant, found.load(0).label.sum()) == ("stuffthingmaps", 0)
+    found = load_dataset("cocoobject", root=root, variant="instances")
+    assert found.load(0).label.sum() == 4
+
+
+def test_the_file_of_instances_is_found_in_detectron2_s_tree(tmp_path: Path) -> None:
+    instances(tmp_path / "coco", box(1, 0, 0, 2, 2))
+    assert load_dataset("cocoobject", root=tmp_path).load(0).label.sum() == 4

@@ -22,6 +22,12 @@ FOLDER_OF_ARCHIVE = ("val2017", "stuffthingmaps_trainval2017/val2017", "{}.png")
 MMSEG = ("coco_stuff164k/images/val2017", "coco_stuff164k/annotations/val2017",
          "{}_labelTrainIds.png")  # fmt: skip
 INSIDE_MMSEG = ("images/val2017", "annotations/val2017", "{}_labelTrainIds.png")
+ITS_OWN_CODE = ("images/val2017", "annotations/val2017", "{}.png")
+BEFORE_MMSEG = (*MMSEG[:2], "{}.png")
+CAT_SEG = ("coco-stuff/images/val2017", "coco-stuff/annotations/val2017", "{}.png")
+AFTER_CAT_SEG = ("coco-stuff/images/val2017", "coco-stuff/annotations_detectron2/val2017", "{}.png")
+MAPS_BESIDE_IMAGES = ("images/val2017", "stuffthingmaps/val2017", "{}.png")
+DETECTRON2 = ("coco/val2017", "coco/stuffthingmaps/val2017", "{}.png")
 
 
 def tree(root: Path, layout: tuple[str, str, str], **labels: Bytes) -> Path:
@@ -80,6 +86,12 @@ def test_a_converted_file_holds_no_label_behind_the_last(tmp_path: Path) -> None
         (FOLDER_OF_ARCHIVE, row(79, 102, 255)),
         (MMSEG, row(79, 102, 255)),
         (INSIDE_MMSEG, row(79, 102, 255)),
+        (ITS_OWN_CODE, row(79, 102, 255)),
+        (BEFORE_MMSEG, row(79, 102, 255)),
+        (CAT_SEG, row(79, 102, 255)),
+        (AFTER_CAT_SEG, row(79, 102, 255)),
+        (MAPS_BESIDE_IMAGES, row(79, 102, 255)),
+        (DETECTRON2, row(79, 102, 255)),
     ],
 )
 def test_every_layout_is_found(tmp_path: Path, layout: tuple[str, str, str], labels: Bytes) -> None:
@@ -87,7 +99,7 @@ def test_every_layout_is_found(tmp_path: Path, layout: tuple[str, str, str], lab
     assert dataset.ids == ["a", "b"]
     sample = dataset.load(1)
     assert sample.image.shape == (1, 3, 3)
-    converted = layout in (MMSEG, INSIDE_MMSEG)
+    converted = layout in (MMSEG, INSIDE_MMSEG, AFTER_CAT_SEG)
     assert sample.label.tolist() == [[79, 102, 255] if converted else [70, 91, 255]]
 
 
@@ -97,6 +109,58 @@ def test_unconverted_files_beside_converted_ones_are_not_read(tmp_path: Path) ->
     dataset = load_dataset("cocostuff", root=root)
     assert dataset.ids == ["a"]
     assert dataset.load(0).label.tolist() == [[170]]
+
+
+def test_files_of_objects_beside_the_official_ones_are_no_images(tmp_path: Path) -> None:
+    root = tree(tmp_path, BEFORE_MMSEG, a=row(181))
+    write_label(root / BEFORE_MMSEG[1] / "a_instanceTrainIds.png", row(3))
+    dataset = load_dataset("cocostuff", root=root)
+    assert dataset.ids == ["a"]
+    assert dataset.load(0).label.tolist() == [[170]]
+
+
+def test_a_folder_of_label_files_is_no_folder_of_pictures(tmp_path: Path) -> None:
+    root = tree(tmp_path, ("images/val2017", "val2017", "{}.png"), a=row(0))
+    assert load_dataset("cocostuff", root=root).load(0).label.tolist() == [[0]]
+
+
+@pytest.mark.parametrize(
+    ("made", "said"),
+    [
+        (
+            "VOCdevkit/VOC2012/annotations_detectron2",
+            r"\(CAT-Seg's conversion\), which is not read",
+        ),
+        ("coco/annotations/panoptic_val2017", r"\(panoptic segments\), which is not read"),
+        ("data/validation-00000-of-00002.parquet", r"\(tables of the Hugging Face hub\), which"),
+    ],
+)
+@pytest.mark.parametrize(
+    "benchmark",
+    ["voc", "context", "cocoobject", "cocostuff", "ade20k", "cityscapes", "coco20i", "fss1000",
+     "perseg"],
+)  # fmt: skip
+def test_what_is_there_instead_is_said(
+    tmp_path: Path, benchmark: str, made: str, said: str
+) -> None:
+    (tmp_path / made).mkdir(parents=True)
+    if benchmark == "context":
+        (tmp_path / "VOC2010/JPEGImages").mkdir(parents=True)
+    named = rf"^{tmp_path}: {benchmark} is not here; looked for .*; found {made} {said}"
+    with pytest.raises(UsageError, match=named) as caught:
+        load_dataset(benchmark, root=tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_every_place_that_was_looked_at_is_said(tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        load_dataset("cocostuff", root=tmp_path)
+    for place in (
+        "stuffthingmaps/val2017/*.png", "stuffthingmaps_trainval2017/val2017/*.png",
+        "annotations/val2017/*_labelTrainIds.png", "annotations/val2017/*.png",
+        "annotations_detectron2/val2017/*.png", "coco_stuff164k", "coco-stuff", "coco",
+    ):  # fmt: skip
+        assert place in str(caught.value)
 
 
 def test_names_and_kinds_are_in_the_benchmark_s_order(tmp_path: Path) -> None:
@@ -207,5 +271,7 @@ def test_wrong_arguments_are_one_clear_line(
 def test_labels_without_pictures(tmp_path: Path) -> None:
     root = tree(tmp_path, SEPARATE, a=row(0))
     (root / "val2017").rename(root / "elsewhere")
-    with pytest.raises(UsageError, match=r"val2017: no such folder, .* need its pictures"):
+    with pytest.raises(
+        UsageError, match=r"stuffthingmaps/val2017 needs its pictures, but there are"
+    ):
         load_dataset("cocostuff", root=root)
