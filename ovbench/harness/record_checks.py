@@ -9,17 +9,12 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from operator import le, lt
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.metrics import UNANSWERED, Confusion, Counts
+from ovbench.harness.metrics import UNANSWERED, Confusion
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Record, Session
-
-_MOST_PIXELS = 1 << 40
-"""Of an image; sums of counts below it stay far from the largest integer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,56 +50,56 @@ class Expected:
     def _size(self, record: ImageRecord) -> int:
         size: Any = record.size
         if size is None and not self.summed:
-            size = int(record.confusion.pixels.sum())  # boundaries count no ignored pixels either
-        if not _is_count(size) or size > _MOST_PIXELS:
+            size = sum(
+                record.confusion.pixels.tolist()
+            )  # boundaries count no ignored pixels either
+        if not _is_count(size):
             raise ValueError(f"{size!r} is no number of pixels")
         return int(size)
 
 
 def _check_confusion(found: Confusion, labels: int, size: int) -> None:
-    _require(len(found.gt) == len(found.pred) == len(found.pixels), "its counts are incomplete")
-    pairs = found.gt.astype(np.int64) * labels + found.pred
-    _check_labels("ground truth", found.gt, 0, labels)
-    _check_labels("prediction", found.pred, 0, labels)
+    gt, pred, pixels = found.gt.tolist(), found.pred.tolist(), found.pixels.tolist()
+    _require(len(gt) == len(pred) == len(pixels), "its counts are incomplete")
+    _check_labels("ground truth", gt, 0, labels)
+    _check_labels("prediction", pred, 0, labels)
+    pairs = list(zip(gt, pred, strict=True))
     _require(_ascending(pairs), "a pair of labels is counted twice or out of order")
-    total = _total(found.pixels, size)
+    total = _total("pixels", pixels, 1, size)
     if found.void is None:
         return
-    _require(len(found.void.pred) == len(found.void.pixels), "its ignored pixels are incomplete")
-    _check_labels("ignored pixels", found.void.pred, UNANSWERED, labels)
-    total += _total(found.void.pixels, size)
+    ignored = found.void.pixels.tolist()
+    _require(len(found.void.pred) == len(ignored), "its ignored pixels are incomplete")
+    _check_labels("ignored pixels", found.void.pred.tolist(), UNANSWERED, labels)
+    total += _total("pixels", ignored, 1, size)
     _require(total == size, f"{total} pixels are counted, the image has {size}")
 
 
-def _total(pixels: Counts, size: int) -> int:
-    _require(int(pixels.min(initial=1)) > 0, "a count of pixels is not positive")
-    _check_total("pixels", pixels, size)
-    return int(pixels.sum())
-
-
 def _check_boundary(found: BoundaryAreas, labels: int, size: int) -> None:
-    areas = (found.intersection, found.gt, found.pred)
-    complete = all(len(area) == len(found.labels) for area in areas)
+    known, shared = found.labels.tolist(), found.intersection.tolist()
+    gt, pred = found.gt.tolist(), found.pred.tolist()
+    complete = len(known) == len(shared) == len(gt) == len(pred)
     _require(complete, "its boundary counts are incomplete")
-    _check_labels("boundary", found.labels, 0, labels)
-    _require(_ascending(found.labels), "a boundary is counted twice or out of order")
-    _require(int(found.intersection.min(initial=0)) >= 0, "a count of pixels is negative")
-    shared = bool((found.intersection <= np.minimum(found.gt, found.pred)).all())
-    _require(shared, "two boundaries share more pixels than one of them has")
-    _check_total("boundary pixels", found.gt, size)
-    _check_total("boundary pixels", found.pred, size)
+    _check_labels("boundary", known, 0, labels)
+    _require(_ascending(known), "a boundary is counted twice or out of order")
+    for pixels in (shared, gt, pred):
+        _total("boundary pixels", pixels, 0, size)
+    possible = all(map(le, shared, gt)) and all(map(le, shared, pred))
+    _require(possible, "two boundaries share more pixels than one of them has")
 
 
-def _check_labels(name: str, values: npt.NDArray[Any], lowest: int, labels: int) -> None:
-    low, high = int(values.min(initial=0)), int(values.max(initial=0))
+def _check_labels(name: str, values: list[int], lowest: int, labels: int) -> None:
+    low, high = min(values, default=0), max(values, default=0)
     if low < lowest or high >= labels:
         strange = low if low < lowest else high
         raise ValueError(f"label {strange} ({name}) is outside the vocabulary's {labels} labels")
 
 
-def _check_total(name: str, counts: Counts, size: int) -> None:
-    if int(counts.max(initial=0)) > size or int(counts.sum()) > size:
-        raise ValueError(f"more {name} are counted than the image's {size}")
+def _total(name: str, counts: list[int], least: int, size: int) -> int:
+    _require(min(counts, default=least) >= least, f"a count of {name} is below {least}")
+    total = sum(counts)  # of Python's integers, which do not wrap around
+    _require(total <= size, f"more {name} are counted than the image's {size}")
+    return total
 
 
 def _check_cost(cost: Cost) -> None:
@@ -141,8 +136,8 @@ def _is_count(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-def _ascending(values: Counts) -> bool:
-    return bool((values[1:] > values[:-1]).all())
+def _ascending(values: list[Any]) -> bool:
+    return all(map(lt, values, values[1:]))
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -102,6 +102,8 @@ class Session:
 
 Record = ImageRecord | BadImage | Session
 
+_FAR = 1 << 31
+
 
 def encode(record: Record) -> bytes:
     """One line of a shard, newline included."""
@@ -124,7 +126,7 @@ def decode(line: bytes, *, summed: bool = True) -> Record:
         return _from_dict(content)
     except KeyError as error:
         raise ValueError(f"not a record, it has no {error}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"not a record ({error})") from None
 
 
@@ -201,16 +203,18 @@ def _void(data: dict[str, Any] | None) -> Void | None:
 
 
 def _labels(values: list[int]) -> npt.NDArray[np.int32]:
-    array = _whole(values)
-    narrow = array.astype(np.int32)
-    if not np.array_equal(narrow, array):
+    _check_whole(values)
+    if values and not -_FAR <= min(values) <= max(values) < _FAR:
         raise ValueError("a label is far outside any vocabulary")
-    return narrow
+    return np.asarray(values, np.int32)
 
 
 def _whole(values: list[int]) -> Counts:
-    """Counts or labels, none of them rounded, parsed or wrapped around on the way."""
-    array = np.asarray(values) if values else np.zeros(0, np.int64)
-    if array.ndim != 1 or array.dtype != np.int64:
+    _check_whole(values)
+    return np.asarray(values, np.int64)
+
+
+def _check_whole(values: list[int]) -> None:
+    """Nothing is rounded, parsed or wrapped around on its way into an array."""
+    if type(values) is not list or not set(map(type, values)) <= {int}:
         raise TypeError("counts and labels are lists of whole numbers")
-    return array
