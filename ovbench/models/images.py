@@ -68,6 +68,29 @@ def input_tensor(
     return (pixels - shift) / scale
 
 
+def pillow_tensor(
+    image: Image,
+    size: tuple[int, int],
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+    mode: Literal["bilinear", "bicubic"],
+    device: torch.device,
+) -> Tensor:
+    """As :func:`input_tensor`, by Pillow: bytes, rounded and clipped after each of two passes.
+
+    With the arithmetic of torchvision's ``Resize``, ``ToTensor`` and ``Normalize``, for methods
+    whose released code has them.
+    """
+    from PIL import Image as Pillow
+
+    method = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}[mode]
+    picture = Pillow.fromarray(image).resize((size[1], size[0]), method)
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
+    shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return ((pixels - shift) / scale).to(device)
+
+
 class Normalised(Protocol):
     """A model that says how its input is normalised."""
 

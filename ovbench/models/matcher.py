@@ -142,6 +142,12 @@ class Matcher(ABC):
             tokenizer: as ``transformers.AutoTokenizer`` returns it.
         """
         self._model = model.eval().requires_grad_(False).float().to(runtime.device)
+        named = self._model.named_modules()
+        self._image_norms = [
+            part
+            for name, part in named
+            if "vision_model" in name and isinstance(part, nn.LayerNorm)
+        ]
         self._dtype = DTYPES[runtime.precision]
         self._tokenizer = tokenizer
         self.mean, self.std = normalisation
@@ -166,16 +172,18 @@ class Matcher(ABC):
         """A text layer's cross-attention, which returns (context, probabilities)."""
 
     @torch.no_grad()
-    def encode_images(self, images: Tensor) -> ImageFeatures:
+    def encode_images(self, images: Tensor, layer_norm_eps: float | None = None) -> ImageFeatures:
         """Encode images of any size; position embeddings are interpolated (bicubic).
 
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`patch_size`.
+            layer_norm_eps: of the image tower, in place of its configuration's.
         """
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size:
             raise ValueError(f"{height}x{width} is no multiple of the patch {self.patch_size}")
-        levels = self._encode(images.to(self.device, self._dtype))
+        with _epsilon(self._image_norms, layer_norm_eps):
+            levels = self._encode(images.to(self.device, self._dtype))
         grid = (height // self.patch_size, width // self.patch_size)
         return ImageFeatures(tuple(level.float() for level in levels), grid)
 
@@ -214,6 +222,11 @@ class Matcher(ABC):
                 f"{self.checkpoints[0].name} takes 1 to {limit}: rename the class"
             )
         return ids
+
+    def pieces(self, prompt: Prompt) -> list[str]:
+        """The text of each token, without the mark of pieces that go on a word."""
+        tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(prompt.token_ids))
+        return [token.removeprefix("##") for token in tokens]
 
     @torch.no_grad()
     def match(self, features: ImageFeatures, texts: Sequence[str]) -> Match:
@@ -296,6 +309,20 @@ def _assemble(head: tuple[int, ...], names: Sequence[Sequence[int]], end: int) -
         positions.append(tuple(range(len(ids), len(ids) + len(name))))
         ids += name
     return Prompt((*ids, end), tuple(positions))
+
+
+@contextmanager
+def _epsilon(norms: Sequence[nn.LayerNorm], value: float | None) -> Iterator[None]:
+    """Compute with another epsilon for a while."""
+    before = [norm.eps for norm in norms]
+    try:
+        if value is not None:
+            for norm in norms:
+                norm.eps = value
+        yield
+    finally:
+        for norm, eps in zip(norms, before, strict=True):
+            norm.eps = eps
 
 
 @contextmanager

@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 import torch
 
-from ovbench.adapters.pnp_ovss.labels import class_planes, label_map, masks, with_background
+from ovbench.adapters.pnp_ovss.labels import (
+    blurred,
+    enlarged,
+    label_map,
+    masks,
+    with_background,
+)
 from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.protocol import Vocabulary
 
@@ -92,24 +98,62 @@ def test_empty_classes_share_a_plane_and_nothing_changes() -> None:
     labels = np.arange(1, 7)
     vocabulary = Vocabulary.of(*"abcdef", background=True)
     settings = settled(threshold_of="image", softmax=True)
-    planes = class_planes(maps, labels, IMAGE.shape[:2], settings)
+    planes = blurred(enlarged(maps, labels, IMAGE.shape[:2], settings), settings)
     assert planes.labels.tolist() == [3, 5, 1]
     assert planes.copies == (1, 1, 4)
-    assert with_background(planes, settings).labels.tolist() == [0, 3, 5, 1]
+    assert with_background(planes, planes.values[0]).labels.tolist() == [0, 3, 5, 1]
     # Values that are almost nothing, but above a threshold of nothing, get planes of their own.
     open_ = replace(settings, mask="soft", threshold=0.0, threshold_of="absolute")
-    assert len(class_planes(maps + 1e-30, labels, IMAGE.shape[:2], open_).labels) == 6
+    assert len(enlarged(maps + 1e-30, labels, IMAGE.shape[:2], open_).labels) == 6
     for steps in ({}, {"blur": 0.0, "crf_iterations": 2}):
         chosen = replace(open_, blur_rescale=False, **steps)
         alone = label_map(maps + 1e-30, labels, IMAGE, vocabulary, chosen)
         assert (alone == label_map(maps, labels, IMAGE, vocabulary, chosen)).all()
 
 
-def test_residual_background_is_what_the_masks_leave() -> None:
-    settings = settled(threshold_of="image", blur=0.0)
-    planes = class_planes(halves((5.0, 0.0)), np.array([1]), (32, 40), settings)
-    values = with_background(planes, settings).values
-    torch.testing.assert_close(values[0], 1 - values[1])
-    empty = with_background(planes, replace(settings, background="empty")).values
-    assert set(empty[0].unique().tolist()) == {0.0, 1.0}
-    assert (empty[0] == (values[1] == 0)).all()
+@pytest.mark.parametrize(("background", "softmax"), [("residual", False), ("empty", True)])
+def test_backgrounds_claim_what_masks_leave(background: str, softmax: bool) -> None:
+    settings = settled(background=background, softmax=softmax, threshold_of="image")
+    found = label_map(halves((5.0, 0.0)), np.array([1]), IMAGE, THINGS, settings)
+    assert (found[:, :16] == 1).all()
+    assert (found[:, 28:] == 0).all()
+
+
+def test_an_empty_background_is_made_of_masks_that_are_not_blurred_yet() -> None:
+    # Blur reaches further than the gap between two masks, so that no pixel would be left of it.
+    maps = torch.zeros(1, 8, 8)
+    maps[0, :, :3] = maps[0, :, 6:] = 1.0
+    settings = settled(background="empty", softmax=True, threshold_of="class", crf_iterations=0)
+    settings = replace(settings, upsample="bilinear_corners", blur=0.05)
+    found = label_map(maps, np.array([1]), IMAGE, THINGS, settings)
+    assert (found[:, 18:22] == 0).all()
+    assert (found[:, :8] == 1).all()
+    assert (found[:, 34:] == 1).all()
+
+
+@pytest.mark.parametrize(("classes", "background"), [(2, True), (3, False)])
+def test_the_background_may_compete_among_few_classes_alone(classes: int, background: bool) -> None:
+    maps = torch.zeros(classes, 4, 4)
+    for index in range(classes):
+        maps[index, index, :2] = 1.0
+    settings = settled(background="empty", background_below=3, softmax=True, threshold_of="class")
+    found = label_map(maps, np.arange(1, classes + 1), IMAGE, THINGS, settings)
+    assert (found == 0).any() == background
+
+
+@pytest.mark.parametrize("flat", [0.0, 1.0])
+def test_a_mask_that_is_the_same_everywhere_may_decide_the_image_as_in_released_code(
+    flat: float,
+) -> None:
+    maps = torch.cat([halves((1.0, 0.0)), torch.full((1, 4, 4), flat)])
+    kept = settled(threshold_of="absolute", upsample="spline")
+    as_released = replace(kept, flat_mask="first")
+    seen = label_map(maps, np.array([2, 3]), IMAGE, THINGS, kept)
+    assert seen.any()
+    assert not label_map(maps, np.array([2, 3]), IMAGE, THINGS, as_released).any()
+    # Without a background the first class in the image has the first plane.
+    assert (label_map(maps, np.array([1, 2]), IMAGE, STUFF, as_released) == 1).all()
+    # A background that no pixel is left to is such a plane, too.
+    everywhere = replace(as_released, background="empty", upsample="bilinear")
+    full = torch.linspace(1, 2, 16).reshape(1, 4, 4)
+    assert not label_map(full, np.array([1]), IMAGE, THINGS, everywhere).any()

@@ -11,7 +11,9 @@ import torch
 from matchers import SIZE, wrap
 
 from ovbench.adapters.pnp_ovss import PnPOVSS
-from ovbench.adapters.pnp_ovss.prompting import Asker
+from ovbench.adapters.pnp_ovss.pixels import squared
+from ovbench.adapters.pnp_ovss.prompting import Asker, first_spelt
+from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PLACES, PRESETS, PnPOVSSSettings, Settled
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
@@ -115,6 +117,41 @@ def test_names_of_several_tokens_are_averaged_and_synonyms_compete(tmp_path: Pat
     assert by_tokens.everything().listings[0].total.tolist() == [0.0] * 4 + [1.0] * 6
 
 
+def test_a_name_may_read_the_first_tokens_that_spell_it(tmp_path: Path) -> None:
+    vocabulary = Vocabulary.of("traffic light", "light", "sofa")
+    rows = {}
+    for choice in ("own", "first"):
+        asker = Asker(wrap("blip", tmp_path), vocabulary, settled(name_tokens=choice))
+        (listing,) = asker.everything().listings
+        rows[choice] = [row.nonzero().flatten().tolist() for row in listing.names]
+    assert rows == {"own": [[4, 5], [6], [7]], "first": [[4, 5], [5], [7]]}
+    # Every token still counts for what is dropped.
+    chosen = settled(name_tokens="first", drop_by="tokens_and_end")
+    (listing,) = Asker(wrap("blip", tmp_path), vocabulary, chosen).everything().listings
+    assert listing.total.tolist() == [0.0] * 4 + [1.0] * 5
+
+
+def test_pieces_spell_a_name_whether_they_begin_a_word_or_not() -> None:
+    pieces = ["a", "picture", "of", "bed", "cloth", "es", "cloth"]  # ##cloth, ##es, cloth
+    assert first_spelt(pieces, [(3, 4, 5), (6,)]) == [(3, 4, 5), (4,)]
+    # Pieces that begin together and go on differently are none of a name's.
+    assert first_spelt(["snow", "board", "snow", "man"], [(0, 1), (2, 3)]) == [(0, 1), (2, 3)]
+
+
+@pytest.mark.parametrize("changes", [{"pixels": "pil"}, {"vision_eps": 0.1}, {"normalised": False}])
+def test_what_the_image_tower_is_given_is_as_set(tmp_path: Path, changes: dict[str, Any]) -> None:
+    model = wrap("blip", tmp_path)
+
+    def maps(**values: Any) -> torch.Tensor:
+        chosen = settled(drops=0, **values)
+        question = Asker(model, VOCABULARY, chosen).everything()
+        return class_maps(model, squared(model, noise(1), chosen), [question], chosen)[0]
+
+    before = maps()
+    assert not torch.equal(maps(**changes), before)
+    assert torch.equal(maps(), before)  # the model itself is as it was
+
+
 def test_words_are_joined_on_demand(tmp_path: Path) -> None:
     asker = Asker(wrap("blip", tmp_path), Vocabulary.of("red sofa-bed"), settled(join_words=True))
     assert asker._written("red sofa-bed") == "redsofabed"
@@ -137,7 +174,16 @@ def test_what_the_weights_do_not_have_is_refused(
 
 
 @pytest.mark.parametrize(
-    "values", [{"drops": -1}, {"blur": 1.5}, {"crf_colour_std": 0}, {"layer": 0}, {"head": -1}]
+    "values",
+    [
+        {"drops": -1},
+        {"blur": 1.5},
+        {"crf_colour_std": 0},
+        {"layer": 0},
+        {"head": -1},
+        {"vision_eps": 0.0},
+        {"background_below": 0},
+    ],
 )
 def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
     with pytest.raises(UsageError, match="settings: "):
@@ -191,4 +237,4 @@ def test_it_segments_the_rendered_world() -> None:
     assert full > 45  # background everywhere is 7.5, random labels 2.2
     assert full > miou("table5_gradcam", "toyworld") + 5
     # The released code answers among the true classes; told them, it does well, else not.
-    assert miou("cvpr_code", "toyworld", oracle=True) > miou("cvpr_code", "toyworld") + 30
+    assert miou("cvpr_code_voc", "toyworld", oracle=True) > miou("cvpr_code_voc", "toyworld") + 30

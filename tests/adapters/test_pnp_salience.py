@@ -169,6 +169,7 @@ def test_dropout_drops_the_reference_patches(tmp_path: Path) -> None:
         ("median", [4.0, 3, 2, 1], [2, 3]),
         ("median", [4.0, 0, 0, 0], []),
         ("count", [1.0, 3, 2, 4], [0, 1, 2]),
+        ("halving", [1.0, 3, 2, 4], [0, 2]),
     ],
 )
 def test_drop_rules(tmp_path: Path, rule: str, salience: list[float], left: list[int]) -> None:
@@ -188,3 +189,31 @@ def test_dropping_goes_on_among_those_left(tmp_path: Path) -> None:
         dropout.drop(order)
         assert dropout.kept.sum() == remaining
         assert dropout.kept.flatten()[:remaining].all()
+
+
+def test_released_code_halves_all_patches_and_rounds_down(tmp_path: Path) -> None:
+    pixels = torch.zeros(1, 3, 21 * PATCH, 21 * PATCH)
+    order = torch.arange(1.0, 442).reshape(1, 21, 21)
+    left = {}
+    for rule in ("half", "halving"):
+        dropout = Dropout(wrap("blip", tmp_path), pixels, settled(drop_rule=rule))
+        left[rule] = [441]
+        for _ in range(4):
+            dropout.drop(order)
+            left[rule].append(int(dropout.kept.sum()))
+    assert -np.diff(left["halving"]) == pytest.approx([220, 110, 55, 27])
+    assert -np.diff(left["half"]) == pytest.approx([220, 110, 55, 28])
+
+
+def test_released_code_drops_what_is_dropped_again_where_little_is_left(tmp_path: Path) -> None:
+    """Only one patch has any salience, and it was dropped: what numpy sorts last is all zeros."""
+    dropout = Dropout(wrap("blip", tmp_path), pictures(1), settled(drop_rule="halving"))
+    salience = torch.zeros(1, 4, 4)
+    salience[0, 1, 2] = 1.0
+    kept = np.ones(16, dtype=bool)
+    for count in (8, 4, 2, 1):
+        values = np.where(kept, salience.numpy().ravel(), 0).astype(np.float32)
+        kept[np.argsort(values)[-count:]] = False
+        dropout.drop(salience)
+        assert (dropout.kept[0].numpy().ravel() == kept).all()
+    assert kept.sum() > 1  # dropping among those left alone would leave one

@@ -60,7 +60,7 @@ def test_rules_name_what_exists() -> None:
             ("T3", "COCO-Stuff171", 29.6, "union", 40.0),
         ),
         (
-            pnp({}, preset="cvpr_code", classes="oracle"),
+            pnp({}, preset="cvpr_code_voc", classes="oracle"),
             ("T3", "VOC20", 54.1, "void_as_background", 39.5),
         ),
         (

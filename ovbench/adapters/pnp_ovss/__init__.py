@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ovbench.adapters.candidates import allowed_labels, pairs
 from ovbench.adapters.pnp_ovss.labels import label_map
+from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.prompting import Asker, Question
 from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PRESETS, PnPOVSSSettings, settle
@@ -22,7 +23,6 @@ from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.models.images import squashed
 from ovbench.models.matcher import Matcher
 
 
@@ -67,7 +67,7 @@ class PnPOVSS:
         allowed = [self._classes(chosen) for _, chosen in pairs(images, candidates)]
         questions = [self._ask(labels) for labels in allowed]
         with stage("preprocess"):
-            pixels = squashed(self._model, images, self.settings.resolution)
+            pixels = squared(self._model, images, self.settings)
         maps = class_maps(self._model, pixels, questions, self.settings)
         return [self._answer(*each) for each in zip(images, questions, maps, allowed, strict=True)]
 

@@ -27,11 +27,13 @@ class Planes(NamedTuple):
         labels: ``(P,)``, of the vocabulary.
         copies: per plane, how many classes it stands for. Classes with an empty mask have
             equal planes and share the last one, which costs nothing of exactness.
+        flat: whether any of them comes from a mask that is the same everywhere.
     """
 
     values: Tensor
     labels: npt.NDArray[np.intp]
     copies: tuple[int, ...]
+    flat: bool
 
 
 def label_map(
@@ -52,10 +54,17 @@ def label_map(
     settings = with_unit(settings, vocabulary)
     if not settings.blur and not settings.crf_iterations:
         return _by_salience(maps, labels, size, vocabulary, settings)
+    background = vocabulary.background is not None and _in_play(len(labels), settings)
     with stage("blur"):
-        planes = class_planes(maps, labels, size, settings)
-        if vocabulary.background:
-            planes = with_background(planes, settings)
+        planes = enlarged(maps, labels, size, settings)
+        if background and settings.background == "empty":
+            planes = with_background(planes, (planes.values.sum(dim=0) == 0).to(maps.dtype))
+        if settings.flat_mask == "first" and planes.flat:
+            first = 0 if background else labels[0]
+            return np.full(size, first, vocabulary.label_dtype)
+        planes = blurred(planes, settings)
+        if background and settings.background == "residual":
+            planes = with_background(planes, (1 - planes.values.sum(dim=0)).clamp_min(0))
         scores = _scores(planes, settings)
     if settings.crf_iterations:
         with stage("crf"):
@@ -70,6 +79,11 @@ def label_map(
         # salience, however small (our choice; the code takes the first class).
         answer[unclaimed] = strongest(maps, labels, size, dtype=answer.dtype)[unclaimed]
     return answer
+
+
+def _in_play(classes: int, settings: Settled) -> bool:
+    """Whether the background competes where so many classes may be in the image."""
+    return settings.background_below is None or classes < settings.background_below
 
 
 def _named(plane: Tensor, planes: Planes, vocabulary: Vocabulary) -> LabelMap:
@@ -125,44 +139,53 @@ def in_units(maps: Tensor, settings: Settled) -> Tensor:
     return maps
 
 
-def class_planes(
+def enlarged(
     maps: Tensor,
     labels: npt.NDArray[np.intp],
     size: tuple[int, int],
     settings: Settled,
 ) -> Planes:
-    """Masks at full size, blurred; classes without a mask share one empty plane."""
+    """Masks at full size; classes without a mask share one empty plane, the last."""
     small = masks(maps, settings)
-    found = small.flatten(1).any(dim=1)
-    values = enlarge(small[found], size, settings.upsample)
-    if settings.blur:
-        values = gaussian_blur(values, settings.blur * max(size))
-        if settings.blur_rescale:
-            values = rescaled(values)
-    seen = found.cpu().numpy()
-    return _with_empty(Planes(values, labels[seen], (1,) * int(seen.sum())), labels[~seen])
+    seen = small.flatten(1).any(dim=1)
+    values = enlarge(small[seen], size, settings.upsample)
+    found = seen.cpu().numpy()
+    planes = Planes(values, labels[found], (1,) * int(found.sum()), _any_flat(small))
+    return planes if found.all() else _with_empty(planes, labels[~found])
 
 
 def _with_empty(planes: Planes, empty: npt.NDArray[np.intp]) -> Planes:
-    if not len(empty):
-        return planes
     size = planes.values.shape[1:]
-    return Planes(
-        torch.cat([planes.values, planes.values.new_zeros(1, *size)]),
-        np.append(planes.labels, empty[0]),
-        (*planes.copies, len(empty)),
+    return planes._replace(
+        values=torch.cat([planes.values, planes.values.new_zeros(1, *size)]),
+        labels=np.append(planes.labels, empty[0]),
+        copies=(*planes.copies, len(empty)),
     )
 
 
-def with_background(planes: Planes, settings: Settled) -> Planes:
-    """Put the background's plane, label 0, before the others."""
-    total = planes.values.sum(dim=0, keepdim=True)
-    if settings.background == "residual":
-        background = (1 - total).clamp_min(0)
-    else:
-        background = (total == 0).to(total.dtype)
+def _any_flat(planes: Tensor) -> bool:
+    return bool(len(planes)) and bool((planes.amin(dim=(1, 2)) == planes.amax(dim=(1, 2))).any())
+
+
+def blurred(planes: Planes, settings: Settled) -> Planes:
+    """Blurred planes, and each brought to 0..1 where the settings say so."""
+    if not settings.blur or not len(planes.values):
+        return planes
+    values = gaussian_blur(planes.values, settings.blur * max(planes.values.shape[1:]))
+    return planes._replace(values=rescaled(values) if settings.blur_rescale else values)
+
+
+def with_background(planes: Planes, plane: Tensor) -> Planes:
+    """Put the background's plane, label 0, before the others.
+
+    Args:
+        plane: ``(H, W)``.
+    """
     return Planes(
-        torch.cat([background, planes.values]), np.append(0, planes.labels), (1, *planes.copies)
+        torch.cat([plane[None], planes.values]),
+        np.append(0, planes.labels),
+        (1, *planes.copies),
+        planes.flat or _any_flat(plane[None]),
     )
 
 

@@ -96,12 +96,33 @@ class Asker:
         return name.replace(" ", "").replace("-", "") if self._settings.join_words else name
 
     def _listing(self, prompt: Prompt) -> Listing:
-        names = torch.zeros(len(prompt.positions), len(prompt.token_ids))
-        for row, positions in zip(names, prompt.positions, strict=True):
+        read: Sequence[tuple[int, ...]] = prompt.positions
+        if self._settings.name_tokens == "first":
+            read = first_spelt(self._model.pieces(prompt), prompt.positions)
+        names = torch.zeros(len(read), len(prompt.token_ids))
+        for row, positions in zip(names, read, strict=True):
             row[list(positions)] = 1 / len(positions)
         if self._settings.drop_by == "classes":
             total = names.sum(dim=0)
         else:
-            total = (names > 0).any(dim=0).float()
+            total = torch.zeros(len(prompt.token_ids))
+            total[prompt.positions[0][0] :] = 1
             total[-1] = self._settings.drop_by == "tokens_and_end"
         return Listing(prompt, names.to(self._model.device), total.to(self._model.device))
+
+
+def first_spelt(
+    pieces: Sequence[str], positions: Sequence[tuple[int, ...]]
+) -> list[tuple[int, ...]]:
+    """Per name the first tokens in a row whose pieces are its own.
+
+    Args:
+        pieces: of the prompt's tokens, without marks of where words begin.
+        positions: per name, in order, of its own tokens.
+    """
+    begin, found = positions[0][0], []
+    for own in positions:
+        name = [pieces[at] for at in own]
+        start = next(i for i in range(begin, own[0] + 1) if pieces[i : i + len(own)] == name)
+        found.append(tuple(range(start, start + len(own))))
+    return found

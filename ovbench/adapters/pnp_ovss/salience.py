@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import zip_longest
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -47,7 +48,7 @@ def class_maps(
     dropout = Dropout(model, pixels, settings)
     totals: list[Tensor] = []
     for done in range(settings.drops + 1):
-        looks = look(model, dropout.pixels(), questions, settings.layer)
+        looks = look(model, dropout.pixels(), questions, settings)
         each = [read(*pair, settings) for pair in zip(questions, looks, strict=True)]
         maps = [classes for classes, _ in each]
         if settings.rescale_rounds:
@@ -73,9 +74,11 @@ class Dropout:
     def __init__(self, model: Matcher, pixels: Tensor, settings: Settled) -> None:
         side, size = model.patch_size, pixels.shape[-2:]
         self._pixels, self._patch, self._settings = pixels, side, settings
+        self._rounds = 0
         self.kept = pixels.new_ones(len(pixels), size[0] // side, size[1] // side).bool()
         mean, std = (pixels.new_tensor(v)[:, None, None] for v in (model.mean, model.std))
-        self._fill = -mean / std if settings.drop_fill == "black" else torch.zeros_like(mean)
+        black = settings.drop_fill == "black" and settings.normalised
+        self._fill = -mean / std if black else torch.zeros_like(mean)
 
     def pixels(self) -> Tensor:
         """The images without the patches dropped so far; ``(B, 3, S, S)``."""
@@ -91,41 +94,48 @@ class Dropout:
         Args:
             salience: ``(B, h, w)``, at least 0.
         """
-        left = self.kept.flatten(1)
-        values = salience.flatten(1).masked_fill(~left, -1.0)
-        if self._settings.drop_rule == "median":
+        left, values = self.kept.flatten(1), salience.flatten(1)
+        rule = self._settings.drop_rule
+        if rule == "median":
             remaining = values.masked_fill(~left, torch.nan)
             dropped = values >= remaining.nanquantile(0.5, dim=1, keepdim=True)
+        elif rule == "half":
+            # Every image has lost as many patches as the others. Stable, so that equal values
+            # are dropped in reading order on every device.
+            order = values.masked_fill(~left, -1.0).argsort(dim=1, descending=True, stable=True)
+            dropped = _chosen(left, order[:, : int(left[0].sum()) // 2])
         else:
-            # Stable, so that equal values are dropped in reading order on every device.
-            order = values.argsort(dim=1, descending=True, stable=True)
-            dropped = torch.zeros_like(left).scatter_(1, order[:, : self._count(left)], True)
+            ranked = np.argsort(values.masked_fill(~left, 0.0).cpu().numpy(), axis=1)
+            order = torch.from_numpy(ranked).to(left.device)
+            dropped = _chosen(left, order[:, order.shape[1] - self._count(order.shape[1]) :])
         self.kept = (left & ~dropped).reshape(self.kept.shape)
+        self._rounds += 1
 
-    def _count(self, left: Tensor) -> int:
+    def _count(self, patches: int) -> int:
+        """How many patches the released codes drop after this round."""
         if self._settings.drop_rule == "count":
-            return self._settings.drop_count
-        # By these rules every image has lost as many patches as the others.
-        return int(left[0].sum()) // 2
+            return min(self._settings.drop_count, patches)
+        return patches >> (self._rounds + 1)
+
+
+def _chosen(like: Tensor, order: Tensor) -> Tensor:
+    return torch.zeros_like(like).scatter_(1, order, True)
 
 
 def look(
-    model: Matcher, pixels: Tensor, questions: Sequence[Question], layer: int
+    model: Matcher, pixels: Tensor, questions: Sequence[Question], settings: Settled
 ) -> list[list[Seen]]:
-    """Per image and prompt, where a layer looks: one encoding, one backward pass per prompt.
-
-    Args:
-        layer: from 1.
-    """
+    """Per image and prompt, where a layer looks: one encoding, one backward pass per prompt."""
     with stage("encode"):
-        features = model.encode_images(pixels)
+        features = model.encode_images(pixels, settings.vision_eps)
+    at = settings.layer - 1
     looks: list[list[Seen]] = [[] for _ in questions]
     # The first prompts of all images together, then the second ones of those that have any.
     for listings in zip_longest(*(question.listings for question in questions)):
         asked = [(i, listing) for i, listing in enumerate(listings) if listing is not None]
         chosen = features.take([i for i, _ in asked])
         with stage("attention"):
-            seen = model.cross_attention(chosen, [one.prompt for _, one in asked], layer - 1)
+            seen = model.cross_attention(chosen, [one.prompt for _, one in asked], at)
         for row, (i, listing) in enumerate(asked):
             used = slice(len(listing.total))  # behind them is the padding of the batch
             looks[i].append(
@@ -139,8 +149,14 @@ def read(question: Question, looks: Sequence[Seen], settings: Settled) -> tuple[
     tokens = [token_maps(seen, settings) for seen in looks]
     pairs = list(zip(looks, tokens, strict=True))
     names = [torch.einsum("qn,nhw->qhw", seen.listing.names, maps) for seen, maps in pairs]
-    totals = [torch.einsum("n,nhw->hw", seen.listing.total, maps) for seen, maps in pairs]
+    totals = [_total(seen.listing.total, maps) for seen, maps in pairs]
     return question.classes(torch.cat(names)), torch.stack(totals).sum(dim=0)
+
+
+def _total(weights: Tensor, maps: Tensor) -> Tensor:
+    """Tokens with a weight alone, one after the other, as released code adds them up."""
+    used = weights > 0
+    return (weights[used, None, None] * maps[used]).sum(dim=0)
 
 
 def token_maps(seen: Seen, settings: Settled) -> Tensor:

@@ -28,6 +28,25 @@ class PnPOVSSSettings:
         "paper, table 3: 224 to 768 (BridgeTower: 322 to 770); both codes squash to a square",
         "side of the square input in pixels; none is what suits the weights",
     )
+    pixels: Literal["float", "pil"] = setting(
+        "float",
+        "our choice: nothing is rounded; both codes: Pillow on bytes, which rounds and clips after "
+        "each of its two passes",
+        "what resizes pictures to the square",
+    )
+    interpolation: Literal["bicubic", "bilinear"] = setting(
+        "bicubic", "both codes; bilinear: both codes' ADE20K loaders", "how pictures are resized"
+    )
+    normalised: bool = setting(
+        True,
+        "as the weights were trained; head code leaves it out for ADE20K alone",
+        "less the mean, divided by the deviation that the weights ask for",
+    )
+    vision_eps: float | None = setting(
+        None,
+        "the weights' configuration, 1e-5 for BLIP on the hub; both codes: 1e-6, LAVIS's",
+        "epsilon of the image tower's layer norms; none is the configuration's",
+    )
     layer: int | None = setting(
         None,
         "paper, table 2",
@@ -51,8 +70,15 @@ class PnPOVSSSettings:
     )
     join_words: bool = setting(
         False,
-        "paper silent; both codes write 'trafficlight' in their class lists",
+        "paper silent; head code for ADE20K and COCO, the class lists of both codes for VOC and "
+        "Context; CVPR-era code keeps COCO's names, and ADE20K's but for two in its list",
         "remove blanks and hyphens from class names",
+    )
+    name_tokens: Literal["own", "first"] = setting(
+        "own",
+        "paper, section 3; head code; first: CVPR-era code, where 'light' reads the tokens of "
+        "'traffic light' and 'cloth' a piece of 'bedclothes'",
+        "which tokens a name reads: its own, or the first that spell it in the prompt",
     )
     salience: Literal["gradcam", "attention"] = setting(
         "gradcam", "paper, section 3.1; attention is table 5, row 1", "what a class map is made of"
@@ -62,10 +88,12 @@ class PnPOVSSSettings:
         "paper, section 3.2 and table 5, whose rows are 0 to 4 drops",
         "how often the most salient patches are dropped and the image encoded anew",
     )
-    drop_rule: Literal["half", "median", "count"] = setting(
+    drop_rule: Literal["half", "median", "halving", "count"] = setting(
         "half",
-        "paper, section 3.2 and CVPR-era code: half of what is left; median: equation 3, which "
-        "drops all ties of it; count: head code",
+        "paper, section 3.2: half of what is left; median: equation 3, which drops all ties of it; "
+        "halving: CVPR-era code, a 2nd, 4th, 8th, 16th of all patches, rounded down; count: head "
+        "code. In the codes dropped patches stay in the ranking with a salience of 0 and are "
+        "dropped again where fewer positive ones are left; ties as numpy.argsort has them",
         "which patches are dropped",
     )
     drop_count: int = setting(10, "head code, save_len", "patches per drop with drop_rule=count")
@@ -119,10 +147,24 @@ class PnPOVSSSettings:
         "standard deviation of the Gaussian blur as a share of the longer side; 0 is none",
     )
     blur_rescale: bool = setting(True, "paper silent; released code", "bring blurred masks to 0..1")
+    flat_mask: Literal["empty", "first"] = setting(
+        "empty",
+        "paper silent; first: both codes divide 0 by 0, and arg-max over NaN is the first plane: "
+        "background, or the first class where that has no plane",
+        "what a class whose mask is the same everywhere makes of the image: an empty plane, or the "
+        "first plane's label at every pixel",
+    )
     background: Literal["residual", "empty"] = setting(
         "residual",
-        "CVPR-era code: what the masks leave of 1; head code: 1 where all masks are empty",
+        "CVPR-era code: what the blurred masks leave of 1; head code: 1 where all masks are empty, "
+        "then blurred and brought to 0..1 as they are",
         "the plane of the background label, where the benchmark has one",
+    )
+    background_below: int | None = setting(
+        None,
+        "paper silent; head code for Context, ADE20K and COCO-Stuff: 3",
+        "the background has a plane only where fewer classes than this may be in the image; none "
+        "is everywhere",
     )
     softmax: bool = setting(
         False,
@@ -149,6 +191,11 @@ class PnPOVSSSettings:
         _require(self.drops >= 0, "drops must not be negative")
         _require(self.drop_count > 0, "drop_count must be positive")
         _require(self.max_tokens > 0, "max_tokens must be positive")
+        _require(self.vision_eps is None or self.vision_eps > 0, "vision_eps must be positive")
+        _require(
+            self.background_below is None or self.background_below > 0,
+            "background_below must be positive",
+        )
         _require(0 <= self.blur < 1, "blur is a share of the longer side: 0 to 1")
         _require(self.crf_iterations >= 0, "crf_iterations must not be negative")
         widths = (self.crf_spatial_std, self.crf_bilateral_std, self.crf_colour_std)
@@ -160,37 +207,61 @@ def _require(condition: bool, message: str) -> None:
         raise ValueError(message)
 
 
-_CVPR_CODE = {
+# What both eras of the released code have in common.
+_CODE = {
+    "pixels": "pil",
+    "vision_eps": 1e-6,
     "join_words": True,
+    "count_first_twice": True,
+    "flat_mask": "first",
+}
+# Commit 687a4e5. It only looks at the classes of the ground truth: `--classes oracle`. Thresholds
+# are those of its shell scripts, but for VOC, whose evaluator has its own.
+_CVPR_CODE = {
+    **_CODE,
+    "name_tokens": "first",
+    "drop_rule": "halving",
     "drop_by": "tokens_and_end",
     "rescale_rounds": True,
-    "count_first_twice": True,
+    "threshold": 0.1,
     "threshold_of": "absolute",
     "upsample": "spline",
     "crf_iterations": 20,
 }
+# Commit e439962, made for `--classes predicted`: GPT-4o's answer was its class list.
+_HEAD_CODE = {
+    **_CODE,
+    "resolution": 336,
+    "prompt_classes": "candidates",
+    "drops": 3,
+    "drop_rule": "count",
+    "drop_fill": "mean",
+    "drop_by": "tokens",
+    "threshold": 0.15,
+    "threshold_of": "class",
+    "mask": "soft",
+    "upsample": "bilinear_corners",
+    "background": "empty",
+    "softmax": True,
+}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     # The paper's text; nothing tells it which classes an image holds.
     "paper": {},
-    # Its results need `--classes oracle`: that code only looks at the classes of the ground
-    # truth. Shell scripts of the same commit pass a threshold of 0.1 except for VOC.
-    "cvpr_code": _CVPR_CODE,
-    "cvpr_code_coco": {**_CVPR_CODE, "threshold": 0.1, "crf_bilateral_std": 20.0},
-    # Made for `--classes predicted`: GPT-4o's answer was its class list.
-    "head_code": {
-        "resolution": 336,
-        "join_words": True,
-        "prompt_classes": "candidates",
-        "drops": 3,
-        "drop_rule": "count",
-        "drop_fill": "mean",
-        "drop_by": "tokens",
-        "count_first_twice": True,
-        "threshold_of": "class",
-        "mask": "soft",
-        "upsample": "bilinear_corners",
-        "background": "empty",
-        "softmax": True,
+    # New_eval_cam_VOC.py appends zeros behind the first round's maps and sums as many as there
+    # are rounds: no drop counts, and the first round counts twice.
+    "cvpr_code_voc": {**_CVPR_CODE, "drops": 0, "threshold": 0.15},
+    "cvpr_code_context": _CVPR_CODE,
+    "cvpr_code_ade20k": {**_CVPR_CODE, "interpolation": "bilinear", "join_words": False},
+    "cvpr_code_coco": {**_CVPR_CODE, "join_words": False, "crf_bilateral_std": 20.0},
+    # VOC and COCO-Object.
+    "head_code": _HEAD_CODE,
+    # Context and COCO-Stuff.
+    "head_code_context": {**_HEAD_CODE, "background_below": 3},
+    "head_code_ade20k": {
+        **_HEAD_CODE,
+        "background_below": 3,
+        "interpolation": "bilinear",
+        "normalised": False,
     },
     # Table 5 of the paper, row by row.
     "table5_attention": {"salience": "attention", "drops": 0, "blur": 0.0, "crf_iterations": 0},

@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.clip_reward import ClipReward
-from ovbench.adapters.pnp_ovss.labels import class_planes, in_units, with_unit
+from ovbench.adapters.pnp_ovss.labels import blurred, enlarged, in_units, with_unit
+from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.prompting import Asker
 from ovbench.adapters.pnp_ovss.salience import class_maps, look, read
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings, Settled, settle
@@ -19,7 +20,6 @@ from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.protocol import Runtime, Vocabulary
 from ovbench.harness.tuning import Example, Phase
 from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.images import squashed
 from ovbench.models.matcher import Matcher
 from ovbench.refine.resample import enlarge
 
@@ -102,8 +102,8 @@ class PnPOVSSTuner:
         if not new:
             return
         question = self._asker.everything()
-        pixels = squashed(self._model, [e.image for e in new], settings.resolution)
-        looks = look(self._model, pixels, [question] * len(new), settings.layer)
+        pixels = squared(self._model, [e.image for e in new], settings)
+        looks = look(self._model, pixels, [question] * len(new), settings)
         for example, seen in zip(new, looks, strict=True):
             rows = np.searchsorted(question.labels, example.present)
             heads = [replace(settings, head=1 + i) for i in range(self._model.heads)]
@@ -116,12 +116,12 @@ class PnPOVSSTuner:
     def _blurred(self, examples: Sequence[Example], settings: Settled) -> list[Tensor]:
         """What the CRF would be given of the present classes, ``(K, H, W)`` in 0..1."""
         question = self._asker.everything()
-        pixels = squashed(self._model, [e.image for e in examples], settings.resolution)
+        pixels = squared(self._model, [e.image for e in examples], settings)
         maps = class_maps(self._model, pixels, [question] * len(examples), settings)
         settings = with_unit(settings, self._vocabulary)
         masks = []
         for example, each in zip(examples, maps, strict=True):
-            planes = class_planes(each, question.labels, _size(example), settings)
+            planes = blurred(enlarged(each, question.labels, _size(example), settings), settings)
             # Classes without a mask share the last plane, which is empty.
             rows = [np.flatnonzero(planes.labels == label) for label in example.present]
             last = len(planes.labels) - 1
