@@ -66,6 +66,7 @@ ALLOWED = {
         "harness.images",
         "harness.json_files",
         "harness.loader",
+        "harness.progress",
         "harness.registry",
         "harness.twins",
         "drawing",

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.json_files import parse
+from ovbench.harness.progress import say
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""
@@ -25,6 +26,9 @@ MARGIN = 1.0
 
 MAX_OUTLINE = 1 << 22
 """Pixels along the outline of one polygon, which bound the memory that filling it takes."""
+
+LARGE = 1 << 26
+"""Bytes of a file whose reading is said, because it takes seconds."""
 
 
 def decode_mask(segmentation: Any, height: int, width: int, source: str) -> Mask:
@@ -53,10 +57,12 @@ def read_json(path: Path) -> Any:
         UsageError: missing, or not JSON; names the file.
     """
     try:
+        if (size := path.stat().st_size) >= LARGE:
+            say(f"reading {path.name} ({size / 2**20:.0f} MiB)")
         return parse(path.read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UsageError(f"{path}: not JSON ({error}); fetch the file again") from None
 
 

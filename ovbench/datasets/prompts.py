@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovbench.datasets.files import walk
+from ovbench.datasets.files import leads_outside, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import read_image, read_mask
 from ovbench.harness.protocol import (
@@ -129,11 +129,12 @@ def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar
     Raises:
         UsageError: there are none, or one is unreadable or does not fit its mask.
     """
-    spellings = (name, name.replace(" ", "_").replace("/", "_"))
-    home = next((folder / s for s in spellings if (folder / s).is_dir()), None)
+    plain = name.replace(" ", "_").replace("/", "_")
+    homes = [folder / spelt for spelt in (name, plain) if not leads_outside(spelt)]
+    home = next((home for home in homes if home.is_dir()), None)
     if home is None:
         raise UsageError(
-            f"--prompts {folder}: no folder {spellings[1]!r} with pictures of the class {name!r}"
+            f"--prompts {folder}: no folder {plain!r} with pictures of the class {name!r}"
         )
     _, files = next(walk(home))
     images = sorted(f for f in files if f.lower().endswith(SUFFIXES))

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools import mask as codes
 from scipy.io import savemat
 
-from ovbench.datasets import load_dataset
+from ovbench.datasets import coco_masks, load_dataset
 from ovbench.datasets.context_labels import CLASS_IDS, id_encoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import write_label
@@ -220,6 +220,17 @@ def test_a_broken_detail_file_is_named(tmp_path: Path, content: bytes, message: 
         load_dataset("context", root=root)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+def test_reading_a_large_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    root = detail(tmp_path, ("a", 2, np.ones((1, 1), bool)))
+    said: list[str] = []
+    monkeypatch.setattr(coco_masks, "say", said.append)
+    load_dataset("context", root=root)
+    assert said == []
+    monkeypatch.setattr(coco_masks, "LARGE", 100)
+    load_dataset("context", root=root)
+    assert said == ["reading trainval_merged.json (0 MiB)"]
 
 
 @pytest.mark.parametrize(

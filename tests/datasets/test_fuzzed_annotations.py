@@ -14,8 +14,10 @@ from fuzzing import mutated, seconds, spoilt
 from PIL import Image
 
 from ovbench.datasets import coco20i, load_dataset
+from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import write_label
+from ovbench.harness.protocol import Vocabulary
 
 MUTATIONS = 200
 SIZE = (6, 8)
@@ -142,5 +144,28 @@ def test_damaged_lists_of_images(tmp_path: Path) -> None:
                     dataset.load(index)
         except UsageError as error:
             said.append(str(error))
+    assert len(said) > MUTATIONS / 4
+    assert all("\n" not in line and len(line) < 700 for line in said)
+
+
+def test_damaged_names(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    content = b"background, sky\ncat, kitten\nscreen door = screen\n# a dog\ndog; puppy\n"
+    path.write_bytes(content)
+
+    def read() -> Vocabulary:
+        return read_vocabulary("voc", path, num_classes=3, background=True)
+
+    assert read().names == ("background", "cat", "screen door", "dog")
+    said = []
+    for seed in range(MUTATIONS):
+        path.write_bytes(mutated(content, seed))
+        try:
+            names = read().names
+        except UsageError as error:
+            said.append(str(error))
+        else:
+            assert len({name.casefold() for name in names}) == 4
+            assert all(name.strip() for name in names)
     assert len(said) > MUTATIONS / 4
     assert all("\n" not in line and len(line) < 700 for line in said)

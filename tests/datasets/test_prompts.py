@@ -82,6 +82,14 @@ def test_what_is_wrong_with_a_folder(folder: Path) -> None:
         read_class(folder, "cat")
 
 
+def test_a_class_is_no_path_to_elsewhere(folder: Path) -> None:
+    inner = folder / "inner"
+    inner.mkdir()
+    for name in ("../cat", str(folder / "cat"), ".."):
+        with pytest.raises(UsageError, match="with pictures of the class"):
+            read_class(inner, name)
+
+
 def test_masks_of_any_depth_and_spelling(folder: Path) -> None:
     """Masks with small values in deep files are not black, and none is taken for a picture."""
     save(folder / "cat" / "b_mask.png", square(1).astype(np.uint16))
