@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -26,6 +27,14 @@ def score(
             help="index: values are label indices; dataset: encoded as the dataset's own files.",
         ),
     ] = "index",
+    unanswered: Annotated[
+        Literal["error", "miss", "ignore"],
+        typer.Option(
+            "--unanswered",
+            help="Of a scored pixel without a label. miss: it is wrong (mmsegmentation, ADE20K, "
+            "Cityscapes, MESS); ignore: it is left out (detectron2).",
+        ),
+    ] = "error",
     name: Annotated[str | None, typer.Option("--name", help="Shown in tables.")] = None,
     limit: opt.Limit = None,
     workers: opt.Workers = None,
@@ -56,10 +65,13 @@ def score(
             data,
             name=name,
             encoding=encoding,
+            unanswered=unanswered,
             output=output,
             kept=True,
             options=options,
             observer=watching,
         )
     if result is not None:
+        for warning in result["run"]["warnings"]:
+            print(f"warning: {warning}", file=sys.stderr)
         show_result(result, as_json, output)

@@ -3,21 +3,33 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from ovbench.errors import ContractError, OvbenchError
 from ovbench.harness.boundary import boundary_areas
-from ovbench.harness.metrics import Confusion, areas, confusion, scores
+from ovbench.harness.metrics import Confusion, Unanswered, areas, confusion, scores
 from ovbench.harness.profiler import Measurement, peak_memory
 from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
 
 ClassChoice: TypeAlias = Literal["all", "oracle", "predicted"]
 Candidates: TypeAlias = Sequence[Collection[int]] | None
+
+UnansweredRule: TypeAlias = Literal["error", "miss", "ignore"]
+"""What becomes of a scored pixel that a label file has no answer for: it is refused; the class of
+the ground truth loses it (the evaluators of mmsegmentation, ADE20K, Cityscapes and MESS); or it is
+left out (detectron2)."""
+
+_WHERE: Mapping[UnansweredRule | None, Unanswered] = {
+    None: "refuse",
+    "error": "void",
+    "miss": "miss",
+    "ignore": "void",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,13 +39,13 @@ class Counter:
     Attributes:
         ignore_label: of the ground truth.
         classes: whether methods are told which classes an image holds, and by whom.
-        allow_ignored: predictions may hold the ignore label where the ground truth does.
+        unanswered: see :data:`UnansweredRule`; None for methods, which must answer everywhere.
     """
 
     vocabulary: Vocabulary
     ignore_label: int
     classes: ClassChoice
-    allow_ignored: bool = False
+    unanswered: UnansweredRule | None = None
 
     def candidates(self, samples: Sequence[Sample]) -> Candidates:
         """What the oracle tells of each image: the classes of its ground truth."""
@@ -64,10 +76,12 @@ class Counter:
         for position, (sample, prediction) in enumerate(zip(samples, maps, strict=True)):
             start = time.perf_counter()
             allowed = None if candidates is None else candidates[position]
-            counted = self._confusion(sample, prediction, allowed)
-            edges = boundary_areas(
-                sample.label, prediction, len(self.vocabulary), self.ignore_label
-            )
+            label = self._scored(sample.label, prediction)
+            counted = self._confusion(sample.id, label, prediction, allowed)
+            if label is not sample.label:
+                # What is left out is not what the ground truth ignores.
+                counted = replace(counted, void=None)
+            edges = boundary_areas(label, prediction, len(self.vocabulary), self.ignore_label)
             cost = Cost(
                 wait_s=wait_s / batch,
                 compute_s=spent.total_s / batch,
@@ -88,24 +102,37 @@ class Counter:
             return present
         return tuple(range(len(self.vocabulary)))  # nothing is scored here, yet an answer is due
 
+    def _scored(self, label: LabelMap, prediction: LabelMap) -> LabelMap:
+        """The ground truth without the pixels that are left out for want of an answer."""
+        if self.unanswered != "ignore" or label.shape != prediction.shape:
+            return label
+        left_out = (prediction == self.ignore_label) & (label != self.ignore_label)
+        if not left_out.any():
+            return label
+        return np.where(left_out, np.array(self.ignore_label, label.dtype), label)
+
     def _confusion(
-        self, sample: Sample, prediction: LabelMap, allowed: Collection[int] | None
+        self,
+        image: str,
+        label: LabelMap,
+        prediction: LabelMap,
+        allowed: Collection[int] | None,
     ) -> Confusion:
         try:
             counted = confusion(
-                sample.label,
+                label,
                 prediction,
                 len(self.vocabulary),
                 self.ignore_label,
-                allow_ignored=self.allow_ignored,
+                unanswered=_WHERE[self.unanswered],
             )
         except OvbenchError as error:
-            raise type(error)(f"image {sample.id}: {error}") from None
+            raise type(error)(f"image {image}: {error}") from None
         if allowed is not None:
             background = range(self.vocabulary.offset)
             if strays := set(counted.pred.tolist()) - set(allowed) - set(background):
                 raise ContractError(
-                    f"image {sample.id}: labels {sorted(strays)} were predicted though they "
+                    f"image {image}: labels {sorted(strays)} were predicted though they "
                     "are not among the candidates"
                 )
         return counted
@@ -125,7 +152,8 @@ class RunningMiou:
     """
 
     def __init__(self, num_labels: int, scored: Sequence[int] | None = None) -> None:
-        self._matrix = np.zeros((num_labels, num_labels), dtype=np.int64)
+        # The last column is of the pixels without an answer.
+        self._matrix = np.zeros((num_labels, num_labels + 1), dtype=np.int64)
         self._scored = range(num_labels) if scored is None else scored
 
     def add(self, confusion: Confusion) -> None:

@@ -34,6 +34,7 @@ class Subject:
         checkpoints: the weights it loaded.
         code: digests of the source that answers, as
             :func:`~ovbench.harness.sources.code_of` gives them.
+        warnings: what a result must say of it.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Subject:
     changes: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[CheckpointRecord, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,10 @@ Flags: TypeAlias = npt.NDArray[np.bool_]
 
 UNANSWERED: Final = -1
 """In place of a predicted label, where a prediction holds the ignore label itself."""
+
+Unanswered: TypeAlias = Literal["refuse", "void", "miss"]
+"""Where a prediction may hold the ignore label: nowhere, where the ground truth does, or anywhere,
+which on a scored pixel is a miss: the class of the ground truth loses it and no other gains it."""
 
 # Histogramming runs of equal pixels costs less than histogramming pixels until there is
 # about one run to six pixels; label maps have one to 15 - 150, noise one to one.
@@ -51,7 +55,7 @@ class Confusion:
 
     Attributes:
         gt: ground-truth labels, int32.
-        pred: predicted labels, int32.
+        pred: predicted labels, int32; :data:`UNANSWERED` where there is none.
         pixels: how many pixels have that pair, int64, positive.
         void: what was predicted on the ignored pixels; None where nobody counted that.
     """
@@ -127,7 +131,7 @@ def confusion(
     num_labels: int,
     ignore_label: int = 255,
     *,
-    allow_ignored: bool = False,
+    unanswered: Unanswered = "refuse",
 ) -> Confusion:
     """Count the pixels of one image by ground-truth and predicted label.
 
@@ -139,8 +143,7 @@ def confusion(
         num_labels: size of the vocabulary; labels are ``0 .. num_labels - 1``.
         ignore_label: ground-truth value of pixels that are not scored, outside the
             vocabulary.
-        allow_ignored: let the prediction hold ``ignore_label`` where the ground truth does,
-            as label files with a void border do.
+        unanswered: where the prediction may hold ``ignore_label``, as label files do.
 
     Raises:
         ContractError: shapes differ, a dtype is not one of those above, or the prediction
@@ -153,12 +156,20 @@ def confusion(
     _check_maps(gt, pred)
     gts, preds, pixels = count_pairs(gt, pred)
     scored = gts != ignore_label
-    answers = scored | (preds != ignore_label) if allow_ignored else np.ones_like(scored)
+    answers = preds != ignore_label
+    if unanswered == "refuse":
+        answers[:] = True
+    elif unanswered == "void":
+        answers |= scored
     _check_labels("prediction", preds[answers], pixels[answers], num_labels, ContractError)
-    void = Void(np.where(answers, preds, UNANSWERED)[~scored].astype(np.int32), pixels[~scored])
+    preds[~answers] = UNANSWERED
+    void = Void(preds[~scored].astype(np.int32), pixels[~scored])
     gts, preds, pixels = gts[scored], preds[scored], pixels[scored]
     _check_labels("ground truth", gts, pixels, num_labels, DataError)
-    return Confusion(gts.astype(np.int32), preds.astype(np.int32), pixels, void)
+    order = np.lexsort((preds, gts))  # what is unanswered was last of its kind and is now first
+    return Confusion(
+        gts[order].astype(np.int32), preds[order].astype(np.int32), pixels[order], void
+    )
 
 
 def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
@@ -185,15 +196,24 @@ def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
 
 
 def accumulate(confusions: Sequence[Confusion], num_labels: int) -> Counts:
-    """The confusion matrix of a set: ``(num_labels, num_labels)`` int64, rows are gt."""
+    """The confusion matrix of a set: ``(num_labels, num_labels)`` int64, rows are gt.
+
+    Pixels without an answer are not in it.
+    """
     gt, pred, pixels = _joined(confusions)
-    counts = _summed(gt * num_labels + pred, pixels, num_labels**2)
+    answered = pred != UNANSWERED
+    pairs = (gt * num_labels + pred)[answered]
+    counts = _summed(pairs, pixels[answered], num_labels**2)
     return counts.reshape(num_labels, num_labels)
 
 
 def areas(matrix: Counts) -> Areas:
-    """Each label's areas from a confusion matrix with ground truth in rows."""
-    return Areas(matrix.diagonal().copy(), matrix.sum(axis=1), matrix.sum(axis=0))
+    """Each label's areas from a confusion matrix with ground truth in rows.
+
+    A column behind those of the labels counts the pixels without an answer.
+    """
+    answered = matrix[:, : len(matrix)]
+    return Areas(answered.diagonal().copy(), matrix.sum(axis=1), answered.sum(axis=0))
 
 
 def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
@@ -201,12 +221,12 @@ def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
     gt, pred, pixels = _joined(confusions)
     shape = (len(confusions), num_labels)
     row = np.repeat(np.arange(shape[0]), [len(c.pixels) for c in confusions]) * num_labels
-    hit = gt == pred
+    hit, answered = gt == pred, pred != UNANSWERED
     size = shape[0] * num_labels
     return Areas(
         _summed((row + gt)[hit], pixels[hit], size).reshape(shape),
         _summed(row + gt, pixels, size).reshape(shape),
-        _summed(row + pred, pixels, size).reshape(shape),
+        _summed((row + pred)[answered], pixels[answered], size).reshape(shape),
     )
 
 

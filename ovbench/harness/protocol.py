@@ -31,6 +31,9 @@ Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 CheckpointFlavour: TypeAlias = Literal["toy", "real"]
 BackgroundRule: TypeAlias = Literal["class", "ignore", "none"]
 
+LABEL_FILES = "label files"
+"""A result's method version where no method ran: label maps made elsewhere were scored."""
+
 PROTOCOL_VERSION = 2
 """Part of every run's identity; raised when the harness changes what a number means."""
 

@@ -62,7 +62,7 @@ def _check_confusion(found: Confusion, labels: int, size: int) -> None:
     gt, pred, pixels = found.gt.tolist(), found.pred.tolist(), found.pixels.tolist()
     _require(len(gt) == len(pred) == len(pixels), "its counts are incomplete")
     _check_labels("ground truth", gt, 0, labels)
-    _check_labels("prediction", pred, 0, labels)
+    _check_labels("prediction", pred, UNANSWERED, labels)
     pairs = list(zip(gt, pred, strict=True))
     _require(_ascending(pairs), "a pair of labels is counted twice or out of order")
     total = _total("pixels", pixels, 1, size)

@@ -12,8 +12,7 @@ from ovbench.harness.counting import Counter
 from ovbench.harness.filters import Filter, load_filter
 from ovbench.harness.images import read_label
 from ovbench.harness.methods import Method, load_method
-from ovbench.harness.predictions import LABEL_FILES
-from ovbench.harness.protocol import Dataset, LabelMap, Sample
+from ovbench.harness.protocol import LABEL_FILES, Dataset, LabelMap, Sample
 from ovbench.harness.runner import Predictor, predictor_for, seed_everything
 
 

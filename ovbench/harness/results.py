@@ -17,6 +17,8 @@ from ovbench.harness.bootstrap import bootstrap_miou
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.definitions import definitions
 from ovbench.harness.json_files import sealed
+from ovbench.harness.protocol import LABEL_FILES
+from ovbench.harness.readings import shift_warnings
 from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
 
@@ -36,6 +38,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]
     sessions = records.sessions or [_UNKNOWN]
     last = sessions[-1]
+    asked = identity["method"]["version"] != LABEL_FILES  # else only PNGs were read
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
@@ -57,7 +60,11 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "complete": len(images) == dataset["num_images"],
             "bad_images": [{"image": b.image, "reason": b.reason} for b in records.bad.values()],
             "notes": list(last.notes),
-            "warnings": [*identity["warnings"], *_environment_warnings(records.sessions)],
+            "warnings": [
+                *identity["warnings"],
+                *shift_warnings([image.confusion for image in images]),
+                *_environment_warnings(records.sessions),
+            ],
             "protocol_version": identity["protocol_version"],
             "seed": identity["seed"],
             "device": last.device,
@@ -74,12 +81,14 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "prompts": identity.get("prompts"),
         "environment": last.environment,
         **_quality(images, vocabulary["names"], dataset),
-        "profile": _profile([image.cost for image in images], sessions),
+        "profile": _profile(
+            [image.cost for image in images if asked], sessions if asked else [_UNKNOWN]
+        ),
     }
     return sealed(content)
 
 
-# Of a run whose session headers are gone: what was counted does not depend on them.
+# Of a run whose session headers are gone, on which no count depends, or in which no method ran.
 _UNKNOWN = Session(
     started="unknown",
     command="",

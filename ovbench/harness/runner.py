@@ -23,7 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.counting import Candidates, ClassChoice, Counter
+from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
 from ovbench.harness.filters import Filter
@@ -107,7 +107,8 @@ class Options:
         save_predictions: keep every label map in the run directory, as ``predictions/<id>.png``.
         skip_bad: record unreadable images and go on; the result is then incomplete.
         workers: threads that read ahead; None chooses by the machine.
-        allow_ignored: predictions may hold the ignore label where the ground truth does.
+        unanswered: what becomes of a scored pixel that a label file has no answer for, see
+            :data:`~ovbench.harness.counting.UnansweredRule`; None for methods.
         fresh: measure again what the output directory holds. What it held goes when the new
             run is whole, and not before.
         command: as typed, for the result.
@@ -119,7 +120,7 @@ class Options:
     save_predictions: bool = False
     skip_bad: bool = False
     workers: int | None = None
-    allow_ignored: bool = False
+    unanswered: UnansweredRule | None = None
     fresh: bool = False
     command: str = ""
 
@@ -286,7 +287,7 @@ class Run:
             },
             "classes": self.options.classes,
             "limit": self.options.limit,
-            "warnings": info.count_warnings(len(self.dataset.ids)),
+            "warnings": [*info.count_warnings(len(self.dataset.ids)), *subject.warnings],
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
             "code": self._code(),
         }
@@ -325,7 +326,7 @@ class Run:
             self.dataset.vocabulary,
             self.dataset.info.ignore_label,
             self.options.classes,
-            self.options.allow_ignored,
+            self.options.unanswered,
         )
         seen = 0
         with closing(prefetch(self.dataset, indices, workers=self.options.workers)) as stream:

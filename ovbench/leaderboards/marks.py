@@ -5,6 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ovbench.harness.protocol import LABEL_FILES
+
+_UNANSWERED = {
+    "miss": "predicted void on scored pixels is a miss",
+    "ignore": "scored pixels with a predicted void are left out",
+}
+"""Of label files; what else is refused needs no word."""
+
 
 def marks(result: Mapping[str, Any]) -> list[str]:
     """One short phrase for each way in which a result is not the plain benchmark."""
@@ -21,6 +29,9 @@ def marks(result: Mapping[str, Any]) -> list[str]:
         found.append(f"only the first {run['num_images']} images")
     if not run["complete"]:
         found.append(f"incomplete: {len(run['bad_images'])} unreadable images left out")
+    if run["method_version"] == LABEL_FILES:
+        rule = result["config"].get("unanswered")
+        found += [_UNANSWERED[rule]] if rule in _UNANSWERED else []
     return found + list(run["warnings"])
 
 

@@ -41,7 +41,7 @@ def images(draw: st.DrawFn) -> tuple[list[tuple[Maps, Maps]], int]:
 
 
 def named(pairs: list[tuple[Maps, Maps]], labels: int, **how: Any) -> dict[str, float]:
-    counted = [confusion(gt, pred, labels, VOID, allow_ignored=True) for gt, pred in pairs]
+    counted = [confusion(gt, pred, labels, VOID, unanswered="void") for gt, pred in pairs]
     how = {"scored": None, "background": False, **how}
     void = accumulate_void(counted, labels)
     return definitions(stack_areas(counted, labels), void, **how)
@@ -82,7 +82,7 @@ def test_per_image_is_the_mean_of_every_image_alone(
     case: tuple[list[tuple[Maps, Maps]], int], background: bool
 ) -> None:
     pairs, labels = case
-    counted = [confusion(gt, pred, labels, VOID, allow_ignored=True) for gt, pred in pairs]
+    counted = [confusion(gt, pred, labels, VOID, unanswered="void") for gt, pred in pairs]
     alone = [scores(areas(accumulate([one], labels)), background=False).miou for one in counted]
     expected = np.nanmean(alone) if not np.isnan(alone).all() else np.nan
     found = named(pairs, labels, background=background)

@@ -159,14 +159,14 @@ def test_void_is_allowed_only_where_the_ground_truth_is_void() -> None:
     pred = np.array([[0, 255, 1, 1]], np.uint8)
     with pytest.raises(ContractError, match="1 pixels of label 255"):
         confusion(gt, pred, 2)
-    counted = confusion(gt, pred, 2, allow_ignored=True)
+    counted = confusion(gt, pred, 2, unanswered="void")
     assert triplets(counted) == [(0, 0, 1), (1, 1, 1)]
     assert counted.void is not None
     assert (counted.void.pred.tolist(), counted.void.pixels.tolist()) == ([1, UNANSWERED], [1, 1])
     with pytest.raises(ContractError, match="1 pixels of label 255"):
-        confusion(np.zeros_like(gt), np.array([[0, 0, 0, 255]], np.uint8), 2, allow_ignored=True)
+        confusion(np.zeros_like(gt), np.array([[0, 0, 0, 255]], np.uint8), 2, unanswered="void")
     with pytest.raises(ContractError, match="1 pixels of label 7"):
-        confusion(gt, np.array([[0, 7, 1, 1]], np.uint8), 2, allow_ignored=True)
+        confusion(gt, np.array([[0, 7, 1, 1]], np.uint8), 2, unanswered="void")
 
 
 def test_ground_truth_outside_the_vocabulary_is_a_fault_of_the_data() -> None:

@@ -28,6 +28,8 @@ def costs(contents: Contents) -> Html:
 
 def _run(run: ReportedRun, several: bool) -> Html:
     profile, info = run.result["profile"], run.result["run"]
+    if not profile["images_measured"]:
+        return el("p", f"{run.measured.name}: nothing was timed, as no method ran.", class_="quiet")
     records = run.measured.records.images.values()
     measured = [one.cost for one in records if not one.cost.warmup]
     times = np.array([cost.compute_s for cost in measured or [one.cost for one in records]])

@@ -202,7 +202,7 @@ def _answer(
     if labels is None:
         return AnswerPictures(note=f"No prediction: {answer.problem}.")
     try:
-        counted = confusion(sample.label, labels, len(measured.labels), ignored, allow_ignored=True)
+        counted = confusion(sample.label, labels, len(measured.labels), ignored, unanswered="miss")
     except OvbenchError as error:
         return AnswerPictures(note=f"No prediction: {error}.")
     recorded = measured.records.images[sample.id].confusion
