@@ -3,49 +3,137 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from ovbench.leaderboards.fields import View
+
+_DOCUMENTS = ("markdown", "html", "latex")
+_VIEW, _REPORTED, _OUTPUT = "What is shown", "Figures of papers", "Output"
 
 
 def leaderboard(
     runs: Annotated[
-        list[Path] | None, typer.Argument(help="Run directories, or folders of them.")
+        list[Path] | None,
+        typer.Argument(metavar="RUN...", help="Run directories, or folders of them."),
     ] = None,
-    format: Annotated[
-        Literal["markdown", "html", "latex", "csv", "json"], typer.Option("--format", "-f")
-    ] = "markdown",
     dataset: Annotated[
-        list[str] | None, typer.Option("--dataset", "-d", help="Only this one; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "--dataset",
+            "-d",
+            metavar="NAME",
+            help="Only this one; repeatable.",
+            rich_help_panel=_VIEW,
+        ),
     ] = None,
+    metric: Annotated[
+        str,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="What ranks: miou, pixel_accuracy, mean_accuracy, fwiou, boundary_iou, or another "
+            "definition of mIoU, such as gt_only.",
+            rich_help_panel=_VIEW,
+        ),
+    ] = "miou",
+    columns: Annotated[
+        str | None,
+        typer.Option(
+            "--columns",
+            metavar="A,B,...",
+            help="These alone, in this order: miou, interval, s_per_image, peak_gpu, ...",
+            rich_help_panel=_VIEW,
+        ),
+    ] = None,
+    sort: Annotated[
+        str | None,
+        typer.Option(
+            "--sort",
+            metavar="NAME",
+            help="Order the rows by this column, not by the metric.",
+            rich_help_panel=_VIEW,
+        ),
+    ] = None,
+    average: Annotated[
+        bool,
+        typer.Option(
+            "--average",
+            help="End the overview with the mean over its benchmarks, and order it by that.",
+            rich_help_panel=_VIEW,
+        ),
+    ] = False,
     with_reported: Annotated[
-        bool, typer.Option("--with-reported", help="Add what papers print for a benchmark.")
+        bool,
+        typer.Option(
+            "--with-reported",
+            help="Add what papers print for a benchmark.",
+            rich_help_panel=_REPORTED,
+        ),
     ] = False,
     reported: Annotated[
-        bool, typer.Option("--reported", help="The figures that papers print, instead of runs.")
+        bool,
+        typer.Option(
+            "--reported",
+            help="The figures that papers print, instead of runs.",
+            rich_help_panel=_REPORTED,
+        ),
     ] = False,
+    format: Annotated[
+        Literal["markdown", "html", "latex", "csv", "json"],
+        typer.Option("--format", "-f", rich_help_panel=_OUTPUT),
+    ] = "markdown",
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="Write a file.", rich_help_panel=_OUTPUT
+        ),
+    ] = None,
     update: Annotated[
         Path | None,
-        typer.Option("--update", help="Put the tables into this document, between its markers."),
+        typer.Option(
+            "--update",
+            metavar="FILE",
+            help="Put the tables into this document, between its markers.",
+            rich_help_panel=_OUTPUT,
+        ),
     ] = None,
 ) -> None:
-    """Rank results; runs under different conditions get tables of their own."""
+    """Rank results; runs under different conditions get tables of their own.
+
+    Example: ovbench leaderboard runs/ --format latex --columns miou,s_per_image --average
+    """
     from ovbench.cli.console import document, say
     from ovbench.errors import UsageError
+    from ovbench.leaderboards.fields import View
+    from ovbench.leaderboards.update import put_between_markers, write_document
 
+    chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
+    view = View(metric, chosen, sort, average)
     if reported == bool(runs):
         raise UsageError("give either run directories or --reported")
     if (reported or update) and format != "markdown":
         raise UsageError(f"--format {format}: --reported and --update are Markdown")
-    if reported and (dataset or with_reported):
+    if reported and (dataset or with_reported or view != View()):
         raise UsageError("--reported prints every benchmark; leave out the other options")
-    text = _reported() if reported else _measured(runs or [], format, dataset or [], with_reported)
-    if update is None:
+    if (chosen or average) and format not in _DOCUMENTS:
+        raise UsageError(f"--columns and --average: {format} has every column and no overview")
+    if output and update:
+        raise UsageError("give either --output or --update")
+    text = (
+        _reported()
+        if reported
+        else _measured(runs or [], format, dataset or [], view, with_reported)
+    )
+    if update is not None:
+        say(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
+    elif output is not None:
+        write_document(output, text)
+        say(output)
+    else:
         document(text)
-        return
-    from ovbench.leaderboards.update import put_between_markers
-
-    say(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
 
 
 def _reported() -> str:
@@ -54,8 +142,15 @@ def _reported() -> str:
     return reported_markdown()
 
 
-def _measured(runs: list[Path], format: str, datasets: list[str], with_reported: bool) -> str:
-    from ovbench.leaderboards.publish import publish
+def _measured(
+    runs: list[Path], format: str, datasets: list[str], view: View, with_reported: bool
+) -> str:
+    from ovbench.cli.console import tell
+    from ovbench.leaderboards.publish import publish, unreported
     from ovbench.leaderboards.table import find_results, of_datasets
 
-    return publish(of_datasets(find_results(runs), datasets), format, with_reported=with_reported)
+    results = of_datasets(find_results(runs), datasets)
+    if with_reported and (without := unreported(results)):
+        where = ", ".join(without)
+        tell(f"--with-reported adds nothing: no paper here has figures for these runs on {where}")
+    return publish(results, format, view, with_reported=with_reported)

@@ -5,12 +5,16 @@ from __future__ import annotations
 import importlib
 import json
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import ready_folder
+from ovbench.text import visible
 
 Result = Mapping[str, Any]
 
@@ -34,7 +38,7 @@ def to_tensorboard(result: Result, logdir: Path) -> Path:
         for name, value in found.items():
             writer.add_scalar(name, value, 0)
         settings = json.dumps(result["config"], indent=2, ensure_ascii=False)
-        writer.add_text("settings", f"```\n{settings}\n```", 0)
+        writer.add_text("settings", indent(settings, "    "), 0)  # Markdown's, as code
         # The table of hyperparameters shows these; "." keeps it in the folder of the scalars.
         shown = {name: found[name] for name in ("metrics/miou",) if name in found}
         writer.add_hparams(conditions(result), shown, run_name=".", global_step=0)
@@ -70,14 +74,18 @@ def to_wandb(result: Result, project: str) -> str:
 
 
 def run_name(result: Result) -> str:
-    """As the run directory is named by default."""
+    """As the run directory is named by default; also a folder's name, whatever it holds."""
     run = result["run"]
-    return f"{run['method']}-{run['dataset']}-{run['id']}"
+    names = (run["method"], run["dataset"], run["id"])
+    return "-".join(re.sub(r"[^A-Za-z0-9_.+-]", "_", name)[:60] for name in names)
 
 
 def scalars(result: Result) -> dict[str, float]:
-    """Every number of metrics, classes and profile by its path; undefined ones are left out."""
-    classes = {one["name"]: one["iou"] for one in result["per_class"]}
+    """Every number of metrics, classes and profile by its path; undefined ones are left out.
+
+    Classes whose names a tracker may take for one another have their label behind the name.
+    """
+    classes = {name: one["iou"] for name, one in _named(result["per_class"])}
     numbers = {
         "metrics": result["metrics"],
         "per_class_iou": classes,
@@ -94,10 +102,26 @@ def conditions(result: Result) -> dict[str, Any]:
     values = {name: run[name] for name in names} | {"names": result["vocabulary"]["source"]}
     values |= {f"settings/{name}": value for name, value in result["config"].items()}
     return {
-        name: value if isinstance(value, bool | int | float | str) else json.dumps(value)
+        visible(name): value if isinstance(value, bool | int | float) else _words(value)
         for name, value in values.items()
         if value is not None
     }
+
+
+def _named(classes: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Classes by names that stay apart though a tracker replaces characters in them."""
+    alike = Counter(_plain(one["name"]) for one in classes)
+    for one in classes:
+        alone = alike[_plain(one["name"])] == 1
+        yield visible(one["name"] if alone else f"{one['name']} (label {one['index']})"), one
+
+
+def _words(value: Any) -> str:
+    return visible(value if isinstance(value, str) else json.dumps(value))
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"\W", "_", name).casefold()
 
 
 def _numbers(content: Mapping[str, Any], prefix: str) -> Iterator[tuple[str, float]]:

@@ -5,41 +5,52 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ovbench.leaderboards.counterparts import Counterpart, counterpart, reported_on
+from ovbench.leaderboards.board_sheet import reported_beside
+from ovbench.leaderboards.counterparts import Counterpart, counterpart
+from ovbench.leaderboards.fields import View
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.table import Board, Result
+from ovbench.text import visible
+
+# With these a spreadsheet begins a formula, also in the wide forms of East Asian writing.
+_FORMULA = re.compile("'*[=+\\-@＝＋－＠]")
 
 
-def to_json(boards: Sequence[Board], *, with_reported: bool = False) -> str:
+def to_json(boards: Sequence[Board], view: View, *, with_reported: bool = False) -> str:
     """Every board with its conditions and rows, numbers unrounded."""
-    content = [_board(board, with_reported) for board in boards]
+    content = [_board(board, view, with_reported) for board in boards]
     return json.dumps({"boards": content}, indent=2, ensure_ascii=False) + "\n"
 
 
-def to_csv(boards: Sequence[Board]) -> str:
-    """One line per run, its board's conditions first."""
+def to_csv(boards: Sequence[Board], view: View) -> str:
+    """One line per run, its board's conditions first.
+
+    A text with which a spreadsheet would begin a formula has an apostrophe before it.
+    """
     lines = [
         {**asdict(board.conditions), "rank": rank, **_row(result)}
         for board in boards
-        for rank, result in enumerate(board.rows, start=1)
+        for rank, result in enumerate(view.ordered(board.rows), start=1)
     ]
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()
     for line in lines:
-        writer.writerow({k: _joined(v) for k, v in line.items()})
+        writer.writerow({k: _plain(v) for k, v in line.items()})
     return text.getvalue()
 
 
-def _board(board: Board, with_reported: bool) -> dict[str, Any]:
-    rows = [{"rank": rank, **_row(r)} for rank, r in enumerate(board.rows, start=1)]
+def _board(board: Board, view: View, with_reported: bool) -> dict[str, Any]:
+    ordered = view.ordered(board.rows)
+    rows = [{"rank": rank, **_row(r)} for rank, r in enumerate(ordered, start=1)]
     made = {"title": board.title, "conditions": asdict(board.conditions), "rows": rows}
-    if with_reported and board.conditions.checkpoints != "toy":
-        made["reported"] = [asdict(figure) for figure in reported_on(board.rows[0]["run"])]
+    if with_reported and (figures := reported_beside(board)):
+        made["reported"] = [asdict(figure) for figure in figures]
     return made
 
 
@@ -52,7 +63,7 @@ def _row(result: Result) -> dict[str, Any]:
         "run": run["id"],
         "method": run["method"],
         "preset": run["preset"],
-        "changes": json.dumps(run["changes"], ensure_ascii=False),
+        "changes": run["changes"],
         "num_images": run["num_images"],
         "miou": metrics["miou"],
         "miou_low": low,
@@ -76,5 +87,12 @@ def _row(result: Result) -> dict[str, Any]:
     }
 
 
-def _joined(value: Any) -> Any:
-    return "; ".join(value) if isinstance(value, list) else value
+def _plain(value: Any) -> Any:
+    """A value as a cell of CSV."""
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False)
+    text = "; ".join(value) if isinstance(value, list) else value
+    if not isinstance(text, str):
+        return text
+    shown = visible(text)
+    return f"'{shown}" if _FORMULA.match(shown) else shown

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from html import escape
 
 from ovbench.leaderboards.sheet import Cell, Column, Sheet
+from ovbench.text import visible
 
 _HEAD = """\
 <!doctype html>
@@ -40,22 +41,22 @@ def to_html(sheets: Sequence[Sheet]) -> str:
 
 
 def _section(sheet: Sheet) -> str:
-    heads = "".join(f"<th{_side(c)}>{escape(c.title)}</th>" for c in sheet.columns)
+    heads = "".join(f"<th{_side(c)}>{_escaped(c.title)}</th>" for c in sheet.columns)
     lines = [
-        f"<section>\n<h2>{escape(sheet.title)}</h2>",
+        f"<section>\n<h2>{_escaped(sheet.title)}</h2>",
         f'<div class="scroll"><table>\n<thead><tr>{heads}</tr></thead>',
         *(_body(sheet, rows) for rows in (sheet.rows, sheet.beside) if rows),
         "</table></div>",
     ]
     if sheet.notes:
-        lines += ["<ol>", *(f"<li>{escape(note)}</li>" for note in sheet.notes), "</ol>"]
+        lines += ["<ol>", *(f"<li>{_escaped(note)}</li>" for note in sheet.notes), "</ol>"]
     return "\n".join([*lines, "</section>"])
 
 
 def _body(sheet: Sheet, rows: Sequence[Sequence[Cell]]) -> str:
     lines = (
         "".join(
-            f"<td{_side(column)}>{_cell(cell)}</td>"
+            f"<td{_side(column)}>{_cell(sheet, cell)}</td>"
             for column, cell in zip(sheet.columns, row, strict=True)
         )
         for row in rows
@@ -63,14 +64,18 @@ def _body(sheet: Sheet, rows: Sequence[Sequence[Cell]]) -> str:
     return "<tbody>\n" + "\n".join(f"<tr>{line}</tr>" for line in lines) + "\n</tbody>"
 
 
-def _cell(cell: Cell) -> str:
-    text = escape(cell.text)
+def _escaped(text: str) -> str:
+    return escape(visible(text))
+
+
+def _cell(sheet: Sheet, cell: Cell) -> str:
+    text = _escaped(cell.text)
     if cell.verbatim and text:
         text = f"<code>{text}</code>"
     if cell.place is not None:
         text = f"<b>{text}</b>" if cell.place == 1 else f"<u>{text}</u>"
-    numbers = ",".join(map(str, cell.notes))
-    return text + (f"<sup>{numbers}</sup>" if numbers else "")
+    marks = sheet.marks(cell)
+    return text + (f"<sup>{marks}</sup>" if marks else "")
 
 
 def _side(column: Column) -> str:

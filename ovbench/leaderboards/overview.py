@@ -6,11 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ovbench.leaderboards.fields import METRICS, Field, View
 from ovbench.leaderboards.numbers import percent
-from ovbench.leaderboards.sheet import DASH, Cell, Column, Notes, Sheet, places
+from ovbench.leaderboards.sheet import DASH, Cell, Column, Sheet, places
 from ovbench.leaderboards.table import Conditions, Result, footnotes, variant
-
-TITLE = "mIoU on all benchmarks"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -35,25 +34,46 @@ class _Row:
         return self.method + told.get(self.classes, "") + weights
 
 
-def overview(results: Sequence[Result]) -> Sheet | None:
+def overview(results: Sequence[Result], view: View) -> Sheet | None:
     """A sheet of all results, None where they are of fewer than two benchmarks.
 
     In each column only the runs under its most frequent conditions compete for the best place;
-    a footnote says in what another one differs.
+    a footnote says in what another one differs. A row that does not compete in every column has
+    no average.
     """
     benchmarks = sorted({_benchmark(Conditions.of(result)) for result in results})
     if len(benchmarks) < 2:
         return None
-    lines = sorted({_Row.of(result) for result in results})
-    notes = Notes()
-    columns = [_column(benchmark, lines, results, notes) for benchmark in benchmarks]
-    named = [Cell(line.words()) for line in lines]
-    return Sheet(
-        TITLE,
-        [Column("method", numeric=False), *map(Column, benchmarks)],
-        list(zip(named, *columns, strict=True)),
-        notes=notes.texts,
+    lines, field = sorted({_Row.of(result) for result in results}), METRICS[view.metric]
+    columns = [_column(benchmark, lines, results, field) for benchmark in benchmarks]
+    rows = list(
+        zip([Cell(line.words()) for line in lines], *(c.cells for c in columns), strict=True)
     )
+    heads = [Column("method", numeric=False), *map(Column, benchmarks)]
+    if view.average:
+        values = list(map(_average, zip(*(column.values for column in columns), strict=True)))
+        texts = list(map(percent, values))
+        rows = [
+            (*row, Cell(text, place))
+            for row, text, place in zip(rows, texts, places(texts), strict=True)
+        ]
+        order = sorted(range(len(rows)), key=lambda i: 1.0 if (v := values[i]) is None else -v)
+        rows = [rows[i] for i in order]
+        heads.append(Column("average"))
+    return Sheet(f"{field.title} on all benchmarks", heads, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Benchmark:
+    """A column; ``values`` are those that compete in it, None for the others."""
+
+    cells: Sequence[Cell]
+    values: Sequence[float | None]
+
+
+def _average(values: Sequence[float | None]) -> float | None:
+    there = [value for value in values if value is not None]
+    return sum(there) / len(there) if len(there) == len(values) else None
 
 
 def _benchmark(conditions: Conditions) -> str:
@@ -65,21 +85,17 @@ def _benchmark(conditions: Conditions) -> str:
 
 
 def _column(
-    benchmark: str, lines: Sequence[_Row], results: Sequence[Result], notes: Notes
-) -> list[Cell]:
+    benchmark: str, lines: Sequence[_Row], results: Sequence[Result], field: Field
+) -> _Benchmark:
     here = [r for r in results if _benchmark(Conditions.of(r)) == benchmark]
     usual = _usual(here)
     chosen = [_choose([r for r in here if _Row.of(r) == line]) for line in lines]
-    texts = [DASH if r is None else percent(r["metrics"]["miou"]) for r in chosen]
+    texts = [DASH if r is None else field.show(r) for r in chosen]
     told = [() if r is None else _told(r, here, usual) for r in chosen]
-    competing = [
-        text if r is not None and Conditions.of(r) == usual else DASH
-        for text, r in zip(texts, chosen, strict=True)
-    ]
-    return [
-        Cell(text, place, notes.numbers(*words))
-        for text, place, words in zip(texts, places(competing), told, strict=True)
-    ]
+    competing = [r if r is not None and Conditions.of(r) == usual else None for r in chosen]
+    best = places([DASH if r is None else field.show(r) for r in competing])
+    cells = [Cell(*cell) for cell in zip(texts, best, told, strict=True)]
+    return _Benchmark(cells, [None if r is None else field.read(r) for r in competing])
 
 
 def _usual(here: Sequence[Result]) -> Conditions:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.board_sheet import board_sheet
+from ovbench.leaderboards.board_sheet import board_sheet, reported_beside
+from ovbench.leaderboards.fields import View
 from ovbench.leaderboards.flat import to_csv, to_json
 from ovbench.leaderboards.html import to_html
 from ovbench.leaderboards.latex import to_latex
@@ -13,22 +14,37 @@ from ovbench.leaderboards.overview import overview
 from ovbench.leaderboards.table import Result, boards
 
 _RENDERERS = {"markdown": to_markdown, "html": to_html, "latex": to_latex}
+_USUAL = View()
 
 
-def publish(results: Sequence[Result], format: str, *, with_reported: bool = False) -> str:
+def unreported(results: Sequence[Result]) -> Sequence[str]:
+    """The benchmarks of the results, if papers print figures for none of them; else nothing."""
+    ranked = boards(results)
+    if any(map(reported_beside, ranked)):
+        return ()
+    return sorted({result["run"]["dataset"] for result in results})
+
+
+def publish(
+    results: Sequence[Result], format: str, view: View = _USUAL, *, with_reported: bool = False
+) -> str:
     """All benchmarks side by side, then a ranked table of each.
 
     The same results give the same text, in whatever order they come.
 
     Args:
         format: "markdown", "html", "latex", "csv" or "json".
+        view: what is shown; CSV and JSON have every column.
         with_reported: add what papers print for a benchmark; CSV has measurements only.
+
+    Raises:
+        UsageError: the view names what is not there.
     """
     ranked = boards(results)
     if format == "csv":
-        return to_csv(ranked)
+        return to_csv(ranked, view)
     if format == "json":
-        return to_json(ranked, with_reported=with_reported)
-    side_by_side = overview([result for board in ranked for result in board.rows])
-    sheets = [board_sheet(board, with_reported=with_reported) for board in ranked]
+        return to_json(ranked, view, with_reported=with_reported)
+    sheets = [board_sheet(board, view, with_reported=with_reported) for board in ranked]
+    side_by_side = overview([result for board in ranked for result in board.rows], view)
     return _RENDERERS[format]([*([side_by_side] if side_by_side else []), *sheets])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 Place: TypeAlias = Literal[1, 2]
@@ -24,13 +24,13 @@ class Cell:
 
     Attributes:
         place: 1 for the best of the column, 2 for the second best, else None.
-        notes: numbers of the sheet's footnotes.
+        notes: footnotes.
         verbatim: an identifier, set in a typewriter's face.
     """
 
     text: str
     place: Place | None = None
-    notes: tuple[int, ...] = ()
+    notes: tuple[str, ...] = ()
     verbatim: bool = False
 
 
@@ -41,26 +41,23 @@ class Sheet:
     Attributes:
         rows: each with one cell per column.
         beside: further rows that take no part in the ranking.
-        notes: footnotes, numbered from 1.
     """
 
     title: str
     columns: Sequence[Column]
     rows: Sequence[Sequence[Cell]]
     beside: Sequence[Sequence[Cell]] = ()
-    notes: Sequence[str] = ()
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """The footnotes of all cells in the order in which one reads them; equal ones are one."""
+        rows = (*self.rows, *self.beside)
+        return list(dict.fromkeys(note for row in rows for cell in row for note in cell.notes))
 
-@dataclass(slots=True)
-class Notes:
-    """Collects footnotes while a sheet is made; equal ones share a number."""
-
-    texts: list[str] = field(default_factory=list)
-
-    def numbers(self, *notes: str) -> tuple[int, ...]:
-        """The numbers of some notes, which are added where they are new."""
-        self.texts += [note for note in dict.fromkeys(notes) if note not in self.texts]
-        return tuple(self.texts.index(note) + 1 for note in notes)
+    def marks(self, cell: Cell) -> str:
+        """The numbers of a cell's footnotes, which count from 1; empty where it has none."""
+        numbers = sorted({self.notes.index(note) + 1 for note in cell.notes})
+        return ",".join(map(str, numbers))
 
 
 def number(value: float | None, style: str) -> str:

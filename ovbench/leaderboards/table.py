@@ -90,7 +90,7 @@ def method_words(name: str, preset: str | None, changes: Mapping[str, Any]) -> s
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """Comparable results, best first; ``footnotes`` say what is special about a row."""
+    """Comparable results; :func:`footnotes` say what is special about a row."""
 
     conditions: Conditions
     num_images: int
@@ -131,14 +131,14 @@ def of_datasets(results: Sequence[Result], datasets: Sequence[str]) -> Sequence[
 
 
 def boards(results: Sequence[Result]) -> list[Board]:
-    """Group comparable results and rank each group by mIoU; a run given twice counts once."""
+    """Group comparable results, in no order within a group; a run given twice counts once."""
     groups: dict[Conditions, dict[str, Result]] = {}
     for result in results:
         groups.setdefault(Conditions.of(result), {})[result["run"]["id"]] = result
     made = []
     for conditions, group in groups.items():
-        rows = sorted(group.values(), key=_rank_key)
-        made.append(Board(conditions, max(r["run"]["num_images"] for r in rows), tuple(rows)))
+        rows = tuple(group.values())
+        made.append(Board(conditions, max(r["run"]["num_images"] for r in rows), rows))
     return sorted(made, key=lambda board: board.title)
 
 
@@ -164,11 +164,6 @@ def _prompt_words(result: Result) -> str:
         return ""
     shots = f" x{found['shots']}" if found["shots"] else ""
     return f"{found['source']}{shots} ({found['sha256'][:8]})"
-
-
-def _rank_key(result: Result) -> tuple[float, str, str]:
-    miou = result["metrics"]["miou"]
-    return (-miou if miou is not None else 1.0, result["run"]["method"], result["run"]["id"])
 
 
 def _checked(file: Path) -> Result:

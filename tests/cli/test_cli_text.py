@@ -17,6 +17,7 @@ from ovbench.cli.console import bars_fit, document, say, say_json, show
 from ovbench.cli.progress import steps
 from ovbench.cli.working import counted, work_shown
 from ovbench.errors import OvbenchError
+from ovbench.harness.json_files import sealed
 
 NASTY = ("cat [/indoor]", "cat [indoor]", ":cat:", "[bold]x[/bold]", "a\x1b[31mb", "\u202eevil\nx")
 SHOWN = (*NASTY[:4], r"a\x1b[31mb", r"\u202eevil\nx")
@@ -33,7 +34,7 @@ def run(tmp_path: Path) -> Path:
     found = result(NASTY[0], 12.345, id="0123")
     folder = tmp_path / "run"
     folder.mkdir()
-    (folder / "result.json").write_text(json.dumps(found))
+    (folder / "result.json").write_text(json.dumps(sealed(found)))
     return folder
 
 
@@ -134,7 +135,7 @@ def test_a_terminal_that_has_few_characters(
 ) -> None:
     found = json.loads((run / "result.json").read_text())
     found["run"]["method"] = "猫 Δ"
-    (run / "result.json").write_text(json.dumps(found))
+    (run / "result.json").write_text(json.dumps(sealed(found)))
     for words in (["leaderboard", str(run)], ["list", "methods", "pnp_ovss"],
                   ["run", "-m", "猫", "-d", "toyworld"]):  # fmt: skip
         streams = [io.TextIOWrapper(io.BytesIO(), encoding) for _ in range(2)]

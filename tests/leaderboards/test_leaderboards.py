@@ -5,8 +5,6 @@ import csv
 import io
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,8 +12,9 @@ from results import result, several
 
 from ovbench.errors import UsageError
 from ovbench.harness.json_files import sealed
+from ovbench.leaderboards.fields import View
 from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.publish import publish
+from ovbench.leaderboards.publish import publish, unreported
 from ovbench.leaderboards.table import boards, find_results, of_datasets
 from ovbench.leaderboards.update import put_between_markers
 
@@ -33,7 +32,9 @@ def test_every_format_is_stable_to_the_byte(format: str) -> None:
 
 
 def test_only_comparable_runs_are_ranked_together() -> None:
-    ranked = [[row["run"]["method"] for row in board.rows] for board in boards(several())]
+    ranked = [
+        [row["run"]["method"] for row in View().ordered(board.rows)] for board in boards(several())
+    ]
     assert ["best", "tuned", "partial", "slow|one", "broken"] in ranked
     assert sorted(map(len, ranked)) == [1, 1, 1, 1, 2, 5]
 
@@ -78,13 +79,6 @@ def test_results_are_found_in_runs_folders_and_files(tmp_path: Path) -> None:
     (tmp_path / "a" / "result.json").write_text("{}")
     with pytest.raises(UsageError, match="not a result"):
         find_results([tmp_path])
-
-
-def test_the_command_line(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
-    command = [sys.executable, "-m", "ovbench", "leaderboard", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stdout == publish([result("a", 12.345)], "markdown")
 
 
 def test_a_result_of_another_schema_is_refused(tmp_path: Path) -> None:
@@ -135,6 +129,7 @@ def test_csv_and_json_tell_the_same() -> None:
     ]
     for line, row in zip(lines, rows, strict=True):
         row["marks"] = "; ".join(row["marks"])
+        row["changes"] = json.dumps(row["changes"])
         assert line == {k: "" if v is None else str(v) for k, v in row.items()}
 
 
@@ -175,24 +170,107 @@ def test_html_escapes() -> None:
     assert "<b>" not in text.partition("<body>")[2]
 
 
-def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
-    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
-    page = tmp_path / "page.md"
-    page.write_text("# Mine\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nrest\n")
-    command = [sys.executable, "-m", "ovbench", "leaderboard", str(tmp_path), "--update", str(page)]
-    for answer in ("updated", "up to date"):
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert done.stdout == f"{page}: {answer}\n"
-    table = publish([result("a", 12.345)], "markdown").strip()
-    assert page.read_text() == (
-        f"# Mine\n\n<!-- leaderboard -->\n\n{table}\n\n<!-- /leaderboard -->\n\nrest\n"
-    )
-    for broken in ("no markers", "<!-- /leaderboard --> <!-- leaderboard -->", ""):
-        page.write_text(broken)
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "put one line <!-- leaderboard -->" in done.stderr
-        assert page.read_text() == broken
+def table_of(text: str, title: str) -> list[list[str]]:
+    """The cells of the table below a title."""
+    section = text.partition(f"### {title}")[2].partition("###")[0]
+    return [li[2:-2].split(" | ") for li in section.splitlines() if li.startswith("| ")]
+
+
+def test_columns_metric_and_order_can_be_chosen() -> None:
+    results = [result("a", 50.0), result("b", 40.0), result("c", None)]
+    for one, time in zip(results, (0.3, 0.1, 0.2), strict=True):
+        one["profile"]["per_image_s"]["mean"] = time
+
+    def methods(view: View) -> list[str]:
+        return [row[1] for row in table_of(publish(results, "markdown", view), "voc")[2:]]
+
+    assert methods(View()) == ["a", "b", "c"]
+    assert methods(View(sort="s_per_image")) == ["b", "c", "a"]
+    results[1]["metrics"]["fwiou"] = 90.0
+    assert methods(View("fwiou")) == ["b", "a", "c"]
+    head, _, first, *_ = table_of(publish(results, "markdown", View("gt_only")), "voc")
+    assert head[:3] == ["#", "method", "mIoU, gt only"]
+    assert first[2] == "**50.50**"
+    shown = View(columns=("run", "s_per_image", "fwiou"), sort="run")
+    head, _, first, *_ = table_of(publish(results, "markdown", shown), "voc")
+    assert head == ["#", "method", "run", "s/image", "fwIoU"]
+    assert first == ["1", "a", "`a`", "0.3", "–"]
+    assert [r["method"] for r in json.loads(publish(results, "json", View(sort="s_per_image")))
+            ["boards"][0]["rows"]] == ["b", "c", "a"]  # fmt: skip
+    for wrong, message in (
+        (View("fwio"), "--metric fwio: did you mean 'fwiou'"),
+        (View(sort="time"), "--sort time: "),
+        (View(columns=("iou",)), "--columns iou: did you mean 'miou'"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            publish(results, "markdown", wrong)
+
+
+def test_the_overview_can_end_with_the_average() -> None:
+    context = {"dataset": "context", "background": "ignore"}
+    results = [
+        result("a", 50.0), result("a", 20.0, **context, id="a2"),
+        result("b", 40.0), result("b", 34.0, **context, id="b2"),
+        result("only", 90.0),
+    ]  # fmt: skip
+    told = result("told", 99.0, classes="oracle")
+    text = publish([*results, told], "markdown", View(average=True))
+    head, _, *rows = table_of(text, "mIoU on all benchmarks")
+    assert head == ["method", "context val, background ignored", "voc val", "average"]
+    assert [(row[0], row[-1]) for row in rows] == [
+        ("b", "**37.00**"), ("a", "<u>35.00</u>"), ("only", "–"), ("told, class oracle", "–")
+    ]  # fmt: skip
+
+
+def test_footnotes_are_numbered_as_one_reads_them() -> None:
+    context = {"dataset": "context", "background": "ignore", "num_images": 5104}
+    rows = [result("pnp_ovss", 42.5, **context, id=name, warnings=[name]) for name in "xy"]
+    for row in rows:
+        row["config"] = {"vlm": "blip_flickr", "resolution": 768}
+    text = publish(rows, "markdown")
+    cells = [row[1:4] for row in table_of(text, "context")[2:]]
+    assert [re.findall(r"<sup>(.*?)</sup>", " ".join(row)) for row in cells] == [
+        ["1", "2"], ["3", "2"]
+    ]  # fmt: skip
+    assert [n[1] for n in re.findall(r"^<sup>(\d)</sup> (\S+)", text, re.M)] == [
+        "x", "against", "y"
+    ]  # fmt: skip
+
+
+def test_latex_has_labels_of_its_own_and_fits_the_page() -> None:
+    shown = publish([*several(), result("x", 1.0, ids_sha256="9" * 64)], "latex")
+    labels = re.findall(r"\\label\{(.*?)\}", shown)
+    assert len(labels) == len(set(labels)) == shown.count(r"\begin{table}")
+    assert shown.count(r"\begin{adjustbox}{max width=\linewidth}") == len(labels)
+
+
+def test_reported_figures_that_are_not_there_are_told() -> None:
+    assert unreported([result("a", 1.0, dataset="mine"), result("b", 1.0, dataset="other")]) == [
+        "mine", "other"
+    ]  # fmt: skip
+    assert not unreported(several())
+
+
+def test_an_update_leaves_everything_else_of_a_document(tmp_path: Path) -> None:
+    """Its line ends, byte-order mark, mode and the link that leads to it."""
+    text = "\ufeff# Mine\r\n<!-- leaderboard -->\r\n<!-- /leaderboard -->\r\nrest\r\nlone\n"
+    page, link = tmp_path / "page.md", tmp_path / "link.md"
+    page.write_bytes(text.encode())
+    page.chmod(0o600)
+    link.symlink_to(page.name)
+    table = publish([result("<!-- /leaderboard --> <!-- leaderboard -->", 1.0)], "markdown")
+    assert put_between_markers(link, table)
+    assert not put_between_markers(link, table)  # no name can put a mark into it
+    assert link.is_symlink()
+    assert page.stat().st_mode & 0o777 == 0o600
+    before, rest = text.split("<!-- leaderboard -->")
+    made = page.read_bytes().decode()
+    assert made.startswith(f"{before}<!-- leaderboard -->\r\n\r\n### voc")
+    assert made.endswith(rest.removeprefix("\r\n"))
+    assert "\n" not in made.removesuffix("lone\n").replace("\r\n", "")
+    page.write_bytes(b"\xff <!-- leaderboard -->")
+    with pytest.raises(UsageError, match="not UTF-8"):
+        put_between_markers(page, table)
 
 
 def test_the_published_table_is_made_from_the_published_results(tmp_path: Path) -> None:
@@ -202,15 +280,3 @@ def test_the_published_table_is_made_from_the_published_results(tmp_path: Path) 
     results = find_results([published / "toyworld"])
     assert not put_between_markers(copy_of_it, publish(results, "markdown"))
     assert all(r["run"]["limit"] == 100 and r["run"]["complete"] for r in results)
-
-
-@pytest.mark.parametrize(
-    "arguments",
-    [[], ["x", "--reported"], ["x", "--update", "y", "-f", "csv"], ["--reported", "-d", "voc"]],
-)
-def test_contradicting_options_are_one_line(arguments: list[str]) -> None:
-    command = [sys.executable, "-m", "ovbench", "leaderboard", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: ")
-    assert done.stderr.count("\n") == 1

@@ -1,10 +1,12 @@
-"""HTML from Python values: whatever is not HTML already is escaped."""
+"""HTML from Python values: whatever is not HTML already is escaped, and does nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from html import escape
 from typing import TypeAlias, Union
+
+from ovbench.text import visible
 
 
 class Html(str):
@@ -44,7 +46,7 @@ def html(content: Content) -> Html:
     if isinstance(content, Html):
         return content
     if isinstance(content, str | int):
-        return Html(escape(str(content)))
+        return Html(escape(visible(str(content))))
     return Html("".join(html(part) for part in content))
 
 
@@ -52,4 +54,4 @@ def _attribute(name: str, value: str | float | bool | None) -> str:
     if value is None or value is False:
         return ""
     written = name.rstrip("_").replace("_", "-")
-    return f" {written}" if value is True else f' {written}="{escape(str(value))}"'
+    return f" {written}" if value is True else f' {written}="{escape(visible(str(value)))}"'

@@ -1,0 +1,79 @@
+"""``ovbench leaderboard`` as a user types it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from in_process import ovbench
+from results import result
+
+from ovbench.harness.json_files import sealed
+from ovbench.leaderboards.fields import View
+from ovbench.leaderboards.publish import publish
+
+
+def test_the_options_reach_the_table(tmp_path: Path) -> None:
+    results = [result("a", 12.345), result("b", 20.0, dataset="mine", id="b")]
+    for one in results:
+        (tmp_path / one["run"]["id"]).mkdir()
+        path = tmp_path / one["run"]["id"] / "result.json"
+        path.write_text(json.dumps(sealed(one)))
+    page = tmp_path / "page.html"
+    words = ["--metric", "gt_only", "--columns", "run, paper", "--sort", "run", "--average"]
+    done = ovbench("leaderboard", tmp_path, "-f", "html", "-o", page, *words)
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", f"{page}\n")
+    view = View("gt_only", ("run", "paper"), "run", average=True)
+    assert page.read_text() == publish(results, "html", view)
+    done = ovbench("leaderboard", tmp_path, "--with-reported", "-d", "mine")
+    assert done.stderr == (
+        "--with-reported adds nothing: no paper here has figures for these runs on mine\n"
+    )
+    assert ovbench("leaderboard", tmp_path, "--with-reported").stderr == ""
+
+
+def test_the_command_line(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
+    command = ["leaderboard", str(tmp_path)]
+    done = ovbench(*command)
+    assert done.stdout == publish([result("a", 12.345)], "markdown")
+
+
+def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
+    (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
+    page = tmp_path / "page.md"
+    page.write_text("# Mine\n\n<!-- leaderboard -->\nold\n<!-- /leaderboard -->\n\nrest\n")
+    command = ["leaderboard", str(tmp_path), "--update", str(page)]
+    for answer in ("updated", "up to date"):
+        done = ovbench(*command)
+        assert done.stdout == f"{page}: {answer}\n"
+    table = publish([result("a", 12.345)], "markdown").strip()
+    assert page.read_text() == (
+        f"# Mine\n\n<!-- leaderboard -->\n\n{table}\n\n<!-- /leaderboard -->\n\nrest\n"
+    )
+    for broken in ("no markers", "<!-- /leaderboard --> <!-- leaderboard -->", ""):
+        page.write_text(broken)
+        done = ovbench(*command)
+        assert done.returncode == 2
+        assert "put one line <!-- leaderboard -->" in done.stderr
+        assert page.read_text() == broken
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["x", "--reported"],
+        ["x", "--update", "y", "-f", "csv"],
+        ["x", "--update", "y", "-o", "z"],
+        ["x", "--average", "-f", "json"],
+        ["--reported", "-d", "voc"],
+        ["--reported", "--sort", "run"],
+    ],
+)
+def test_contradicting_options_are_one_line(arguments: list[str]) -> None:
+    done = ovbench("leaderboard", *arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: ")
+    assert done.stderr.count("\n") == 1
