@@ -114,7 +114,7 @@ class EpisodeDataset:
         image, mask = self._pair(support, label)
         if not mask.any():
             raise DataError(f"{self.info.name}: the picture {support} shows nothing to look for")
-        name = self.vocabulary.names[label]
+        name = self.vocabulary.classes[label - self.vocabulary.offset].name
         query = ClassQuery(name, exemplars=(Exemplar(image, mask),))
         return Prompt(f"{support}: {name}", Vocabulary((query,), Background()), (0, label))
 

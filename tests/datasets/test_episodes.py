@@ -273,6 +273,24 @@ def test_a_coco_episode(tmp_path: Path) -> None:
     assert query.exemplars[0].mask.sum() == 2500
 
 
+def test_coco_is_found_where_detectron2_has_it_and_titles_are_not_asked_for(
+    tmp_path: Path,
+) -> None:
+    coco(tmp_path / "coco", 1)
+    (tmp_path / "coco" / "images").mkdir()
+    (tmp_path / "coco" / "val2014").rename(tmp_path / "coco" / "images" / "val2014")
+    names = tmp_path / "names.txt"
+    names.write_text("".join(f"class {i} = text {i}\n" for i in range(80)))
+    dataset = load_dataset("coco20i", root=tmp_path, split="fold1", names=names)
+    sample = dataset.load(0)
+    assert sample.prompt is not None
+    label = sample.prompt.labels[1]
+    assert dataset.vocabulary.names[label].startswith("class ")
+    (query,) = sample.prompt.vocabulary.classes
+    assert query.name == dataset.vocabulary.classes[label - 1].name
+    assert query.name.startswith("text ")
+
+
 def test_hsnet_s_own_lists_and_masks(tmp_path: Path) -> None:
     lists = some_lists(2, sizes=1)
     path = tmp_path / "splits" / "coco" / "val" / "fold2.pkl"
