@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import numpy.typing as npt
 
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
@@ -116,6 +118,18 @@ class FileDataset:
                 "the two do not belong together"
             )
         return Sample(name, image, label)
+
+    def digests(self, ids: Sequence[str]) -> dict[str, str]:
+        """What the files of some images hold, and what the values in them stand for."""
+        images = ((name, self.images.source(name)) for name in ids)
+        labels = ((name, self.labels.source(name)) for name in ids)
+        meaning = hashlib.sha256(self.encoding.table.tobytes())
+        meaning.update(repr(getattr(self.labels, "colours", ())).encode())
+        meaning.update(digest_of_files(labels, "digests of labels").encode())
+        return {
+            "images": digest_of_files(images, "digests of images"),
+            "labels": meaning.hexdigest(),
+        }
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
         """Map stored label values to labels of the vocabulary.

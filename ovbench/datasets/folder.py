@@ -9,7 +9,7 @@ background.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from ovbench.datasets.choices import Choices
@@ -114,7 +114,8 @@ def _vocabulary(classes: ClassList, choices: Choices, background: BackgroundRule
     if choices.names is not None:
         return read_vocabulary("folder", choices.names, num_classes=count, background=rule)
     source = str(classes.source)
-    return parse_vocabulary(classes.names, source, "folder", num_classes=count, background=rule)
+    names = parse_vocabulary(classes.names, source, "folder", num_classes=count, background=rule)
+    return replace(names, source=classes.source.name)
 
 
 def _encoding(classes: ClassList, background: BackgroundRule) -> LabelEncoding:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib.resources import files
 from importlib.resources.abc import Traversable
@@ -56,7 +56,8 @@ def read_vocabulary(
         UsageError: no such set or file, or it does not fit the benchmark.
     """
     source, text = _read(benchmark, "plain" if names is None else names)
-    return parse_vocabulary(
+    packaged = names is None or str(names) in available_sets(benchmark)
+    vocabulary = parse_vocabulary(
         text,
         source,
         benchmark,
@@ -64,8 +65,10 @@ def read_vocabulary(
         background=background,
         kinds=kinds,
         # What is published is asked for as it is.
-        ambiguous=names is None or str(names) in available_sets(benchmark),
+        ambiguous=packaged,
     )
+    # A message says where a file lies; a record knows it by its content.
+    return vocabulary if packaged else replace(vocabulary, source=Path(source).name)
 
 
 def parse_vocabulary(

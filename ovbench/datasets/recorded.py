@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import is_dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Dataset
+from ovbench.harness.protocol import Dataset, Vocabulary
 
 
 def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> Dataset:
@@ -27,8 +28,7 @@ def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> D
     dataset = _open(identity, None, root)
     if dataset.vocabulary.sha256 != vocabulary["sha256"]:
         # A run does not say whether its names were asked for: the benchmark's own come first.
-        source = vocabulary["source"].removeprefix(f"{recorded['name']}/")
-        dataset = _open(identity, source, root)
+        dataset = _asked_with(vocabulary, dataset, lambda names: _open(identity, names, root))
     listing = "\n".join(dataset.ids[: identity["limit"]])
     if hashlib.sha256(listing.encode()).hexdigest() != recorded["ids_sha256"]:
         raise UsageError(f"{recorded['name']}: the images here are not those of the run")
@@ -38,6 +38,28 @@ def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> D
     if prompts and dataset.vocabulary.exemplars_sha256 != prompts["sha256"]:
         raise UsageError(f"{prompts['source']}: the prompts drawn here are not those of the run")
     return dataset
+
+
+def _asked_with(
+    vocabulary: Mapping[str, Any], dataset: Dataset, open_with: Callable[[str], Dataset]
+) -> Dataset:
+    """The dataset with the texts of a run.
+
+    Args:
+        dataset: with the benchmark's own names.
+        open_with: opens it with others, for runs of versions that did not record the texts.
+    """
+    texts = vocabulary.get("queries")
+    if texts is None or not is_dataclass(dataset) or isinstance(dataset, type):
+        return open_with(vocabulary["source"].removeprefix(f"{dataset.info.name}/"))
+    own, titles = dataset.vocabulary, vocabulary["names"][dataset.vocabulary.offset :]
+    classes = tuple(
+        replace(query, name=first, synonyms=tuple(rest), title=None if title == first else title)
+        for query, (first, *rest), title in zip(own.classes, texts["classes"], titles, strict=True)
+    )
+    background = own.background and replace(own.background, queries=tuple(texts["background"]))
+    asked = Vocabulary(classes, background, vocabulary["source"], ambiguous=True)
+    return replace(dataset, vocabulary=asked)
 
 
 def _open(identity: Mapping[str, Any], names: str | None, root: Path | None) -> Dataset:

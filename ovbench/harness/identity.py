@@ -53,6 +53,7 @@ def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
             "source": vocabulary.source,
             "sha256": vocabulary.sha256,
             "names": list(vocabulary.names),
+            "queries": vocabulary.texts,
         },
         **({"prompts": prompts} if prompts else {}),
     }

@@ -106,7 +106,7 @@ class Vocabulary:
     Attributes:
         classes: in label order.
         background: None where every pixel belongs to a class or is ignored.
-        source: where the names come from, such as ``"voc/plain"`` or a file's path.
+        source: where the names come from, such as ``"voc/plain"`` or a file's name.
         ambiguous: whether one text may stand for several classes, as in some published sets.
 
     Raises:
@@ -164,11 +164,15 @@ class Vocabulary:
     @property
     def sha256(self) -> str:
         """A digest of every text a method is asked with, in order."""
-        content = {
+        return hashlib.sha256(json.dumps(self.texts, ensure_ascii=False).encode()).hexdigest()
+
+    @property
+    def texts(self) -> dict[str, Any]:
+        """Every text a method is asked with, in order; JSON-ready."""
+        return {
             "background": None if self.background is None else list(self.background.queries),
             "classes": [list(c.queries) for c in self.classes],
         }
-        return hashlib.sha256(json.dumps(content, ensure_ascii=False).encode()).hexdigest()
 
     @property
     def exemplars_sha256(self) -> str | None:

@@ -39,6 +39,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     sessions = records.sessions or [_UNKNOWN]
     last = sessions[-1]
     asked = identity["method"]["version"] != LABEL_FILES  # else only PNGs were read
+    quality = _quality(images, vocabulary["names"], dataset)
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
@@ -64,6 +65,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
                 *identity["warnings"],
                 *shift_warnings([image.confusion for image in images]),
                 *_environment_warnings(records.sessions),
+                *_absent_classes(quality["per_class"]),
             ],
             "protocol_version": identity["protocol_version"],
             "seed": identity["seed"],
@@ -79,8 +81,10 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "checkpoints": identity["checkpoints"],
         "filter": identity.get("filter"),
         "prompts": identity.get("prompts"),
+        "code": identity.get("code"),
+        "files": identity.get("files"),
         "environment": last.environment,
-        **_quality(images, vocabulary["names"], dataset),
+        **quality,
         "profile": _profile(
             [image.cost for image in images if asked], sessions if asked else [_UNKNOWN]
         ),
@@ -192,6 +196,17 @@ def stage_shares(
         name: {"mean_s": number(means[name]), "share": number(means[name] / mean_total)}
         for name in ordered
     }
+
+
+def _absent_classes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """That classes are scored which no image shows: a mean says nothing of them."""
+    scored = [row for row in rows if row["scored"]]
+    absent = [row["name"] for row in scored if not row["gt_pixels"]]
+    if not absent:
+        return []
+    more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
+    what = f"{len(absent)} of {len(scored)} scored classes have no pixel in the ground truth"
+    return [f"{what}: {', '.join(absent[:5])}{more}"]
 
 
 def _environment_warnings(sessions: Sequence[Session]) -> list[str]:

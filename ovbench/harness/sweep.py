@@ -15,7 +15,7 @@ from typing import Any, Protocol, TypeVar, cast, get_args
 
 from ovbench.errors import UsageError
 from ovbench.harness.environment import device_name, environment
-from ovbench.harness.identity import data_conditions
+from ovbench.harness.identity import code_of_dataset, data_conditions
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.isolated import call_isolated
 from ovbench.harness.json_files import is_sealed, read_json, sealed, write_json
@@ -28,7 +28,9 @@ from ovbench.harness.protocol import (
     Runtime,
     Sample,
 )
-from ovbench.harness.store import differences
+from ovbench.harness.registry import METHODS
+from ovbench.harness.sources import code_of_entry
+from ovbench.harness.store import differences, essence
 from ovbench.harness.timing import Job, figures
 
 PROFILE_SCHEMA_VERSION = 1
@@ -189,6 +191,10 @@ class Sweep:
                         "version": choice.version,
                         "preset": options.preset,
                         "changes": dict(choice.changes),
+                        "code": {
+                            **code_of_entry(METHODS.entry(name)),
+                            **code_of_dataset(self.dataset),
+                        },
                     }
                     for name, choice in choices.items()
                 },
@@ -256,7 +262,7 @@ def _measured_before(
     if before.get("schema_version") == PROFILE_SCHEMA_VERSION and not is_sealed(before):
         raise UsageError(f"{output}: not as it was written, its digest differs; delete it")
     shared = ("schema_version", "conditions", "environment")
-    ours, theirs = ({key: d.get(key) for key in shared} for d in (document, before))
+    ours, theirs = ({key: _bare(d.get(key)) for key in shared} for d in (document, before))
     if ours != theirs:
         changed = ", ".join(sorted(differences(ours, theirs)))
         raise UsageError(
@@ -269,6 +275,11 @@ def _measured_before(
         for row in before.get("rows", [])
         if row["status"] == "ok" and configuration.columns().items() <= row.items()
     }
+
+
+def _bare(part: Any) -> Any:
+    """Without the names of what is known by its content."""
+    return essence(part) if isinstance(part, Mapping) else part
 
 
 def _words(row: Mapping[str, Any]) -> str:

@@ -24,6 +24,8 @@ _SAME = ("name", "split", "variant", "subset", "background", "ignore_label", "sc
 _TOLD = (
     "vocabulary.sha256",
     "prompts.sha256",
+    "files.labels",
+    "files.images",
     "classes",
     "filter",
     "checkpoint_flavour",
@@ -141,7 +143,9 @@ def check_same(first: Measured, second: Measured) -> None:
         UsageError: says in what they differ.
     """
     a, b = first.identity["dataset"], second.identity["dataset"]
-    differing = [key for key in _SAME if a[key] != b[key]]
+    # What is known by its content may be called anything.
+    own = all("files" in run.identity for run in (first, second))
+    differing = [key for key in _SAME if a[key] != b[key] and not (own and key == "variant")]
     if differing:
         pairs = (f"{key} {a[key]} and {b[key]}" for key in differing)
         raise UsageError(f"the runs are not of the same benchmark: {', '.join(pairs)}")

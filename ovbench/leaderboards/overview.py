@@ -77,7 +77,8 @@ def _average(values: Sequence[float | None]) -> float | None:
 
 
 def _benchmark(conditions: Conditions) -> str:
-    variant = f" ({conditions.variant})" if conditions.variant else ""
+    shown = conditions.folder or conditions.variant
+    variant = f" ({shown})" if shown else ""
     words = [f"{conditions.dataset}{variant} {conditions.split}"]
     words += [f"classes {conditions.subset}"] if conditions.subset else []
     words += ["background ignored"] if conditions.background == "ignore" else []

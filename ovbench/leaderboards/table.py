@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,28 +19,38 @@ Result = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, order=True)
 class Conditions:
-    """What two results must share to be ranked against each other."""
+    """What two results must share to be ranked against each other.
+
+    Attributes:
+        labels: a digest of label files that are a user's own; empty where a benchmark's are.
+        names, prompts, folder: what the files and folders of class names, prompt pictures and a
+            user's own images are called. They are not compared: their content is.
+    """
 
     dataset: str
     variant: str | None
     subset: str | None
     split: str
     background: str
-    names: str
+    names: str = field(compare=False)
     names_sha256: str
     ids_sha256: str
     classes: str
     class_filter: str
     checkpoints: str
-    prompts: str
+    prompts: str = field(compare=False)
+    prompts_sha256: str
+    labels: str
+    folder: str | None = field(compare=False)
 
     @classmethod
     def of(cls, result: Result) -> Conditions:
         """The conditions a result was measured under."""
         run, vocabulary = result["run"], result["vocabulary"]
+        files = result.get("files") or {}
         return cls(
             run["dataset"],
-            run["variant"],
+            None if files else run["variant"],
             run["subset"],
             run["split"],
             run["background"],
@@ -51,12 +61,16 @@ class Conditions:
             _filter_words(result),
             run["checkpoints"],
             _prompt_words(result),
+            (result.get("prompts") or {}).get("sha256", ""),
+            files.get("labels", ""),
+            run["variant"] if files else None,
         )
 
     def words(self, num_images: int) -> str:
         """The conditions as a table's title."""
         background = {"class": "with background", "ignore": "background ignored"}
-        variant = f" ({self.variant})" if self.variant else ""
+        shown = self.folder or self.variant
+        variant = f" ({shown})" if shown else ""
         words = [
             f"{self.dataset}{variant} {self.split}",
             *([f"classes {self.subset}"] if self.subset else []),
@@ -64,6 +78,8 @@ class Conditions:
             background.get(self.background, "no background class"),
             f"names {self.names} ({self.names_sha256[:8]})",
         ]
+        if self.labels:
+            words.append(f"labels {self.labels[:8]}")
         if self.prompts:
             words.append(f"prompts {self.prompts}")
         if self.classes == "oracle":

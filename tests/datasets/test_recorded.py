@@ -41,19 +41,6 @@ def test_every_choice_is_made_again(tiny_voc: Path, choices: dict[str, str]) -> 
     assert (found.load(1).label == dataset.load(1).label).all()
 
 
-def test_names_from_a_file(tiny_voc: Path, tmp_path: Path) -> None:
-    names = tmp_path / "mine.txt"
-    names.write_text("\n".join(f"thing {i}, it {i}" for i in range(20)))
-    recorded = identity(load_dataset("voc", root=tiny_voc, names=names))
-    assert load_recorded(recorded, root=tiny_voc).vocabulary.names[3] == "thing 2"
-    names.write_text("\n".join(f"other {i}" for i in range(20)))
-    with pytest.raises(UsageError, match=r"mine\.txt: the class names here are not those"):
-        load_recorded(recorded, root=tiny_voc)
-    names.unlink()
-    with pytest.raises(UsageError, match=r"mine\.txt: neither a file nor a set of names of voc"):
-        load_recorded(recorded, root=tiny_voc)
-
-
 def test_other_images_are_refused(tiny_voc: Path) -> None:
     recorded = identity(load_dataset("voc", root=tiny_voc))
     lists = tiny_voc / "VOCdevkit" / "VOC2012" / "ImageSets" / "Segmentation" / "val.txt"
