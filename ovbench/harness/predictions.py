@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -15,6 +14,7 @@ import numpy as np
 
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.counting import Candidates, UnansweredRule
+from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import read_label
 from ovbench.harness.methods import Subject
 from ovbench.harness.protocol import (
@@ -71,14 +71,13 @@ class PredictionFiles:
 
     def digest(self) -> str:
         """Changes when a file does: a run must not be resumed over other predictions."""
-        return hashlib.sha256("\n".join(map(self._state, self.ids)).encode()).hexdigest()
+        return digest_of_files(((name, self._file(name)) for name in self.ids), "digests of files")
 
-    def _state(self, image: str) -> str:
+    def _file(self, image: str) -> Path:
         try:
-            stat = self.find(image).stat()
-        except (DataError, OSError):
-            return f"{image} unreadable"
-        return f"{image} {stat.st_size} {stat.st_mtime_ns}"
+            return self.find(image)
+        except DataError:  # named when it is asked for
+            return self.folder / f"{image}.png"
 
     @cached_property
     def _times(self) -> Counter[str]:
