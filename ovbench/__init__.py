@@ -69,6 +69,8 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used, so that ``import ovbench`` costs nothing."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("ovbench")
     if name in _HOME:
         return getattr(import_module(_HOME[name]), name)
     raise AttributeError(f"module 'ovbench' has no attribute {name!r}")

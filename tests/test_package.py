@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tomllib
 import zipfile
 from pathlib import Path
+
+import pytest
 
 import ovbench
 
@@ -15,6 +18,13 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 def test_public_names_resolve() -> None:
     for name in ovbench.__all__:
         assert getattr(ovbench, name).__name__ == name
+
+
+def test_the_version_is_the_package_s() -> None:
+    written = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]["version"]
+    assert ovbench.__version__ == written
+    with pytest.raises(AttributeError, match="no attribute 'version'"):
+        ovbench.version  # noqa: B018
 
 
 def test_importing_the_package_costs_nothing() -> None:

@@ -22,6 +22,9 @@ from ovbench.errors import UsageError
 
 S = TypeVar("S")
 
+# What tensors hold: they would make infinity of a larger number, or an error hours later.
+_LARGEST = {int: 2**63 - 1, float: 3.4e38}
+
 
 def setting(default: Any, source: str, help: str) -> Any:
     """A dataclass field that knows where its default comes from.
@@ -105,7 +108,7 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
             raise UsageError(f"no setting {name!r}; {hint}")
         try:
             parsed[name] = _parse(value, hints[name])
-        except ValueError:
+        except (ValueError, OverflowError):
             raise UsageError(
                 f"setting {name}={value!r}: expected {_type_name(hints[name])}"
             ) from None
@@ -156,7 +159,10 @@ def _parse(value: Any, hint: Any) -> Any:
             raise ValueError
         if hint is int and isinstance(value, float) and not value.is_integer():
             raise ValueError
-        return hint(value)
+        parsed = hint(value)
+        if isinstance(parsed, int | float) and not abs(parsed) <= _LARGEST[hint]:
+            raise ValueError  # nor is not-a-number at most anything
+        return parsed
     raise TypeError(f"settings cannot have the type {hint!r}")
 
 
@@ -180,4 +186,6 @@ def _type_name(hint: Any) -> str:
         return " or ".join(str(a) for a in args)
     if origin is tuple:
         return f"{_type_name(args[0])},..."
+    if hint is float:
+        return "finite float"
     return getattr(hint, "__name__", str(hint))

@@ -63,13 +63,29 @@ def test_what_does_not_parse_is_said_in_one_line(values: dict[str, str], message
     assert "\n" not in str(caught.value)
 
 
-@given(st.floats(allow_nan=False), st.integers(1, 10**9), st.booleans(), st.lists(st.integers()))
+@given(
+    st.floats(-3e38, 3e38), st.integers(1, 10**9), st.booleans(),
+    st.lists(st.integers(-(2**62), 2**62)),
+)  # fmt: skip
 def test_resolved_settings_parse_back(t: float, layer: int, blur: bool, sizes: list[int]) -> None:
     settings = Example(t, layer, blur, sizes=tuple(sizes))
     assert override(Example, resolved(settings)) == settings
     as_text = {k: ",".join(map(str, v)) if isinstance(v, list) else str(v)
                for k, v in resolved(settings).items()}  # fmt: skip
     assert override(Example, as_text) == settings
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e400", "1e39", float("nan"), 10.0**300])
+def test_a_setting_is_a_number_that_tensors_hold(text: str | float) -> None:
+    for values in ({"threshold": text}, {"layer": text}, {"sizes": [text]}):
+        with pytest.raises(UsageError, match=r"expected (finite float|int)") as caught:
+            override(Example, values)
+        assert "\n" not in str(caught.value)
+    with pytest.raises(UsageError, match="expected int"):
+        override(Example, {"layer": 1e30})
+    with pytest.raises(UsageError, match="expected int"):
+        override(Example, {"layer": "9" * 30})
+    assert override(Example, {"threshold": "1e30", "layer": 1e15}).layer == 10**15
 
 
 def test_describe_names_every_source() -> None:
