@@ -47,7 +47,7 @@ def _digests(paths: set[str], title: str) -> Mapping[str, str]:
     stamps = {path: _stamp(path) for path in paths}
     book = _book(paths)
     known = _read(book)
-    stale = [path for path in sorted(paths) if known.get(path, [None])[:-1] != stamps[path]]
+    stale = [p for p in sorted(paths) if p not in known or known[p][:-1] != stamps[p]]
     if not stale:
         return {path: known[path][-1] for path in paths}
     with progress(title, len(stale)) as advance, ThreadPoolExecutor(_THREADS) as pool:
@@ -57,7 +57,8 @@ def _digests(paths: set[str], title: str) -> Mapping[str, str]:
     found = {path: known[path][-1] for path in paths}
     settled = time.time_ns() - _SETTLED_S * 10**9
     old = {path: entry for path, entry in known.items() if max(entry[1:3], default=0) < settled}
-    with suppress(OvbenchError, OSError):  # who cannot keep them reads the files again
+    # Who cannot keep them, such as under a name that is no text, reads the files again.
+    with suppress(OvbenchError, OSError, ValueError):
         book.parent.mkdir(parents=True, exist_ok=True)
         write_json(book, old)
     return found
