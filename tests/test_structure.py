@@ -62,6 +62,7 @@ ALLOWED = {
     "datasets": {
         *GROUND,
         "harness.atomic",
+        "harness.below",
         "harness.download",
         "harness.files",
         "harness.images",
@@ -99,6 +100,7 @@ HARNESS_GROUND = (
     "progress",
     "images",
     "atomic",
+    "below",
     "json_files",
     "lines",
     "download",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -43,6 +42,7 @@ def score(
     as_json: opt.AsJson = False,
 ) -> None:
     """Score label maps made elsewhere, exactly as a method's answers are scored."""
+    from ovbench.cli.console import tell
     from ovbench.cli.progress import observer
     from ovbench.cli.show import show_result
     from ovbench.datasets import load_dataset
@@ -73,5 +73,5 @@ def score(
         )
     if result is not None:
         for warning in result["run"]["warnings"]:
-            print(f"warning: {warning}", file=sys.stderr)
+            tell(f"warning: {warning}")
         show_result(result, as_json, output)

@@ -25,10 +25,10 @@ from ovbench.datasets.choices import Choices
 from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.coco_places import HOMES, annotation_file, picture_folders
 from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, Pictures, episode_info
-from ovbench.datasets.files import leads_outside
 from ovbench.datasets.layouts import not_here, pictures
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
+from ovbench.harness.below import leads_outside
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import Image
 

@@ -11,9 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.datasets.coco_masks import Mask, decode_mask, read_json
-from ovbench.datasets.files import leads_outside
 from ovbench.datasets.json_fields import entries, field, integer, known_id, number, size, text
 from ovbench.errors import UsageError
+from ovbench.harness.below import leads_outside
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
@@ -180,12 +181,6 @@ def utf8(where: Path | str, name: str) -> str:
     except UnicodeEncodeError:
         raise UsageError(f"{where}: the file name {name!r} is not UTF-8; rename it") from None
     return name
-
-
-def leads_outside(name: str) -> bool:
-    """Whether a name that a file gives may be a path that leaves the folder it belongs to."""
-    parts = name.replace("\\", "/").split("/")
-    return ".." in parts or not parts[0] or ":" in parts[0] or any(c < " " for c in name)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -18,8 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ovbench.datasets.files import leads_outside, walk
+from ovbench.datasets.files import walk
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.below import leads_outside
 from ovbench.harness.images import read_image, read_mask
 from ovbench.harness.protocol import (
     ClassQuery,

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.errors import ContractError, DataError
+from ovbench.errors import ContractError, DataError, UsageError
 from ovbench.harness.protocol import LabelMap
 
 Counts: TypeAlias = npt.NDArray[np.int64]
@@ -150,9 +150,9 @@ def confusion(
             holds a label outside the vocabulary, be it on an ignored pixel.
         DataError: the ground truth holds a label that is neither in the vocabulary nor
             ``ignore_label``.
-        ValueError: ``ignore_label`` is in the vocabulary.
+        UsageError: ``ignore_label`` is in the vocabulary.
     """
-    _check_ignore_label(ignore_label, num_labels)
+    check_ignore_label(ignore_label, num_labels)
     _check_maps(gt, pred)
     gts, preds, pixels = count_pairs(gt, pred)
     scored = gts != ignore_label
@@ -278,10 +278,16 @@ def _miou_definitions(iou: Percentages, in_gt: Flags) -> dict[str, float]:
     }
 
 
-def _check_ignore_label(ignore_label: int, num_labels: int) -> None:
+def check_ignore_label(ignore_label: int, num_labels: int) -> None:
+    """Refuse an ignore label that a class would need.
+
+    Raises:
+        UsageError: it is in the vocabulary.
+    """
     if ignore_label < num_labels:
-        raise ValueError(
-            f"ignore_label {ignore_label} is one of the vocabulary's {num_labels} labels"
+        raise UsageError(
+            f"the ignore label {ignore_label} is one of the vocabulary's {num_labels} labels; give "
+            "the dataset one beyond them, in its info and in its label maps (65535, with uint16)"
         )
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, UnansweredRule
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import read_label
@@ -58,6 +59,8 @@ class PredictionFiles:
         """
         exact = self.folder / f"{image}.png"
         last = image.rpartition("/")[2]
+        if leads_outside(image):
+            raise DataError(f"{self.folder}: {image[:80]!r} would lie outside of it")
         if os.path.lexists(exact):
             return exact
         if self._times[last] == 1:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.below import below
 from ovbench.harness.counting import Counter
 from ovbench.harness.filters import Filter, load_filter
 from ovbench.harness.images import read_label
@@ -58,8 +59,8 @@ class Replay:
 
     def answer(self, sample: Sample) -> Answer:
         """The answer to a sample of the dataset."""
-        kept = self._folder / f"{sample.id}.png"
         try:
+            kept = below(self._folder, f"{sample.id}.png")
             if kept.is_file():
                 return Answer(read_label(kept))
             place = self._places[sample.id] // self._batch_size * self._batch_size

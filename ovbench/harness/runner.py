@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
@@ -31,7 +32,7 @@ from ovbench.harness.fresh import settle, stage_of
 from ovbench.harness.identity import code_of_dataset, conditions
 from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import Method, Subject
-from ovbench.harness.metrics import Confusion
+from ovbench.harness.metrics import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters
 from ovbench.harness.profiler import Measurement, measure
 from ovbench.harness.progress import say
@@ -224,6 +225,11 @@ class Run:
         if len(set(ids)) < len(ids):
             twice = next(name for name, times in Counts(ids).items() if times > 1)
             raise UsageError(f"{self.dataset.info.name}: lists the image {twice} more than once")
+        if strange := next(filter(leads_outside, ids), None):
+            raise UsageError(
+                f"{self.dataset.info.name}: the image {strange[:80]!r} would lie elsewhere"
+            )
+        check_ignore_label(self.dataset.info.ignore_label, len(self.dataset.vocabulary))
 
     def execute(self, output: Path | None, *, kept: bool = False) -> dict[str, Any] | None:
         """Do this process's share of what is left; see :func:`evaluate`.

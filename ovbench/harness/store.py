@@ -24,6 +24,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing, unwritable
+from ovbench.harness.below import below, file_name
 from ovbench.harness.images import write_label
 from ovbench.harness.json_files import SEAL, digest_of, is_sealed, read_json, sealed, write_json
 from ovbench.harness.lines import LineWriter, whole_lines
@@ -69,7 +70,7 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
 
 def default_directory(method: str, dataset: str, digest: str) -> Path:
     """Where a run goes if its user does not say: ``runs/<method>-<dataset>-<id>``."""
-    return Path("runs") / f"{method}-{dataset}-{digest[:12]}"
+    return Path("runs") / f"{file_name(method)}-{file_name(dataset)}-{digest[:12]}"
 
 
 @dataclass(slots=True)
@@ -150,6 +151,11 @@ class RunStore:
     def shards(self) -> Path:
         """The folder of the record shards."""
         return self.path / "records"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of the kept label maps."""
+        return self.path / "predictions"
 
     def records(self) -> RunRecords:
         """Read every shard; torn last lines are left out.
@@ -235,7 +241,7 @@ class RunStore:
     def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
         """Keep label maps as ``predictions/<id>.png``; values index the vocabulary."""
         for name, label_map in zip(ids, maps, strict=True):
-            path = self.path / "predictions" / f"{name}.png"
+            path = below(self.predictions, f"{name}.png")
             path.parent.mkdir(parents=True, exist_ok=True)
             write_label(path, label_map)
 

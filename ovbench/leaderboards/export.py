@@ -14,6 +14,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import ready_folder
+from ovbench.harness.store import default_directory
 from ovbench.text import visible
 
 Result = Mapping[str, Any]
@@ -28,7 +29,8 @@ def to_tensorboard(result: Result, logdir: Path) -> Path:
     Raises:
         UsageError: tensorboard is not installed, or the folder is there already.
     """
-    folder = logdir / run_name(result)
+    run = result["run"]
+    folder = logdir / default_directory(run["method"], run["dataset"], run["id"]).name
     if os.path.exists(folder):  # False, too, for a name that no folder can have
         raise UsageError(f"{folder}: was exported before; delete it to export the run anew")
     writer_class = _package("torch.utils.tensorboard", "tensorboard").SummaryWriter

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ovbench.errors import ContractError, DataError
+from ovbench.errors import ContractError, DataError, UsageError
 from ovbench.harness.metrics import (
     UNANSWERED,
     Confusion,
@@ -192,7 +192,7 @@ def test_dtypes_must_be_unsigned(dtype: str) -> None:
 @pytest.mark.parametrize("ignore_label", [0, 255, -1])
 def test_the_ignore_label_must_be_outside_the_vocabulary(ignore_label: int) -> None:
     labels = np.zeros((2, 3), np.uint8)
-    with pytest.raises(ValueError, match=f"ignore_label {ignore_label} "):
+    with pytest.raises(UsageError, match=f"ignore label {ignore_label} is one"):
         confusion(labels, labels, 256, ignore_label)
 
 
