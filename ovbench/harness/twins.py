@@ -28,7 +28,8 @@ def fault_in_names(
             return f"{place(label)}: an empty name"
     if twins := _twins([(name,) for name in shown]):
         name, first, second = twins
-        return f"{place(second)}: {name!r} is already {place(first)}"
+        other = "" if name == shown[first] else f" ({shown[first]!r}; case makes no other name)"
+        return f"{place(second)}: {name!r} is already {place(first)}{other}"
     if not ambiguous and (twins := _twins(texts)):
         name, first, second = twins
         return (
