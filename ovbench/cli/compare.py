@@ -18,19 +18,15 @@ if TYPE_CHECKING:
 def compare(
     first: Annotated[Path, typer.Argument(metavar="RUN_A", help="A run directory.")],
     second: Annotated[Path, typer.Argument(metavar="RUN_B", help="Another one.")],
-    samples: Annotated[
-        int, typer.Option("--samples", min=100, help="Resamples of the images.")
-    ] = 10_000,
-    seed: opt.Seed = 0,
     as_json: opt.AsJson = False,
 ) -> None:
-    """Say whether one run is better than another, by a paired bootstrap over their images."""
+    """Say whether one run is better than another, by a paired jackknife over their images."""
     from dataclasses import asdict
 
     from ovbench.cli.console import say, say_json, show
     from ovbench.leaderboards.comparison import compare as compare_runs
 
-    found = compare_runs(first, second, samples=samples, seed=seed)
+    found = compare_runs(first, second)
     if as_json:
         say_json({**asdict(found), "sentence": found.sentence()})
         return

@@ -7,7 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from ovbench.harness.metrics import Areas, Counts, mean_or_nan, scores
+from ovbench.harness.metrics import (
+    Areas,
+    Counts,
+    mean_or_nan,
+    mean_over_classes,
+    scores,
+)
 
 MIOU_DEFINITIONS: Final[Mapping[str, str]] = {
     "union": "mean over the classes that occur in ground truth or prediction (mmsegmentation)",
@@ -89,14 +95,15 @@ def other_as_background(total: Areas, void: Counts) -> float:
 
     Args:
         total: of the set, ``(num_labels,)``; none of the labels is background.
-        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.accumulate_void`; a
-            pixel without an answer is a hit.
+        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.accumulate_void`. A
+            pixel without an answer is answered with that class.
     """
+    unanswered = total.gt.sum() - total.pred.sum()  # of the scored pixels
     return _gt_only(
         Areas(
             np.append(total.intersection, void[-1]),
             np.append(total.gt, void.sum()),
-            np.append(total.pred + void[:-1], void[-1]),
+            np.append(total.pred + void[:-1], void[-1] + unanswered),
         )
     )
 
@@ -108,11 +115,8 @@ def per_image_miou(areas: Areas) -> float:
         areas: of each image, ``(images, num_labels)``; an image counts if any of the labels
             occurs in its ground truth or prediction.
     """
-    iou = areas.iou
-    occurring = ~np.isnan(iou)
-    classes = occurring.sum(axis=1)
-    sums = np.where(occurring, iou, 0).sum(axis=1)
-    return mean_or_nan(sums[classes > 0] / classes[classes > 0])
+    mious = mean_over_classes(areas.iou)
+    return mean_or_nan(mious[~np.isnan(mious)])
 
 
 def per_image_class_miou(areas: Areas) -> float:

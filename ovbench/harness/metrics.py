@@ -244,6 +244,15 @@ def accumulate_void(confusions: Sequence[Confusion], num_labels: int) -> Counts 
     return _summed(pred, np.concatenate([empty, *(v.pixels for v in voids)]), num_labels + 1)
 
 
+def mean_over_classes(ious: Percentages) -> Percentages:
+    """mIoU (definition "union") of each row of ``(n, num_labels)``; nan where no class occurs."""
+    occurring = ~np.isnan(ious)
+    classes = occurring.sum(axis=1)
+    mious = np.full(len(ious), np.nan)
+    np.divide(np.where(occurring, ious, 0).sum(axis=1), classes, out=mious, where=classes > 0)
+    return mious
+
+
 def scores(areas: Areas, background: bool) -> Scores:
     """Score a set of images.
 

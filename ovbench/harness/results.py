@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness import metrics
-from ovbench.harness.bootstrap import bootstrap_miou
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.definitions import definitions
+from ovbench.harness.interval import miou_interval, too_few
 from ovbench.harness.json_files import sealed
 from ovbench.harness.protocol import LABEL_FILES
 from ovbench.harness.readings import shift_warnings
@@ -36,10 +36,11 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     """
     images = [records.images[name] for name in sorted(records.images)]
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]
+    per_image = metrics.stack_areas([i.confusion for i in images], len(vocabulary["names"]))
     sessions = records.sessions or [_UNKNOWN]
     last = sessions[-1]
     asked = identity["method"]["version"] != LABEL_FILES  # else only PNGs were read
-    quality = _quality(images, vocabulary["names"], dataset)
+    quality = _quality(images, per_image, vocabulary["names"], dataset)
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
@@ -66,6 +67,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
                 *shift_warnings([image.confusion for image in images]),
                 *_environment_warnings(records.sessions),
                 *_absent_classes(quality["per_class"]),
+                *_interval_warnings(per_image, dataset),
             ],
             "protocol_version": identity["protocol_version"],
             "seed": identity["seed"],
@@ -107,9 +109,11 @@ _UNKNOWN = Session(
 
 
 def _quality(
-    images: Sequence[ImageRecord], names: Sequence[str], dataset: Mapping[str, Any]
+    images: Sequence[ImageRecord],
+    per_image: metrics.Areas,
+    names: Sequence[str],
+    dataset: Mapping[str, Any],
 ) -> dict[str, Any]:
-    per_image = metrics.stack_areas([image.confusion for image in images], len(names))
     total = metrics.Areas(
         per_image.intersection.sum(axis=0), per_image.gt.sum(axis=0), per_image.pred.sum(axis=0)
     )
@@ -129,7 +133,7 @@ def _quality(
     return {
         "metrics": {
             "miou": number(scores.miou),
-            "miou_ci95": [number(bound) for bound in bootstrap_miou(taken)],
+            "miou_ci95": [number(bound) for bound in miou_interval(taken)],
             "pixel_accuracy": number(scores.pixel_accuracy),
             "mean_accuracy": number(scores.mean_accuracy),
             "fwiou": number(scores.fwiou),
@@ -207,6 +211,12 @@ def _absent_classes(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     more = f" and {len(absent) - 5} more" if len(absent) > 5 else ""
     what = f"{len(absent)} of {len(scored)} scored classes have no pixel in the ground truth"
     return [f"{what}: {', '.join(absent[:5])}{more}"]
+
+
+def _interval_warnings(per_image: metrics.Areas, dataset: Mapping[str, Any]) -> list[str]:
+    scored = dataset["scored"]
+    warning = too_few(per_image if scored is None else per_image.take(scored))
+    return [] if warning is None else [warning]
 
 
 def _environment_warnings(sessions: Sequence[Session]) -> list[str]:

@@ -8,16 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ovbench.errors import UsageError
-from ovbench.harness.bootstrap import mean_over_classes, resampled_ious
+from ovbench.harness.interval import Estimate, jackknife
 from ovbench.harness.json_files import leaf
-from ovbench.harness.metrics import Areas
 from ovbench.leaderboards.measured import Measured
 
 LEVEL = 0.95
-SAMPLES = 10_000
 # What two runs must share to be about the same pixels and the same labels.
 _SAME = ("name", "split", "variant", "subset", "background", "ignore_label", "scored")
 # What they may differ in, and a reader must know of.
@@ -40,8 +37,9 @@ class Difference:
 
     Attributes:
         effect: the first run's minus the second's.
-        low, high: 95 % interval of the effect when images are drawn anew.
-        p: two-sided, of there being no difference, from the same draws.
+        low, high: 95 % interval of the effect on endless images of the kind; None where a
+            single image decides it.
+        p: two-sided, of there being no difference; below 0.05 where the interval leaves 0 out.
     """
 
     name: str
@@ -84,21 +82,16 @@ class Comparison:
         return f"{better} is better than {other} by {margin} on {images} (p {p_words(found.p)})"
 
 
-def compare(first: Path, second: Path, *, samples: int = SAMPLES, seed: int = 0) -> Comparison:
-    """Compare two run directories by a paired bootstrap over their images.
-
-    Args:
-        samples: number of resamples; the smallest p is about 2 divided by it.
+def compare(first: Path, second: Path) -> Comparison:
+    """Compare two run directories by a jackknife over their images, which are paired.
 
     Raises:
         UsageError: no runs, not the same benchmark, or fewer than two images in common.
     """
-    return compare_measured(Measured.read(first), Measured.read(second), samples=samples, seed=seed)
+    return compare_measured(Measured.read(first), Measured.read(second))
 
 
-def compare_measured(
-    first: Measured, second: Measured, *, samples: int = SAMPLES, seed: int = 0
-) -> Comparison:
+def compare_measured(first: Measured, second: Measured) -> Comparison:
     """As :func:`compare`, of runs that are read.
 
     Raises:
@@ -110,22 +103,14 @@ def compare_measured(
         raise UsageError(
             f"{first.path} and {second.path} have {len(images)} images in common; two are needed"
         )
-    areas = [one.areas(images) for one in (first, second)]
-    ious = [resampled_ious(one, samples=samples, seed=seed) for one in areas]
-    whole = [_summed(one).iou for one in areas]
+    (miou_a, classes_a), (miou_b, classes_b) = (
+        jackknife(one.areas(images)) for one in (first, second)
+    )
+    names = (first.labels[label] for label in first.scored)
     return Comparison(
         (first.name, second.name),
-        _difference(
-            "mIoU",
-            _miou(whole[0]),
-            _miou(whole[1]),
-            mean_over_classes(ious[0]),
-            mean_over_classes(ious[1]),
-        ),
-        [
-            _difference(first.labels[label], whole[0][i], whole[1][i], ious[0][:, i], ious[1][:, i])
-            for i, label in enumerate(first.scored)
-        ],
+        _difference("mIoU", miou_a, miou_b),
+        [_difference(*one) for one in zip(names, classes_a, classes_b, strict=True)],
         len(images),
         _warnings(first, second, images),
     )
@@ -153,34 +138,15 @@ def check_same(first: Measured, second: Measured) -> None:
         raise UsageError("the runs do not have the same number of labels")
 
 
-def _difference(
-    name: str,
-    a: float,
-    b: float,
-    drawn_a: npt.NDArray[np.float64],
-    drawn_b: npt.NDArray[np.float64],
-) -> Difference:
-    drawn = drawn_a - drawn_b
-    drawn = drawn[~np.isnan(drawn)]
-    if np.isnan(a) or np.isnan(b) or not len(drawn):
-        return Difference(name, _number(a), _number(b), None, None, None, None)
-    low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
-    # Counting the runs as drawn themselves keeps p above 0 (Davison and Hinkley 1997, eq. 4.11).
-    tail = min((drawn <= 0).sum(), (drawn >= 0).sum())
-    p = min(1.0, 2 * (tail + 1) / (len(drawn) + 1))
-    return Difference(name, float(a), float(b), float(a - b), float(low), float(high), float(p))
+def _difference(name: str, a: Estimate, b: Estimate) -> Difference:
+    effect = a.minus(b)
+    low, high = effect.interval(LEVEL)
+    values = (a.value, b.value, effect.value, low, high, effect.p())
+    return Difference(name, *map(_number, values))
 
 
 def _number(value: float) -> float | None:
     return None if np.isnan(value) else float(value)
-
-
-def _summed(areas: Areas) -> Areas:
-    return Areas(areas.intersection.sum(axis=0), areas.gt.sum(axis=0), areas.pred.sum(axis=0))
-
-
-def _miou(ious: npt.NDArray[np.float64]) -> float:
-    return float(mean_over_classes(ious[None])[0])
 
 
 def _warnings(first: Measured, second: Measured, images: Sequence[str]) -> list[str]:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
+from ovbench.harness.interval import Estimate, jackknife
+from ovbench.harness.metrics import Areas
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 from ovbench.leaderboards.comparison import compare
@@ -68,46 +70,44 @@ def areas_by_image(method: Noisy, dataset: Readable) -> np.typing.NDArray[np.int
     return np.array(found)
 
 
-def test_equals_a_loop_over_the_same_draws(tmp_path: Path) -> None:
+def test_equals_a_loop_that_leaves_each_image_out(tmp_path: Path) -> None:
     methods, dataset = (Noisy(0.3, 1), Noisy(0.4, 2)), Readable()
     a, b = (run(tmp_path / f"{m.seed}", m) for m in methods)
-    found = compare(a, b, samples=300, seed=5)
+    found = compare(a, b)
     for method in methods:
         method.labels = 3
     counts = [areas_by_image(method, dataset) for method in methods]
-    rng = np.random.default_rng(5)
-    draws = [rng.integers(12, size=(200, 12)), rng.integers(12, size=(100, 12))]
-    effects = []
-    for row in np.concatenate(draws):
-        totals = [one[row].sum(axis=0) for one in counts]
+
+    def effects(images: list[int]) -> np.typing.NDArray[np.float64]:
+        totals = [one[images].sum(axis=0) for one in counts]
         ious = [100 * t[:, 0] / t[:, 1] for t in totals]
-        effects.append([ious[0].mean() - ious[1].mean(), *(ious[0] - ious[1])])
-    expected = np.array(effects)
-    whole = [100 * one.sum(axis=0)[:, 0] / one.sum(axis=0)[:, 1] for one in counts]
+        return np.array([ious[0].mean() - ious[1].mean(), *(ious[0] - ious[1])])
+
+    whole = effects(list(range(12)))
+    left_out = np.array([effects([i for i in range(12) if i != out]) for out in range(12)])
+    bias = 11 * (left_out.mean(axis=0) - whole) * (1 + 4 / 12)  # every class is in every image
+    shares = [bias[1:] / 3, *bias[1:, None]]
     for place, one in enumerate([found.overall, *found.per_class]):
-        each = whole[0] - whole[1]
-        truth = each[place - 1] if place else each.mean()
-        assert one.effect == pytest.approx(truth)
-        low, high = np.quantile(expected[:, place], [0.025, 0.975])
-        assert (one.low, one.high) == (pytest.approx(low), pytest.approx(high))
-        tail = min((expected[:, place] <= 0).sum(), (expected[:, place] >= 0).sum())
-        assert one.p == pytest.approx(min(1, 2 * (tail + 1) / 301))
+        assert one.effect == pytest.approx(whole[place])
+        expected = Estimate(whole[place], left_out[:, place], shares[place])
+        assert (one.low, one.high) == pytest.approx(expected.interval())
+        assert one.p == pytest.approx(expected.p())
 
 
 def test_turned_round_the_sign_changes(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", Noisy(0.2)), run(tmp_path / "b", Noisy(0.5))
-    one, other = compare(a, b, samples=500), compare(b, a, samples=500)
+    one, other = compare(a, b), compare(b, a)
     assert one.overall.effect == pytest.approx(-other.overall.effect)  # type: ignore[operator]
     assert one.overall.p == other.overall.p
     assert one.overall.low == pytest.approx(-other.overall.high)  # type: ignore[operator]
     assert one.sentence() == other.sentence()
     assert one.sentence().startswith("Noisy [a] is better than Noisy [b] by ")
-    assert "mIoU on the same 12 images (p = 0.004)" in one.sentence()
+    assert "mIoU on the same 12 images (p < 0.001)" in one.sentence()
 
 
 def test_a_run_is_no_better_than_itself(tmp_path: Path) -> None:
     a = run(tmp_path / "a", Noisy(0.3))
-    found = compare(a, a, samples=200)
+    found = compare(a, a)
     assert (found.overall.effect, found.overall.p) == (0, 1)
     assert found.sentence() == (
         "Noisy [a] and Noisy [a] cannot be told apart: 0.00 ± 0.00 mIoU between them on the same "
@@ -117,28 +117,39 @@ def test_a_run_is_no_better_than_itself(tmp_path: Path) -> None:
 
 def test_equal_methods_seldom_look_different() -> None:
     """Of 200 pairs that differ by chance alone, about one in twenty has p < 0.05."""
-    from ovbench.harness.bootstrap import mean_over_classes, resampled_ious
-    from ovbench.harness.metrics import Areas
-    from ovbench.leaderboards.comparison import _difference
-
     rng, small = np.random.default_rng(0), 0
-    for trial in range(200):
-        runs = []
-        for _ in range(2):
-            gt = np.full((60, 3), 100)
-            hit = rng.binomial(100, 0.7, (60, 3))
-            areas = Areas(hit, gt, gt)
-            ious = mean_over_classes(resampled_ious(areas, samples=400, seed=trial))
-            total = Areas(hit.sum(0), gt.sum(0), gt.sum(0)).iou.mean()
-            runs.append((total, ious))
-        found = _difference("x", runs[0][0], runs[1][0], runs[0][1], runs[1][1])
-        small += found.p is not None and found.p < 0.05
+    for _ in range(200):
+        gt = np.full((60, 3), 100)
+        hits = rng.binomial(100, 0.7, (2, 60, 3))
+        a, b = (jackknife(Areas(hit, gt, gt))[0] for hit in hits)
+        small += a.minus(b).p() < 0.05
     assert 2 <= small <= 22
+
+
+def test_a_class_of_one_image_has_a_difference_and_no_interval(tmp_path: Path) -> None:
+    class Rare(Readable):
+        def load(self, index: int) -> Sample:
+            sample = super().load(index)
+            label = np.where(sample.label == 2, 255 if index else 2, sample.label)
+            return Sample(sample.id, sample.image, label.astype(np.uint8))
+
+    class TwoClasses(Noisy):
+        def answer(self, image: np.typing.NDArray[np.uint8]) -> LabelMap:
+            answer = super().answer(image)
+            first = (image == Readable().load(0).image).all()
+            return answer if first else np.minimum(answer, 1).astype(np.uint8)
+
+    runs = [run(tmp_path / f"{w}", TwoClasses(w), Rare()) for w in (0.2, 0.5)]
+    found = compare(*runs)
+    dog = found.per_class[2]
+    assert dog.effect is not None
+    assert (dog.low, dog.high, dog.p) == (None, None, None)
+    assert found.overall.low is not None
 
 
 def test_only_common_images_count(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", Noisy(0.3)), run(tmp_path / "b", Noisy(0.3, 1), limit=7)
-    found = compare(a, b, samples=200)
+    found = compare(a, b)
     assert found.num_images == 7
     assert found.warnings == [
         "only the 7 images that both runs hold, of up to 12",
@@ -150,13 +161,13 @@ def test_what_else_differs_is_told(tmp_path: Path) -> None:
     renamed = Readable()
     renamed.vocabulary = Vocabulary.of("kitten", "puppy", background=True)
     a, b = run(tmp_path / "a", Noisy(0.3)), run(tmp_path / "b", Noisy(0.3), renamed)
-    (warning,) = compare(a, b, samples=200).warnings
+    (warning,) = compare(a, b).warnings
     assert warning.startswith("the runs differ in vocabulary.sha256: ")
 
 
 def test_only_scored_classes_are_compared(tmp_path: Path) -> None:
     runs = [run(tmp_path / f"{w}", Noisy(w), Readable(scored=(1, 2))) for w in (0.1, 0.4)]
-    assert [one.name for one in compare(*runs, samples=200).per_class] == ["cat", "dog"]
+    assert [one.name for one in compare(*runs).per_class] == ["cat", "dog"]
 
 
 def test_what_cannot_be_compared(tmp_path: Path) -> None:
@@ -177,7 +188,7 @@ def test_what_cannot_be_compared(tmp_path: Path) -> None:
 
 def test_the_command(tmp_path: Path) -> None:
     a, b = run(tmp_path / "a", Noisy(0.2)), run(tmp_path / "b", Noisy(0.5))
-    command = [sys.executable, "-m", "ovbench", "compare", str(a), str(b), "--samples", "500"]
+    command = [sys.executable, "-m", "ovbench", "compare", str(a), str(b)]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "A − B" in shown
     assert shown.splitlines()[-1].startswith("Noisy [a] is better than Noisy [b] by ")

@@ -22,7 +22,7 @@ def classes(contents: Contents) -> Html:
     columns, rows = _compared(contents) if several else _single(contents)
     note = (
         f"On the {len(contents.images):,} images that every run measured. The interval and p are "
-        "from a paired bootstrap over the images; p is each class's own: of 20 classes that are "
+        "from a paired jackknife over the images; p is each class's own: of 20 classes that are "
         "alike, one has p < 0.05."
     )
     return el(

@@ -12,8 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import UsageError
-from ovbench.harness.bootstrap import mean_over_classes
-from ovbench.harness.metrics import Counts, accumulate
+from ovbench.harness.metrics import Counts, accumulate, mean_over_classes
 from ovbench.leaderboards.comparison import (
     Comparison,
     check_same,

@@ -14,8 +14,7 @@ from PIL import Image as Pillow
 from ovbench.drawing.colours import BACKGROUND, RGB, nth_colour
 from ovbench.drawing.pictures import errors, fitted, outlined, overlay
 from ovbench.errors import DataError, OvbenchError
-from ovbench.harness.bootstrap import mean_over_classes
-from ovbench.harness.metrics import Confusion, confusion, stack_areas
+from ovbench.harness.metrics import Confusion, confusion, mean_over_classes, stack_areas
 from ovbench.harness.protocol import Dataset, LabelMap, Sample
 from ovbench.leaderboards.measured import Measured
 from ovbench.leaderboards.report.contents import Contents
