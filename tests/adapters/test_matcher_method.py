@@ -13,6 +13,7 @@ from prompted import perseg_root, picture, shown, vocabulary
 
 from ovbench.adapters import matcher as module
 from ovbench.adapters.matcher import Matcher
+from ovbench.adapters.matcher.masks import ask
 from ovbench.adapters.matcher.matching import match_both_ways
 from ovbench.adapters.matcher.settings import MatcherSettings
 from ovbench.datasets import load_dataset
@@ -92,6 +93,37 @@ def test_where_no_mask_passes_the_best_one_answers() -> None:
     assert loose.any()
 
 
+def test_the_grid_answers_alone_unless_a_preset_says_otherwise() -> None:
+    """No prompt's mask passes here, and all of the grid's do."""
+    strict = {"pred_iou": 2.0, "grid": 3, "grid_pred_iou": 0.0, "grid_stability": 0.0, "nms": 1.0}
+    points = np.array([[44.0, 44.0], [52.0, 44.0]])
+
+    def masks(**changes: Any) -> np.ndarray[Any, Any]:
+        made = method(**{**strict, **changes})
+        encoded = made._sam.encode(picture(1, (96, 96)))
+        asked = _Asked(encoded=encoded, grid=made._of_grid(encoded), seed=7)
+        found: np.ndarray[Any, Any] = made._masks(asked, points)  # type: ignore[arg-type]
+        return found
+
+    assert len(masks()) == 9
+    (alone,) = masks(**Matcher.presets["prompts_answer"])
+    unfiltered = masks(pred_iou=0.0, stability=0.0, grid=0)
+    assert any(np.array_equal(alone, mask) for mask in unfiltered)
+
+
+def test_the_grid_is_asked_once_for_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def counted(sam: Sam, encoded: Any, asking: Any) -> Any:
+        asked.append(sum(prompts.shape[1] == 1 and len(prompts) == 9 for prompts in asking.prompts))
+        return ask(sam, encoded, asking)
+
+    made = method(vocabulary("a", "b", "c"), grid=3)
+    monkeypatch.setattr(module, "ask", counted)
+    made.segment([picture(5)])
+    assert asked[0] == sum(asked) == 1
+
+
 @pytest.mark.parametrize(
     "changes",
     [{"grid": 3}, {"prompts": "centres", "centres": 3}, {"box": True}, {"merge_by": "share"}],
@@ -110,7 +142,7 @@ def test_the_seed_draws_the_prompts() -> None:
     for matcher in made:
         matcher.prepare(ONE)
         encoded = matcher._sam.encode(picture(1, (96, 96)))
-        asked = _Asked(encoded=encoded, seed=7)
+        asked = _Asked(encoded=encoded, grid=[], seed=7)
         drawn.append(matcher._masks(asked, points))  # type: ignore[arg-type]
     np.testing.assert_array_equal(drawn[0], drawn[1])
     assert drawn[0].shape != drawn[2].shape or (drawn[0] != drawn[2]).any()
@@ -131,7 +163,7 @@ def test_wrong_input() -> None:
             load_method("matcher", settings=bad, checkpoints="toy", device="cpu")
 
 
-@pytest.mark.parametrize("preset", ["fss", "part", "zero_shot"])
+@pytest.mark.parametrize("preset", ["fss", "part", "zero_shot", "prompts_answer"])
 def test_presets_are_built(preset: str) -> None:
     load_method("matcher", preset=preset, checkpoints="toy", device="cpu")
 

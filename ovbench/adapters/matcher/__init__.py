@@ -47,12 +47,14 @@ class Picture(NamedTuple):
     Attributes:
         encoded: by SAM, squashed.
         features: ``(N, d)``, unit features of its cells.
+        grid: masks of prompts that no class decides, made once for all of them.
         size: its own height and width.
         seed: told from its pixels.
     """
 
     encoded: EncodedImage
     features: Tensor
+    grid: Sequence[Found]
     size: tuple[int, int]
     seed: int
 
@@ -116,8 +118,11 @@ class Matcher:
         with stage("encode"):
             features = cell_features(self._encoder, square)
             encoded = self._sam.encode(square)
+        with stage("cut out"):
+            grid = self._of_grid(encoded)
         height, width, _ = image.shape
-        picture = Picture(encoded, features, (height, width), zlib.crc32(image.tobytes()))
+        seed = zlib.crc32(image.tobytes())
+        picture = Picture(encoded, features, grid, (height, width), seed)
         look_for = partial(self._look_for, picture)
         return ask_each(look_for, self._vocabulary, candidates, picture.size)
 
@@ -158,9 +163,9 @@ class Matcher:
             settings.pred_iou,
             settings.stability,
         )
-        found = [ask(self._sam, picture.encoded, asking), *self._of_grid(picture.encoded)]
-        if not sum(len(part.iou) for part in found):
-            # The released code has no answer then. Ours: the best there is, unfiltered.
+        found = [ask(self._sam, picture.encoded, asking), *picture.grid]
+        must_pass = found[:1] if settings.fallback == "no_prompt" else found
+        if not sum(len(part.iou) for part in must_pass):
             found = [ask(self._sam, picture.encoded, asking.without_filters()).best()]
         return without_doubles(together(found), settings.nms)
 

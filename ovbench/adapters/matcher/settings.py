@@ -82,6 +82,13 @@ class MatcherSettings:
     grid_stability: float = setting(
         0.95, "released code, --stability_score_thresh", "as stability, for the grid"
     )
+    fallback: Literal["no_mask", "no_prompt"] = setting(
+        "no_mask",
+        "our choice: the released code fails where no mask passes the filters, and leaves the "
+        "answer to the grid where no prompt's does",
+        "when the prompts' best mask answers, unfiltered and alone: where no mask passes, or "
+        "where none of the prompts' does",
+    )
     nms: float = setting(
         0.65,
         "released code, scripts/coco.sh, --box_nms_thresh",
@@ -181,6 +188,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "merged": 5,
     },
     "zero_shot": {"reference": "saliency"},
+    # The grid, which knows nothing of the class, never answers alone.
+    "prompts_answer": {"fallback": "no_prompt"},
 }
 
 
