@@ -37,9 +37,9 @@ class PerSAMSettings:
 
     sam: str = setting("sam_vit_h", "released code, persam.py", "which SAM, of the catalogue")
     filled: float = setting(
-        0.5,
-        "our choice: most of it; released code: above 0.966 on PerSeg's masks, whose objects "
-        "have the brightness 128 of 255",
+        0.966,
+        "released code: above a brightness of 123.675, of the 128 that objects have in PerSeg's "
+        "masks",
         "share of a feature's cell that the object must fill more of",
     )
     attention: Literal["sigmoid", "softmax", "none"] = setting(
@@ -71,7 +71,7 @@ class PerSAM:
     """The most and the least similar place prompt SAM, whose decoder is told the target."""
 
     Settings = PerSAMSettings
-    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released_code": {"filled": 0.966}}
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released_code": {}}
     needs_exemplars = True
 
     def __init__(self, settings: PerSAMSettings, runtime: Runtime, sam: Sam | None = None) -> None:

@@ -8,23 +8,18 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 from agreement import DATA, require_equal
+from showing import shown, vocabulary_of
 
 from ovbench.harness.methods import load_method
-from ovbench.harness.protocol import Background, ClassQuery, Exemplar, Runtime, Vocabulary
+from ovbench.harness.protocol import Runtime
 from ovbench.models.seggpt import load_seggpt
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.world import NAMES
 
 
 @pytest.fixture(scope="module")
 def stored() -> dict[str, npt.NDArray[Any]]:
     with np.load(DATA / "seggpt.npz") as file:
         return dict(file)
-
-
-def shown(seed: int, label: int) -> Exemplar:
-    scene = render_scene(seed)
-    return Exemplar(scene.image, scene.label == label)
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -38,8 +33,7 @@ def test_seggpt_paints_what_the_released_model_paints(
         strict=True,
     ):  # fmt: skip
         exemplars = tuple(shown(prompt, label) for prompt in prompts[:count])
-        query = ClassQuery(NAMES[label], exemplars=exemplars)
-        method.prepare(Vocabulary((query,), Background()))
+        method.prepare(vocabulary_of(label, *exemplars))
         found.append(method.segment([render_scene(seed).image])[0] == 1)
     expected = np.unpackbits(stored[f"masks_{count}"], axis=-1).astype(bool)
     require_equal(found, expected)
