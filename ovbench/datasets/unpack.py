@@ -23,6 +23,7 @@ from typing import IO, TypeAlias
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
+from ovbench.harness.below import leads_outside
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the number of files done and the number of all."""
@@ -80,8 +81,9 @@ def unpack(
 
     Raises:
         BrokenArchiveError: the archive is not whole.
-        UsageError: a member would lie outside the folder or is not a plain file, a file of
-            another size is in its place, or the disk is full.
+        UsageError: a member would lie outside the folder or is not a plain file, or a file of
+            another size is in its place.
+        OvbenchError: there is no room for it.
     """
     with _members(archive) as members:
         chosen = [m for m in members if not only or m.name.startswith(tuple(only))]
@@ -211,9 +213,9 @@ def _tar_member(archive: Path, file: tarfile.TarFile, info: tarfile.TarInfo) -> 
 def _target(archive: Path, folder: Path, member: Member) -> Path:
     """Where a member goes."""
     parts = [part for part in member.name.split("/") if part not in ("", ".")]
-    unsafe = member.name.startswith("/") or not parts or ".." in parts
-    unsafe = unsafe or any(part.casefold() == HOME for part in parts)
-    if unsafe or any(re.search(r"[\\:\x00-\x1f]", part) for part in parts):
+    # What Windows takes for separators has no place in these archives, either.
+    unsafe = leads_outside(member.name) or not parts or re.search(r"[\\:]", member.name)
+    if unsafe or any(part.casefold() == HOME for part in parts):
         raise UsageError(f"{archive}: {member.name!r} would lie elsewhere; it is not unpacked")
     target = folder.joinpath(*parts)
     if not target.resolve().is_relative_to(folder.resolve()):
@@ -227,8 +229,8 @@ def _place(archive: Path, member: Member, target: Path) -> None:
     if target.exists():
         return
     target.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(target, durable=False) as temporary:
-        with member.open() as source, temporary.open("wb") as out:
+    with member.open() as source, replacing(target, durable=False) as temporary:
+        with temporary.open("wb") as out:
             shutil.copyfileobj(_Limited(source, member.size), out, 1 << 20)
         if temporary.stat().st_size != member.size:
             raise BrokenArchiveError(f"{archive}: {member.name!r} has not the size it states")
@@ -241,6 +243,9 @@ class _Limited:
         self._source, self._left = source, size + 1
 
     def read(self, size: int = -1, /) -> bytes:
-        piece = self._source.read(self._left if size < 0 else min(size, self._left))
+        try:
+            piece = self._source.read(self._left if size < 0 else min(size, self._left))
+        except OSError as error:  # not of what is written
+            raise EOFError(str(error)) from None
         self._left -= len(piece)
         return piece

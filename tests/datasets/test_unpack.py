@@ -13,7 +13,7 @@ from fuzzing import seconds
 
 from ovbench.datasets import unpack as module
 from ovbench.datasets.unpack import BrokenArchiveError, unpack, unpacked_bytes
-from ovbench.errors import UsageError
+from ovbench.errors import OvbenchError, UsageError
 
 FILES = {
     "set/images/a.jpg": b"picture of a",
@@ -240,6 +240,6 @@ def test_a_full_disk_does_not_make_an_archive_broken(
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(module.shutil, "copyfileobj", full)
-    with pytest.raises(UsageError, match="No space left") as caught:
+    with pytest.raises(OvbenchError, match="No space left") as caught:
         unpack(make_zip(tmp_path / "a.zip"), tmp_path / "out")
     assert not isinstance(caught.value, BrokenArchiveError)
