@@ -26,6 +26,7 @@ from ovbench.cli import (
 )
 from ovbench.cli import list as listing
 from ovbench.cli.console import say
+from ovbench.cli.help import add
 
 app = typer.Typer(
     name="ovbench",
@@ -51,19 +52,22 @@ def main(
     """Benchmark open-vocabulary semantic segmentation: how good, how fast, how heavy."""
 
 
-app.command("run")(run.run)
-app.command("tune")(tune.tune)
-app.command("segment")(segment.segment)
-app.command("explain")(explain.explain)
-app.command("profile")(profile.profile)
-app.command("score")(score.score)
-app.command("leaderboard")(leaderboard.leaderboard)
-app.command("compare")(compare.compare)
-app.command("report")(report.report)
-app.command("rescore")(rescore.rescore)
-app.command("regress")(regress.regress)
-app.command("export")(export.export)
-app.command("check")(check.check)
+for _command in (
+    run.run,
+    tune.tune,
+    segment.segment,
+    explain.explain,
+    profile.profile,
+    score.score,
+    leaderboard.leaderboard,
+    compare.compare,
+    report.report,
+    rescore.rescore,
+    regress.regress,
+    export.export,
+    check.check,
+):
+    add(app, _command.__name__, _command)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(support.app, name="support")

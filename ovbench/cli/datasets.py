@@ -9,12 +9,11 @@ import typer
 
 from ovbench.cli import options as opt
 from ovbench.cli import prepare
+from ovbench.cli.help import add
 
 app = typer.Typer(help="Look after dataset folders.", no_args_is_help=True)
-app.command("prepare")(prepare.prepare)
 
 
-@app.command("verify")
 def verify(
     name: opt.DatasetArgument,
     root: opt.Root = None,
@@ -48,7 +47,6 @@ def verify(
         raise typer.Exit(2)
 
 
-@app.command("show")
 def show(
     name: opt.DatasetArgument,
     root: opt.Root = None,
@@ -60,7 +58,8 @@ def show(
     n: Annotated[int, typer.Option("--n", min=1, help="How many samples.")] = 12,
     seed: Annotated[int, typer.Option("--seed", help="Draws the samples.")] = 0,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG; default <name>-<split>.png.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="PNG; default <name>-<split>.png."),
     ] = None,
 ) -> None:
     """Draw a contact sheet: images, their labels in colour, and a legend."""
@@ -89,3 +88,7 @@ def show(
     path = output or Path(f"{name}-{dataset.info.split}.png")
     sheet = contact_sheet(dataset.vocabulary, samples, dataset.info.ignore_label)
     save_picture(sheet, path)
+
+
+for _command in (prepare.prepare, verify, show):
+    add(app, _command.__name__, _command, "datasets")

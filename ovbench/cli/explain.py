@@ -23,7 +23,8 @@ def explain(
     root: opt.Root = None,
     device: opt.Device = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG; default <image>-<X>-<Y>.png.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="PNG; default <image>-<X>-<Y>.png."),
     ] = None,
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""

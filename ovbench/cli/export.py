@@ -10,9 +10,10 @@ import typer
 
 def export(
     runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them.")],
-    to: Annotated[Literal["tensorboard", "wandb"], typer.Option("--to")],
+    to: Annotated[Literal["tensorboard", "wandb"], typer.Option("--to", help="Which one.")],
     logdir: Annotated[
-        Path | None, typer.Option("--logdir", help="Of TensorBoard; default runs/tensorboard.")
+        Path | None,
+        typer.Option("--logdir", metavar="DIR", help="Of TensorBoard; default runs/tensorboard."),
     ] = None,
     project: Annotated[
         str | None, typer.Option("--project", help="Of Weights & Biases; default ovbench.")

@@ -11,7 +11,6 @@ if TYPE_CHECKING:
     from ovbench.leaderboards.fields import View
 
 _DOCUMENTS = ("markdown", "html", "latex")
-_VIEW, _REPORTED, _OUTPUT = "What is shown", "Figures of papers", "Output"
 
 
 def leaderboard(
@@ -21,13 +20,7 @@ def leaderboard(
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option(
-            "--dataset",
-            "-d",
-            metavar="NAME",
-            help="Only this one; repeatable.",
-            rich_help_panel=_VIEW,
-        ),
+        typer.Option("--dataset", "-d", metavar="NAME", help="Only this one; repeatable."),
     ] = None,
     metric: Annotated[
         str,
@@ -36,7 +29,6 @@ def leaderboard(
             metavar="NAME",
             help="What ranks: miou, pixel_accuracy, mean_accuracy, fwiou, boundary_iou, or another "
             "definition of mIoU, such as gt_only.",
-            rich_help_panel=_VIEW,
         ),
     ] = "miou",
     columns: Annotated[
@@ -45,16 +37,12 @@ def leaderboard(
             "--columns",
             metavar="A,B,...",
             help="These alone, in this order: miou, interval, s_per_image, peak_gpu, ...",
-            rich_help_panel=_VIEW,
         ),
     ] = None,
     sort: Annotated[
         str | None,
         typer.Option(
-            "--sort",
-            metavar="NAME",
-            help="Order the rows by this column, not by the metric.",
-            rich_help_panel=_VIEW,
+            "--sort", metavar="NAME", help="Order the rows by this column, not by the metric."
         ),
     ] = None,
     average: Annotated[
@@ -62,34 +50,23 @@ def leaderboard(
         typer.Option(
             "--average",
             help="End the overview with the mean over its benchmarks, and order it by that.",
-            rich_help_panel=_VIEW,
         ),
     ] = False,
     with_reported: Annotated[
         bool,
-        typer.Option(
-            "--with-reported",
-            help="Add what papers print for a benchmark.",
-            rich_help_panel=_REPORTED,
-        ),
+        typer.Option("--with-reported", help="Add what papers print for a benchmark."),
     ] = False,
     reported: Annotated[
         bool,
-        typer.Option(
-            "--reported",
-            help="The figures that papers print, instead of runs.",
-            rich_help_panel=_REPORTED,
-        ),
+        typer.Option("--reported", help="The figures that papers print, instead of runs."),
     ] = False,
     format: Annotated[
         Literal["markdown", "html", "latex", "csv", "json"],
-        typer.Option("--format", "-f", rich_help_panel=_OUTPUT),
+        typer.Option("--format", "-f", help="What is written."),
     ] = "markdown",
     output: Annotated[
         Path | None,
-        typer.Option(
-            "--output", "-o", metavar="FILE", help="Write a file.", rich_help_panel=_OUTPUT
-        ),
+        typer.Option("--output", "-o", metavar="FILE", help="Write a file."),
     ] = None,
     update: Annotated[
         Path | None,
@@ -97,14 +74,10 @@ def leaderboard(
             "--update",
             metavar="FILE",
             help="Put the tables into this document, between its markers.",
-            rich_help_panel=_OUTPUT,
         ),
     ] = None,
 ) -> None:
-    """Rank results; runs under different conditions get tables of their own.
-
-    Example: ovbench leaderboard runs/ --format latex --columns miou,s_per_image --average
-    """
+    """Rank results; runs under different conditions get tables of their own."""
     from ovbench.cli.console import document, say
     from ovbench.errors import UsageError
     from ovbench.leaderboards.fields import View

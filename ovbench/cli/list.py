@@ -13,6 +13,7 @@ from rich.text import Text
 
 from ovbench.cli import options as opt
 from ovbench.cli.console import say, say_json, show, styled
+from ovbench.cli.help import add
 from ovbench.harness.registry import DATASETS, METHODS, Registry
 from ovbench.harness.settings import SettingInfo, describe
 
@@ -31,7 +32,6 @@ def everything(context: typer.Context, as_json: opt.AsJson = False) -> None:
         _show(DATASETS, "dataset")
 
 
-@app.command("methods")
 def methods(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show this method's settings.")
@@ -51,7 +51,6 @@ def methods(
         _show_settings(name, settings, presets)
 
 
-@app.command("datasets")
 def datasets(
     name: Annotated[
         str | None, typer.Argument(metavar="[NAME]", help="Show what may be chosen of it.")
@@ -69,7 +68,6 @@ def datasets(
         _show_choices(name, choices)
 
 
-@app.command("checkpoints")
 def checkpoints(as_json: opt.AsJson = False) -> None:
     """List the checkpoints: the packaged miniatures, and what the methods download."""
     from ovbench.models.inventory import inventory
@@ -160,3 +158,7 @@ def _show_settings(
     for preset, values in presets.items():
         changes = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
         say(f"--preset {preset}: {changes}")
+
+
+for _command in (methods, datasets, checkpoints):
+    add(app, _command.__name__, _command, "list")

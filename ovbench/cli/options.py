@@ -21,6 +21,7 @@ Root = Annotated[
     Path | None,
     typer.Option(
         "--root",
+        metavar="DIR",
         envvar="OVBENCH_DATA",
         help="Folder in which the official archives were unpacked.",
     ),
@@ -31,7 +32,10 @@ Background = Annotated[
     typer.Option("--background", help="Score background as a class, or leave its pixels out."),
 ]
 Names = Annotated[
-    str | None, typer.Option("--names", help="Class-name set, or a file with one class per line.")
+    str | None,
+    typer.Option(
+        "--names", metavar="SET|FILE", help="Class-name set, or a file with one class per line."
+    ),
 ]
 Variant = Annotated[
     str | None,
@@ -60,27 +64,38 @@ Checkpoints = Annotated[
     Literal["auto", "toy", "real"],
     typer.Option("--checkpoints", help="auto: miniatures on rendered scenes, real ones elsewhere."),
 ]
+Weights = Annotated[
+    Literal["toy", "real"], typer.Option("--checkpoints", help="toy: the packaged miniatures.")
+]
 Set = Annotated[
     list[str] | None,
     typer.Option("--set", help="A method's setting as name=value; repeatable.", metavar="K=V"),
 ]
 SettingsFile = Annotated[
     Path | None,
-    typer.Option("--settings", help="A file of settings, as `ovbench tune` writes it."),
+    typer.Option(
+        "--settings", metavar="FILE", help="A file of settings, as `ovbench tune` writes it."
+    ),
 ]
 Preset = Annotated[
     str | None, typer.Option("--preset", help="A named set of the method's settings.")
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
-Precision = Annotated[Literal["fp32", "bf16", "fp16"], typer.Option("--precision")]
-Seed = Annotated[int, typer.Option("--seed")]
+Precision = Annotated[
+    Literal["fp32", "bf16", "fp16"], typer.Option("--precision", help="Of the models.")
+]
+BatchSize = Annotated[
+    int, typer.Option("--batch-size", min=1, help="Images given to the method at once.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="List unreadable images in the result and go on.")
 ]
 Workers = Annotated[int | None, typer.Option("--workers", min=1, help="Threads that read ahead.")]
 Output = Annotated[
-    Path | None, typer.Option("--output", "-o", help="Run directory; default runs/<name>-<id>.")
+    Path | None,
+    typer.Option("--output", "-o", metavar="DIR", help="Run directory; default runs/<name>-<id>."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 

@@ -13,7 +13,10 @@ from ovbench.cli import options as opt
 def prepare(
     name: opt.DatasetArgument,
     root: Annotated[
-        Path, typer.Option("--root", envvar="OVBENCH_DATA", help="Where to unpack the archives.")
+        Path,
+        typer.Option(
+            "--root", metavar="DIR", envvar="OVBENCH_DATA", help="Where to unpack the archives."
+        ),
     ],
     variant: opt.Variant = None,
     keep_archives: Annotated[

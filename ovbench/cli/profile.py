@@ -29,17 +29,21 @@ def profile(
     prompts: opt.Prompts = None,
     shots: opt.Shots = None,
     batch_sizes: Annotated[
-        str, typer.Option("--batch-sizes", help="Images given to the method at once.")
+        str,
+        typer.Option(
+            "--batch-sizes", metavar="N,N,...", help="Images given to the method at once."
+        ),
     ] = "1,2,4",
     sizes: Annotated[
         str,
         typer.Option(
             "--sizes",
+            metavar="SIZE,...",
             help="What pictures are resized to: a side of a square, WxH, or native for not at all.",
         ),
     ] = "native",
     precisions: Annotated[
-        str, typer.Option("--precisions", help="Of fp32, bf16 and fp16.")
+        str, typer.Option("--precisions", metavar="A,B,...", help="Of fp32, bf16 and fp16.")
     ] = "fp32",
     repeats: Annotated[int, typer.Option("--repeats", min=1, help="Measured batches.")] = 10,
     warmup: Annotated[
@@ -53,11 +57,13 @@ def profile(
     device: opt.Device = "auto",
     seed: opt.Seed = 0,
     plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the figures into this PNG.")
+        Path | None, typer.Option("--plot", metavar="FILE", help="Draw the figures into this PNG.")
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="JSON file; given again, its rows are kept."),
+        typer.Option(
+            "--output", "-o", metavar="FILE", help="JSON file; given again, its rows are kept."
+        ),
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:

@@ -29,7 +29,8 @@ def report(
     ] = True,
     device: opt.Device = "auto",
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="HTML file; default <RUN>.html.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="HTML file; default <RUN>.html."),
     ] = None,
 ) -> None:
     """Show a run, or several side by side, as one HTML file that needs nothing else.

@@ -21,8 +21,7 @@ def rescore(
     --drop-bad takes out are kept in records/dropped.jsonl, and the run's own command measures
     their images again.
     """
-    import sys
-
+    from ovbench.cli.console import say, tell
     from ovbench.errors import OvbenchError
     from ovbench.harness.rescore import find_runs, finish
     from ovbench.leaderboards.numbers import percent
@@ -31,11 +30,11 @@ def rescore(
     for store in find_runs(runs):
         try:
             for line in store.drop_bad() if drop_bad else ():
-                print(f"dropped {line}")
+                say(f"dropped {line}")
             miou = finish(store)["metrics"]["miou"]
-            print(f"{store.path / 'result.json'}: mIoU {percent(miou)}")
+            say(f"{store.path / 'result.json'}: mIoU {percent(miou)}")
         except OvbenchError as error:  # one that cannot be mended is in nobody's way
-            print(f"error: {error}", file=sys.stderr)
+            tell(f"error: {error}")
             worst = max(worst, error.exit_code)
     if worst:
         raise typer.Exit(worst)

@@ -43,7 +43,7 @@ def run(
     limit: opt.Limit = None,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
+    batch_size: opt.BatchSize = 1,
     seed: opt.Seed = 0,
     seeds: Annotated[
         str | None,

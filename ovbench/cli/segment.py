@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -26,7 +26,7 @@ def segment(
             "--prompts", help="Pictures of the classes: a folder with a folder per class."
         ),
     ] = None,
-    checkpoints: Annotated[Literal["toy", "real"], typer.Option("--checkpoints")] = "real",
+    checkpoints: opt.Weights = "real",
     preset: opt.Preset = None,
     settings_file: opt.SettingsFile = None,
     settings: opt.Set = None,
@@ -34,10 +34,12 @@ def segment(
     precision: opt.Precision = "fp32",
     seed: opt.Seed = 0,
     labels: Annotated[
-        Path | None, typer.Option("--labels", help="Also write the label map, an index PNG.")
+        Path | None,
+        typer.Option("--labels", metavar="FILE", help="Also write the label map, an index PNG."),
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="PNG; default <image>-<method>.png.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="PNG; default <image>-<method>.png."),
     ] = None,
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""

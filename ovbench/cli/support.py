@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ovbench.cli import options as opt
+from ovbench.cli.help import add
 
 if TYPE_CHECKING:
     from ovbench.support import Recipe
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
 app = typer.Typer(help="Look at the pictures that methods make of classes.", no_args_is_help=True)
 
 
-@app.command("show")
 def show(
     classes: Annotated[list[str], typer.Argument(help="Names, as they stand in the prompt.")],
     method: Annotated[
@@ -28,7 +28,8 @@ def show(
     prompt: Annotated[str | None, typer.Option(help="With {} where the name stands.")] = None,
     negative: Annotated[str | None, typer.Option(help="What no picture shall show.")] = None,
     solver: Annotated[
-        Literal["dpm-solver++", "ddim", "pndm"] | None, typer.Option("--solver")
+        Literal["dpm-solver++", "ddim", "pndm"] | None,
+        typer.Option("--solver", help="Of the diffusion."),
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Of the solver.")] = None,
     guidance: Annotated[float | None, typer.Option(help="1 and below is none.")] = None,
@@ -43,11 +44,13 @@ def show(
             min=0, max=1, help="Of the mask: 0 at a picture's weakest place, 1 at its strongest."
         ),
     ] = 0.5,
-    checkpoints: Annotated[Literal["toy", "real"], typer.Option("--checkpoints")] = "real",
+    checkpoints: opt.Weights = "real",
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
     seed: opt.Seed = 0,
-    output: Annotated[Path, typer.Option("--output", "-o", help="PNG.")] = Path("support.png"),
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FILE", help="PNG.")] = Path(
+        "support.png"
+    ),
 ) -> None:
     """Draw the pictures of some classes, and where their names act in them.
 
@@ -71,7 +74,6 @@ def show(
     save_picture(support_sheet(sets, threshold), output)
 
 
-@app.command("list")
 def list_(as_json: opt.AsJson = False) -> None:
     """List what is kept, how large it is and where."""
     from dataclasses import asdict
@@ -146,3 +148,7 @@ def _words(key: Mapping[str, Any]) -> tuple[str, str]:
     sampling = key["sampling"]
     how = f"{sampling['solver']}, {sampling['steps']} steps, guidance {sampling['guidance']:g}"
     return how, model_of(key["weights"][0]["name"])
+
+
+add(app, "show", show, "support")
+add(app, "list", list_, "support")

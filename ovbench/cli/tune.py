@@ -33,7 +33,7 @@ def tune(
     ] = 34,
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
-    batch_size: Annotated[int, typer.Option("--batch-size", min=1)] = 1,
+    batch_size: opt.BatchSize = 1,
     seed: opt.Seed = 0,
     output: opt.Output = None,
     as_json: opt.AsJson = False,
