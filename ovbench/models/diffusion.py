@@ -39,12 +39,14 @@ class Request:
         seed: of the noise it starts from.
         negative: what it shall not show.
         name: the words in the prompt whose attribution is wanted, or None.
+        draw: how many pictures' noise is drawn from the seed, and left, before its own.
     """
 
     prompt: str
     seed: int
     negative: str = ""
     name: str | None = None
+    draw: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -132,7 +134,7 @@ class Diffusion:
 
             totals = self._totals(batch, size, rule)
             latents = self._sample(batch, size, sampling, totals, report)
-            images += [self._decode(one) for one in torch.split(latents, 1)]
+            images += [self._decode(one, sampling) for one in torch.split(latents, 1)]
             maps += [] if totals is None else [totals.maps()]
         return Generated(np.concatenate(images), torch.cat(maps) if maps else None)
 
@@ -169,7 +171,7 @@ class Diffusion:
         if sampling.guided:
             texts = [request.negative for request in batch] + texts
         context = self._encode_texts(texts)
-        latents: Tensor = self._noise([request.seed for request in batch], size)
+        latents: Tensor = self._noise(batch, size)
         latents = latents * solver.init_noise_sigma
         with nullcontext() if totals is None else totals.listening(self._parts.unet):
             for done, timestep in enumerate(solver.timesteps, start=1):
@@ -204,19 +206,24 @@ class Diffusion:
         encoded: Tensor = states.to(self._dtype)
         return encoded
 
-    def _noise(self, seeds: Sequence[int], size: tuple[int, int]) -> Tensor:
+    def _noise(self, batch: Sequence[Request], size: tuple[int, int]) -> Tensor:
         """Drawn on the CPU, so that a seed means the same noise on every device."""
         shape = (self._parts.unet.config.in_channels, *size)
-        noise = [torch.randn(shape, generator=_generator(seed)) for seed in seeds]
+        noise = [
+            torch.randn((one.draw + 1, *shape), generator=_generator(one.seed))[one.draw]
+            for one in batch
+        ]
         return torch.stack(noise).to(self.device)
 
     @torch.no_grad()
-    def _decode(self, latents: Tensor) -> npt.NDArray[np.uint8]:
+    def _decode(self, latents: Tensor, sampling: Sampling) -> npt.NDArray[np.uint8]:
         """One picture at a time: the decoder takes more memory than the U-Net."""
         vae = self._parts.vae
         pixels = vae.decode(latents / vae.config.scaling_factor).sample
-        levels = (pixels * 127.5 + 127.5).clamp(0, 255).round().to(torch.uint8)
-        images: npt.NDArray[np.uint8] = levels.permute(0, 2, 3, 1).cpu().numpy()
+        levels = (pixels * 127.5 + 127.5).clamp(0, 255)
+        if sampling.levels == "rounded":
+            levels = levels.round()
+        images: npt.NDArray[np.uint8] = levels.to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return images
 
     @torch.no_grad()
@@ -229,6 +236,7 @@ class Diffusion:
         seed: int,
         prompt: str = "",
         sample_latents: bool = False,
+        repeat_noise: bool = False,
     ) -> dict[str, Tensor]:
         """What parts of the U-Net make of pictures with some noise on them.
 
@@ -243,6 +251,8 @@ class Diffusion:
             seed: of the noise, and before it of the latents where these are sampled.
             sample_latents: draw them from the image encoder's distribution instead of taking
                 its mean.
+            repeat_noise: begin the seed anew for the timestep's noise, which then is the
+                noise that the latents were sampled with.
 
         Returns:
             Per module ``(B, C, h, w)`` float32, in the order of ``modules``.
@@ -256,6 +266,8 @@ class Diffusion:
             raise ValueError(f"timestep {timestep} is not one of 0..{steps - 1}")
         generator = _generator(seed)
         latents = self._encode(images, generator if sample_latents else None)
+        if repeat_noise:
+            generator = _generator(seed)
         noise = torch.randn(latents.shape[1:], generator=generator).to(self.device)
         noisy = self._add_noise(latents, noise[None], torch.tensor([timestep], device=self.device))
         context = self._encode_texts([prompt]).expand(len(images), -1, -1)

@@ -32,11 +32,16 @@ class AttributionRule:
         peak_normalised: divide each layer's and step's map, the mean over its heads, by its own
             maximum; else heads, layers and steps count with the attention they pay.
         mode: of the interpolation to the common grid; what bicubic makes negative becomes 0.
+        each_step: interpolate every head's map of every step by itself, count every head alike,
+            and listen wherever the text is read; else the mean over the steps is interpolated,
+            every layer counts alike, and a block's first attention is left out, which only in
+            few U-Nets reads the text.
     """
 
     reductions: tuple[int, ...] | None = None
     peak_normalised: bool = False
     mode: Literal["bicubic", "bilinear"] = "bicubic"
+    each_step: bool = False
 
 
 DAAM = AttributionRule()
@@ -82,7 +87,7 @@ class AttentionTotals:
         """
         handles = []
         for name, attention in unet.named_modules():
-            if name.endswith(".attn2"):
+            if name.endswith(".attn2") or self._reads_text(attention):
                 listener = _Listener(attention, partial(self._add, name))
                 handles.append(attention.to_q.register_forward_hook(listener.keep_query))
                 handles.append(attention.to_k.register_forward_hook(listener.meet_key))
@@ -91,6 +96,10 @@ class AttentionTotals:
         finally:
             for handle in handles:
                 handle.remove()
+
+    def _reads_text(self, module: Any) -> bool:
+        """Whether a module is one more attention to listen to."""
+        return self._rule.each_step and getattr(module, "is_cross_attention", False)
 
     def _add(self, layer: str, attention: Any, query: Tensor, key: Tensor) -> None:
         grid, reduction = find_grid(query.shape[1], self._size)
@@ -102,8 +111,12 @@ class AttentionTotals:
         if self._rule.peak_normalised:
             maps = maps.mean(dim=2, keepdim=True)
             maps = maps / maps.amax(dim=(-2, -1), keepdim=True).clamp(min=_TINY)
+        passes = 1
+        if self._rule.each_step:  # all layers have one grid now
+            layer, passes = "", maps.shape[2]
+            maps = self._resized(maps).sum(dim=2, keepdim=True)
         self._sums[layer] = maps + self._sums.get(layer, 0)
-        self._passes[layer] += 1
+        self._passes[layer] += passes
 
     def maps(self) -> Tensor:
         """The mean over layers, heads, steps and tokens.

@@ -6,14 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
-Solver: TypeAlias = Literal["dpm-solver++", "ddim", "pndm"]
-"""Lu et al. 2022 (arXiv 2211.01095), second order; Song et al., ICLR 2021, without noise; Liu
-et al., ICLR 2022, without Runge-Kutta steps, as Stable Diffusion 1.x comes with it."""
+Solver: TypeAlias = Literal["dpm-solver++", "dpm-solver++0.14", "ddim", "pndm"]
+"""Lu et al. 2022 (arXiv 2211.01095), second order, as diffusers has it now and as version 0.14 had
+it, which spaced its steps evenly and ended with the noise of the first timestep; Song et al., ICLR
+2021, without noise; Liu et al., ICLR 2022, without Runge-Kutta steps, as Stable Diffusion 1.x
+comes with it."""
 
 # What a solver needs beyond a checkpoint's configuration, which is written for another one:
 # latents are not pixels, so they must not be clipped to -1..1.
 _SOLVERS: Mapping[Solver, tuple[str, Mapping[str, Any]]] = {
     "dpm-solver++": ("DPMSolverMultistepScheduler", {}),
+    "dpm-solver++0.14": (
+        "DPMSolverMultistepScheduler",
+        {"timestep_spacing": "linspace", "final_sigmas_type": "sigma_min"},
+    ),
     "ddim": ("DDIMScheduler", {"clip_sample": False}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
 }
@@ -29,6 +35,7 @@ class Sampling:
         guidance: the scale of classifier-free guidance (Ho and Salimans 2022); at 1 or below
             there is none, and negative prompts have no effect.
         height, width: in pixels; None is the side that the model was trained on.
+        levels: how values between two of the 256 levels of a pixel become one of them.
     """
 
     solver: Solver = "pndm"
@@ -36,6 +43,7 @@ class Sampling:
     guidance: float = 7.5
     height: int | None = None
     width: int | None = None
+    levels: Literal["rounded", "truncated"] = "rounded"
 
     def __post_init__(self) -> None:
         if self.solver not in _SOLVERS:

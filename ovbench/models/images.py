@@ -42,12 +42,13 @@ def input_tensor(
     std: Sequence[float],
     mode: Literal["bilinear", "bicubic"],
     device: torch.device,
+    antialias: bool = True,
 ) -> Tensor:
     """Resize and normalise an image on the device.
 
     Shrinking averages over the pixels that fall together, as Pillow and torchvision do with
-    ``antialias=True``; OpenCV and older mmsegmentation do not. Intermediate values are not
-    rounded to whole numbers but are kept within 0..255.
+    ``antialias``; OpenCV, older mmsegmentation and older torchvision on tensors do not.
+    Intermediate values are not rounded to whole numbers but are kept within 0..255.
 
     Args:
         image: ``(H, W, 3)`` uint8.
@@ -60,7 +61,7 @@ def input_tensor(
     pixels = torch.tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1).float()
     if pixels.shape[1:] != size:
         resized = functional.interpolate(
-            pixels[None], size, mode=mode, align_corners=False, antialias=True
+            pixels[None], size, mode=mode, align_corners=False, antialias=antialias
         )
         pixels = resized[0].clamp_(0, 255)
     shift = torch.tensor(mean, device=device)[:, None, None] * 255

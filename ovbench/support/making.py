@@ -114,10 +114,10 @@ class _Maker:
 
         diffusion = self._load(folder)
         recipe = self._recipe
-        requests = [
-            Request(recipe.text(name), recipe.seed_of(name, index), recipe.negative, name)
-            for index in batch
-        ]
+        requests = []
+        for index in batch:
+            seed, draw = recipe.noise_of(name, index)
+            requests.append(Request(recipe.text(name), seed, recipe.negative, name, draw))
         begin = time.perf_counter()
         found = diffusion.generate(
             requests,

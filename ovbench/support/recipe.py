@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from ovbench.errors import UsageError
 from ovbench.models.diffusion_sampling import Sampling
@@ -29,6 +29,9 @@ class Recipe:
         sampling: how the pictures are sampled.
         rule: how attention becomes attribution.
         seed: with the class's name and the picture's index it seeds the picture.
+        noise: what a picture begins with. ``own`` is nobody else's; ``shared`` is drawn from the
+            seed alone, one picture after the other and from its start for every class, so that
+            pictures of one index begin alike.
     """
 
     model: str
@@ -37,6 +40,7 @@ class Recipe:
     sampling: Sampling
     rule: AttributionRule
     seed: int
+    noise: Literal["own", "shared"] = "own"
 
     def __post_init__(self) -> None:
         if self.prompt.count("{}") != 1:
@@ -46,10 +50,15 @@ class Recipe:
         """The prompt for a class."""
         return self.prompt.replace("{}", name)
 
-    def seed_of(self, name: str, index: int) -> int:
-        """The seed of one picture; 63 bits, so that no two pictures of any class share theirs."""
+    def noise_of(self, name: str, index: int) -> tuple[int, int]:
+        """The seed of one picture, and how many pictures' noise is drawn from it before.
+
+        A seed of its own has 63 bits, so that no two pictures of any class share theirs.
+        """
+        if self.noise == "shared":
+            return self.seed, index
         text = json.dumps([self.seed, name, index])
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1, 0
 
 
 def common_recipe(seed: int) -> Recipe:

@@ -105,6 +105,7 @@ class SupportSets:
             "sampling": asdict(recipe.sampling),
             "rule": asdict(recipe.rule),
             "seed": recipe.seed,
+            "noise": recipe.noise,
             "weights": [asdict(record) for record in self.checkpoints],
             "precision": self._runtime.precision,
         }

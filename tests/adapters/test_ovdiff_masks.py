@@ -105,6 +105,13 @@ def test_attribution_alone_takes_otsus_upper_and_lower_region() -> None:
     foreground, background = by_attribution(attribution, CUTS)
     assert (foreground == (attribution == 1)).all()
     assert (background == (attribution == 0)).all()
+    fine = enlarged(attribution, (16, 16))
+    low, high = multi_otsu(attribution)  # type: ignore[misc]
+    fine[0, 0, :2] = low, high
+    above, below = by_attribution(attribution, CUTS, fine)
+    assert (above == (fine > np.float32(high))).all()
+    assert (below == (fine < np.float32(low))).all()
+    assert not above[0, 0, 1]
     flat = np.zeros((2, 8, 8), np.float32)
     flat[0, 0, 0] = 1
     fallback = by_attribution(flat, CUTS)

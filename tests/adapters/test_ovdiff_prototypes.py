@@ -30,7 +30,7 @@ def test_masks_are_resized_so_that_what_is_touched_counts() -> None:
 
 def test_prototypes_against_loops() -> None:
     everywhere = ~MASKS
-    foreground, background = gather(FEATURES, [MASKS, everywhere])
+    foreground, background = gather(FEATURES, [MASKS, everywhere], shown_only=False)
     assert len(foreground.values) + len(background.values) == 3 * 24
     for gathered, masks in ((foreground, MASKS), (background, everywhere)):
         found = build(gathered, parts=0)
@@ -55,7 +55,7 @@ def test_prototypes_against_loops() -> None:
 
 
 def test_parts_are_the_means_of_the_places_they_came_from() -> None:
-    (gathered,) = gather(FEATURES, [MASKS])
+    (gathered,) = gather(FEATURES, [MASKS], shown_only=False)
     found = build(gathered, parts=4)
     rows = found.of_kinds(["part"])
     assert len(rows) == 4
@@ -70,14 +70,25 @@ def test_parts_are_the_means_of_the_places_they_came_from() -> None:
 
 
 def test_kinds_are_chosen_and_a_region_may_be_empty() -> None:
-    (gathered,) = gather(FEATURES, [MASKS])
+    (gathered,) = gather(FEATURES, [MASKS], shown_only=False)
     found = build(gathered, parts=2)
     assert [len(found.of_kinds([kind])) for kind in KINDS] == [1, 2, 2]
     assert found.of_kinds(["part", "class"]).tolist() == [0, 3, 4]
-    (nothing,) = gather(FEATURES, [np.zeros_like(MASKS)])
+    (nothing,) = gather(FEATURES, [np.zeros_like(MASKS)], shown_only=False)
     empty = build(nothing, parts=2)
     assert empty.vectors.shape == (0, 5)
     assert (empty.regions == -1).all()
+
+
+def test_pictures_that_do_not_show_the_class_can_be_left_out() -> None:
+    everywhere = np.ones_like(MASKS)
+    foreground, background = gather(FEATURES, [MASKS, everywhere], shown_only=True)
+    shown = MASKS.any(axis=(1, 2))
+    assert shown.tolist().count(False) == 1
+    assert len(foreground.values) == MASKS.sum()
+    assert (background.masks == everywhere & shown[:, None, None]).all()
+    inside = FEATURES.permute(0, 2, 3, 1).numpy()[background.masks]
+    assert (background.values == inside).all()
 
 
 def test_backgrounds_like_stuff_are_found_by_cosine() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn import functional
+from torchvision import transforms
 
 from ovbench.adapters.ovdiff.windows import (
     StrongestSoFar,
@@ -13,6 +14,7 @@ from ovbench.adapters.ovdiff.windows import (
     assembled,
     by_size,
     resized,
+    size_within,
     windows_of,
 )
 
@@ -30,8 +32,9 @@ def test_windows_of_the_papers_sizes() -> None:
     assert found[-1] == Window(0, 0, 448, 600)
     assert len(found) == 9
     assert windows_of((448, 600), (), 224, whole=False) == [Window(0, 0, 448, 600)]
-    # A window as large as the image is the whole image.
-    assert windows_of((448, 448), (448,), 224, whole=True) == [Window(0, 0, 448, 448)]
+    # A window as large as the image is the whole image, which then counts twice.
+    assert windows_of((448, 448), (448,), 224, whole=False) == [Window(0, 0, 448, 448)]
+    assert windows_of((448, 448), (448,), 224, whole=True) == [Window(0, 0, 448, 448, times=2)]
 
 
 @pytest.mark.parametrize("size", [(40, 40), (40, 133), (97, 40), (7, 200)])
@@ -54,7 +57,7 @@ def test_groups_hold_every_window_once_and_one_size_each() -> None:
 
 def test_overlaps_are_averaged_over_windows_and_feature_spaces() -> None:
     generator = torch.Generator().manual_seed(0)
-    windows = [Window(0, 0, 8, 8), Window(0, 4, 8, 12)]
+    windows = [Window(0, 0, 8, 8), Window(0, 4, 8, 12, times=2)]
     scores = [[torch.randn(2, n, n, generator=generator) for n in (3, 4)] for _ in windows]
     found = assembled(scores, windows, (8, 12))
     for y in range(8):
@@ -63,7 +66,7 @@ def test_overlaps_are_averaged_over_windows_and_feature_spaces() -> None:
                 functional.interpolate(one[None], (8, 8), mode="bilinear")[0, :, y, x - w.left]
                 for w, maps in zip(windows, scores, strict=True)
                 if w.left <= x < w.right
-                for one in maps
+                for one in maps * w.times
             ]
             torch.testing.assert_close(found[:, y, x], torch.stack(values).mean(dim=0))
 
@@ -81,3 +84,9 @@ def test_narrow_images_keep_their_shape_within_the_limit() -> None:
     assert resized(np.zeros((50, 80, 3), np.uint8), 100, 400).shape == (100, 160, 3)
     assert resized(np.zeros((8, 1600, 3), np.uint8), 100, 400).shape == (2, 400, 3)
     assert resized(np.zeros((1, 1, 3), np.uint8), 100, 400).shape == (100, 100, 3)
+
+
+@pytest.mark.parametrize("size", [(333, 500), (500, 333), (375, 500), (218, 640), (7, 7)])
+def test_sizes_are_torchvisions(size: tuple[int, int]) -> None:
+    resize = transforms.Resize(448, max_size=800)
+    assert size_within(size, 448, 800) == tuple(resize(torch.zeros(1, *size)).shape[1:])

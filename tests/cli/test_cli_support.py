@@ -112,7 +112,7 @@ def test_a_methods_recipe_and_what_the_options_change(
     ((request, sampling, rule),) = asked
     recipe = Imagines.recipe(Settings(), 3)
     assert (request.prompt, request.negative, request.name) == ("cat!", "dog", "cat")
-    assert request.seed == recipe.seed_of("cat", 0)
+    assert (request.seed, request.draw) == recipe.noise_of("cat", 0)
     assert sampling == replace(recipe.sampling, **change)  # type: ignore[arg-type]
     assert rule == replace(recipe.rule, peak_normalised=True)
 

@@ -35,8 +35,9 @@ REQUESTS = tuple(
     Request(f"a photo of a {name}", seed, negative="dog")
     for seed, name in enumerate(("cat", "dog", "light"))
 )
-CLASSES: dict[Solver, tuple[str, dict[str, bool]]] = {
+CLASSES: dict[Solver, tuple[str, dict[str, Any]]] = {
     "dpm-solver++": ("DPMSolverMultistepScheduler", {}),
+    "dpm-solver++0.14": ("DPMSolverMultistepScheduler", {"final_sigmas_type": "sigma_min"}),
     "ddim": ("DDIMScheduler", {"clip_sample": False, "set_alpha_to_one": False}),
     "pndm": ("PNDMScheduler", {"skip_prk_steps": True}),
 }
@@ -88,6 +89,25 @@ def test_a_picture_does_not_depend_on_its_batch(parts: Parts) -> None:
     in_pairs = model.generate(REQUESTS[::-1], sampling, batch_size=2).images[::-1]
     assert np.abs(together - in_pairs).max() <= 1
     assert np.abs(together[0] - together[1]).max() > 10
+
+
+def test_noise_is_drawn_from_one_seed_picture_after_picture(parts: Parts) -> None:
+    found = wrap(parts)._noise([Request("a cat", 5, draw=draw) for draw in range(3)], (SIDE, SIDE))
+    one_by_one = torch.Generator().manual_seed(5)
+    first = torch.randn(2, 4, SIDE, SIDE, generator=one_by_one)  # of a batch of two
+    second = torch.randn(1, 4, SIDE, SIDE, generator=one_by_one)
+    assert torch.equal(found, torch.cat([first, second]))
+
+
+def test_levels_are_rounded_or_truncated(parts: Parts) -> None:
+    model = wrap(parts)
+    rounded, truncated = (
+        model.generate(REQUESTS, Sampling("ddim", 1, levels=levels)).images.astype(int)
+        for levels in ("rounded", "truncated")
+    )
+    lost = rounded - truncated
+    assert set(np.unique(lost)) == {0, 1}
+    assert 0.3 < lost.mean() < 0.7
 
 
 def test_without_guidance_there_is_one_forward_and_no_negative(parts: Parts) -> None:
@@ -208,6 +228,7 @@ def test_noise_prompt_and_sampling_change_features(parts: Parts) -> None:
     changes: list[dict[str, Any]] = [
         {}, {"timestep": 60}, {"seed": 4}, {"prompt": "a cat"}, {"sample_latents": True}
     ]  # fmt: skip
+    changes += [{"sample_latents": True, "repeat_noise": True}]
     found = [model.features(pictures(), READ[:1], **base | c)[READ[0]] for c in changes]
     assert all((one - found[0]).abs().max() > 1e-4 for one in found[1:])
     assert all((one - two).abs().max() > 1e-4 for one, two in pairwise(found))

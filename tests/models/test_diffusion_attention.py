@@ -93,6 +93,22 @@ def test_daam_is_the_mean_over_layers_heads_steps_and_tokens(parts: Parts, guida
         torch.testing.assert_close(found[image], expected, atol=1e-6, rtol=1e-4)
 
 
+def test_each_step_of_each_head_can_count_by_itself(parts: Parts) -> None:
+    rule = AttributionRule(each_step=True)
+    found = wrap(parts).generate(REQUESTS, SAMPLING, rule=rule).attribution
+    assert found is not None
+    layers = recorded(parts, SAMPLING)
+    for image, positions in enumerate(POSITIONS):
+        maps = [
+            enlarged(head[..., token], "bicubic")
+            for steps in layers
+            for step in steps
+            for head in step[image]
+            for token in positions
+        ]
+        torch.testing.assert_close(found[image], torch.stack(maps).mean(0), atol=1e-6, rtol=1e-4)
+
+
 def test_peak_normalised_maps_of_chosen_reductions(parts: Parts) -> None:
     found = wrap(parts).generate(REQUESTS, SAMPLING, rule=DIFFUMASK).attribution
     assert found is not None

@@ -53,7 +53,7 @@ def test_pictures_and_attribution(warm: list[SupportSet]) -> None:
 
 def test_what_is_kept_is_what_was_generated(warm: list[SupportSet]) -> None:
     requests = [
-        diffusion.Request("a picture of a ring", RECIPE.seed_of("ring", index), "dog", "ring")
+        diffusion.Request("a picture of a ring", RECIPE.noise_of("ring", index)[0], "dog", "ring")
         for index in range(COUNT)
     ]
     model = diffusion.load_diffusion(RECIPE.model, RUNTIME)
@@ -120,6 +120,7 @@ def test_everything_that_decides_a_picture_is_in_its_key(
         replace(RECIPE, prompt="a photo of a {}"),
         replace(RECIPE, negative=""),
         replace(RECIPE, seed=8),
+        replace(RECIPE, noise="shared"),
         *(
             replace(RECIPE, sampling=replace(sampling, **change))
             for change in (
@@ -128,6 +129,7 @@ def test_everything_that_decides_a_picture_is_in_its_key(
                 {"guidance": 5.0},
                 {"height": 32},
                 {"width": 32},
+                {"levels": "truncated"},
             )
         ),
         *(
@@ -136,6 +138,7 @@ def test_everything_that_decides_a_picture_is_in_its_key(
                 AttributionRule(reductions=(2,)),
                 AttributionRule(peak_normalised=True),
                 AttributionRule(mode="bilinear"),
+                AttributionRule(each_step=True),
             )
         ),
     ]
@@ -148,10 +151,17 @@ def test_everything_that_decides_a_picture_is_in_its_key(
 
 
 def test_pictures_of_two_classes_or_places_never_share_a_seed() -> None:
-    seeds = {RECIPE.seed_of(name, index) for name in NAMES for index in range(100)}
-    assert len(seeds) == 100 * len(NAMES)
+    noise = {RECIPE.noise_of(name, index) for name in NAMES for index in range(100)}
+    seeds = {seed for seed, _ in noise}
+    assert len(seeds) == len(noise) == 100 * len(NAMES)
     assert max(seeds) < 2**63
-    assert replace(RECIPE, seed=8).seed_of("ring", 0) not in seeds
+    assert replace(RECIPE, seed=8).noise_of("ring", 0) not in noise
+
+
+def test_shared_noise_is_the_same_for_every_class_and_another_for_every_picture() -> None:
+    shared = replace(RECIPE, noise="shared")
+    assert {shared.noise_of(name, 3) for name in NAMES} == {(RECIPE.seed, 3)}
+    assert len({shared.noise_of("ring", index) for index in range(100)}) == 100
 
 
 def test_damage_is_mended(warm: list[SupportSet], cache: Path, watcher: Watcher) -> None:

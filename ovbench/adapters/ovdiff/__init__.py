@@ -55,7 +55,7 @@ from ovbench.harness.protocol import (
     Vocabulary,
 )
 from ovbench.models.clip import load_clip
-from ovbench.models.diffusion_attention import DAAM
+from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling
 from ovbench.refine.pamr import pamr
 from ovbench.support import Recipe, SupportSets
@@ -104,13 +104,20 @@ class OVDiff:
     @staticmethod
     def recipe(settings: OVDiffSettings, seed: int) -> Recipe:
         """What decides the support pictures."""
+        released = settings.picture_rule == "released_code"
         return Recipe(
             settings.generator,
             settings.prompt,
             settings.negative_prompt,
-            Sampling(settings.solver, settings.steps, settings.guidance),
-            DAAM,
+            Sampling(
+                settings.solver,
+                settings.steps,
+                settings.guidance,
+                levels="truncated" if released else "rounded",
+            ),
+            AttributionRule(each_step=settings.attribution_rule == "released_code"),
             seed,
+            "shared" if released else "own",
         )
 
     def prepare(self, vocabulary: Vocabulary) -> None:
@@ -127,7 +134,9 @@ class OVDiff:
             self._banks = {name: self._bank(name, owners, advance) for name in self._extractors}
         self._filter = None
         if self._clip is not None and settings.category_filter:
-            self._filter = CategoryFilter(self._clip, vocabulary.classes, settings.filter_most)
+            self._filter = CategoryFilter(
+                self._clip, vocabulary.classes, settings.filter_most, settings.filter_rule
+            )
         self.notes = (self._summary(),)
 
     def _bank(self, name: ExtractorName, owners: Sequence[int], advance: Advance) -> Bank:
@@ -178,10 +187,13 @@ class OVDiff:
     def _read(self, image: Image) -> tuple[Image, list[Window]]:
         """The image in its working size, and its windows."""
         settings = self.settings
-        working = resized(image, settings.short_side, settings.max_long_side)
+        working = self._working(image)
         size = (working.shape[0], working.shape[1])
         whole = settings.whole_image
         return working, windows_of(size, settings.windows, settings.stride, whole=whole)
+
+    def _working(self, image: Image) -> Image:
+        return resized(image, self.settings.short_side, self.settings.max_long_side)
 
     @torch.inference_mode()
     def explain(self, image: Image, x: int, y: int) -> Explanation:
@@ -227,6 +239,8 @@ class OVDiff:
         """The classes that CLIP finds, and stuff, which it is not asked for."""
         assert self._filter is not None
         asked = [i for i in classes if self.settings.filter_stuff or not self._stuff[i]]
+        if self.settings.filter_rule == "released_code":
+            image = self._working(image)
         found = self._filter.choose(image, asked) if asked else ()
         return sorted({*classes} - {*asked} | {*found})
 

@@ -10,18 +10,25 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Sequence
 from itertools import combinations
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor
 
+from ovbench.adapters.ovdiff.windows import lanczos
 from ovbench.harness.protocol import ClassQuery, Image
 from ovbench.models.clip import CLIP, TEXT_BATCH
-from ovbench.models.images import squashed
+from ovbench.models.images import input_tensor, squashed
+
+FilterRule: TypeAlias = Literal["direct", "released_code"]
 
 REMEMBERED = 2**17
 """Combinations whose embedding is kept: 256 MB with the 512 channels of ViT-B/16."""
 
 Subset = tuple[int, ...]
+
+# The released code resizes every image to 512 pixels before its CLIP's 224.
+_OF_CLIP = 512 / 224
 
 
 class CategoryFilter:
@@ -32,10 +39,14 @@ class CategoryFilter:
         passes: in how many forward passes.
     """
 
-    def __init__(self, clip: CLIP, classes: Sequence[ClassQuery], most: int) -> None:
+    def __init__(
+        self, clip: CLIP, classes: Sequence[ClassQuery], most: int, rule: FilterRule = "direct"
+    ) -> None:
         """Embed every query of every class."""
         self._clip, self._most = clip, most
-        self._names = [query.name for query in classes]
+        self._released = rule == "released_code"
+        article = "a " if self._released else ""
+        self._names = [f"{article}{query.name}" for query in classes]
         queries = [(text, i) for i, query in enumerate(classes) for text in query.queries]
         self._single = clip.encode_text([f"a {text}" for text, _ in queries])
         self._owner = torch.tensor([owner for _, owner in queries], device=clip.device)
@@ -44,22 +55,35 @@ class CategoryFilter:
 
     @torch.inference_mode()
     def choose(self, image: Image, allowed: Sequence[int]) -> Subset:
-        """The classes that the image seems to hold, at least one, ascending.
+        """The classes that the image seems to hold, at least one.
 
         Args:
-            allowed: classes to choose among, at least one.
+            image: for the released code's rule in its working size.
+            allowed: classes to choose among, at least one, ascending.
         """
-        pixels = squashed(self._clip, [image], self._clip.image_size)
-        embedded = self._clip.encode_image(pixels)[0]
+        embedded = self._clip.encode_image(self._pixels(image))[0]
         promising = self._promising(embedded, allowed)
         subsets = all_subsets(promising)
         scores = self._embedded(subsets) @ embedded
         return subsets[int(scores.argmax())]
 
+    def _pixels(self, image: Image) -> Tensor:
+        """The image as CLIP sees it, ``(1, 3, side, side)``."""
+        clip, side = self._clip, self._clip.image_size
+        if not self._released:
+            return squashed(clip, [image], side)
+        large = round(side * _OF_CLIP)
+        return input_tensor(
+            lanczos(image, (large, large)), (side, side), mean=clip.mean, std=clip.std,
+            mode="bilinear", device=clip.device, antialias=False,
+        )[None]  # fmt: skip
+
     def _promising(self, embedded: Tensor, allowed: Sequence[int]) -> Subset:
         """Classes more probable than the average one; no more than the limit.
 
-        The released code takes a softmax of the bare cosines, which is almost flat.
+        Both rules take a softmax of the bare cosines, which is almost flat. In the released code
+        the average itself is enough, and where there are too many, or none, the most probable
+        class is named first.
         """
         cosines = self._single @ embedded
         best = cosines.new_full((len(self._names),), -torch.inf)
@@ -67,9 +91,13 @@ class CategoryFilter:
         index = torch.tensor(allowed, device=best.device)
         probability = best[index].softmax(dim=0)
         order = torch.argsort(probability, descending=True, stable=True)
-        above = probability[order] > 1 / len(allowed)
+        average = 1 / len(allowed)
+        ranked = probability[order]
+        above = ranked >= average if self._released else ranked > average
         kept = order[above] if above.any() else order  # all alike: the first ones
-        return tuple(sorted(index[kept[: self._most]].tolist()))
+        found = index[kept[: self._most]].tolist()
+        by_probability = self._released and not 0 < int(above.sum()) <= self._most
+        return tuple(found if by_probability else sorted(found))
 
     def _embedded(self, subsets: Sequence[Subset]) -> Tensor:
         """``(S, d)``; combinations not asked for lately are forgotten."""

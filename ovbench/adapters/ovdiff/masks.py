@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from ovbench.adapters.ovdiff.multi_otsu import multi_otsu
 
+AttributionRule: TypeAlias = Literal["mean", "released_code"]
 MaskRule: TypeAlias = Literal["equation_1", "released_code", "whole"]
 Mask: TypeAlias = npt.NDArray[np.bool_]
 Maps: TypeAlias = npt.NDArray[np.float32]
@@ -108,15 +109,21 @@ def _eroded(mask: Mask) -> Mask:
     return found
 
 
-def by_attribution(attribution: npt.NDArray[np.floating[Any]], cuts: Cuts) -> RegionMasks:
+def by_attribution(
+    attribution: npt.NDArray[np.floating[Any]], cuts: Cuts, fine: Maps | None = None
+) -> RegionMasks:
     """Without proposals: Otsu's thresholds over all maps of a class, the variant "-CutLER".
 
     Args:
         attribution: ``(N, h, w)``, in 0..1 within each picture.
         cuts: taken where the values are too few for Otsu's method.
+        fine: the same maps at the pictures' size, ``(N, H, W)``, to which the released code
+            applies the thresholds; without them the masks have the size of the maps.
     """
     found = multi_otsu(attribution)
+    maps = attribution if fine is None else fine
     if found is None:
-        return RegionMasks(attribution > cuts.foreground, attribution < cuts.background)
+        return RegionMasks(maps > cuts.foreground, maps < cuts.background)
     low, high = found
-    return RegionMasks(attribution >= high, attribution < low)
+    above = maps >= high if fine is None else maps > high
+    return RegionMasks(above, maps < low)

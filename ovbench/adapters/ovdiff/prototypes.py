@@ -71,18 +71,23 @@ class Gathered(NamedTuple):
     masks: npt.NDArray[np.bool_]
 
 
-def gather(features: Iterable[Tensor], regions: Sequence[npt.NDArray[np.bool_]]) -> list[Gathered]:
+def gather(
+    features: Iterable[Tensor], regions: Sequence[npt.NDArray[np.bool_]], *, shown_only: bool
+) -> list[Gathered]:
     """Collect the features of some regions from one pass over the pictures.
 
     Args:
         features: per picture ``(D, h, w)``; all of one grid, at least one.
         regions: masks ``(N, H, W)`` each, on a grid of their own.
+        shown_only: leave out pictures whose first region is empty on the grid of the features.
     """
     found: list[Gathered] = []
     filled = [0] * len(regions)
     for picture, feature in enumerate(features):
         if not found:  # filled in place, since a list of parts would need twice the memory
             grids = [on_grid(masks, feature.shape[1:]) for masks in regions]
+            if shown_only:
+                grids = [grid & grids[0].any(axis=(1, 2), keepdims=True) for grid in grids]
             width = len(feature)
             found = [Gathered(np.empty((grid.sum(), width), np.float32), grid) for grid in grids]
         for index, (values, masks) in enumerate((one.values, one.masks) for one in found):

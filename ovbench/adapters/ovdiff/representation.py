@@ -78,6 +78,7 @@ class Representer:
             "version": VERSION,
             "support": support.digest,
             "rule": settings.mask_rule,
+            "attribution": settings.attribution_rule,
             "cuts": asdict(self._cuts),
             "precision": self.precision,
         }
@@ -98,13 +99,19 @@ class Representer:
         if self.settings.mask_rule == "whole":
             everything = np.ones(attribution.shape, bool)
             return {"foreground": everything, "background": ~everything}
-        if self.proposer is None:
+        released = self.settings.attribution_rule == "released_code"
+        if self.proposer is None and not released:
             return by_attribution(attribution, self._cuts)._asdict()
         images = support.images
+        fine = enlarged(attribution, images.shape[1:3])
+        if released:
+            fine = rescaled(fine)
+        if self.proposer is None:
+            return by_attribution(attribution, self._cuts, fine)._asdict()
         with stage("masks"):
             pairs = [
                 choose(one, self.proposer.masks(image), self.settings.mask_rule, self._cuts)
-                for image, one in zip(images, enlarged(attribution, images.shape[1:3]), strict=True)
+                for image, one in zip(images, fine, strict=True)
             ]
         return {
             "foreground": np.stack([foreground for foreground, _ in pairs]),
@@ -115,8 +122,9 @@ class Representer:
         self, support: SupportSet, extractor: Extractor, parts: int
     ) -> dict[str, npt.NDArray[Any]]:
         masks = self.masks(support)
+        shown_only = self.settings.mask_rule == "released_code"
         with stage("features"):
-            gathered = gather(self._features(support, extractor), masks)
+            gathered = gather(self._features(support, extractor), masks, shown_only=shown_only)
         with stage("cluster"):
             found = [build(one, parts) for one in gathered]
         return {
@@ -130,8 +138,7 @@ class Representer:
         """Per picture ``(D, h, w)``, a few at a time."""
         images = list(support.images)
         for start in range(0, len(images), _TOGETHER):
-            some = images[start : start + _TOGETHER]
-            yield from extractor.features(some, min(some[0].shape[:2]))
+            yield from extractor.of_support(images[start : start + _TOGETHER])
 
 
 def _unpacked(found: Mapping[str, npt.NDArray[Any]], region: Region) -> Prototypes:

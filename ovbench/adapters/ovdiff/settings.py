@@ -9,13 +9,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName
-from ovbench.adapters.ovdiff.masks import MaskRule
+from ovbench.adapters.ovdiff.category_filter import FilterRule
+from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName, ReadingRule
+from ovbench.adapters.ovdiff.masks import AttributionRule, MaskRule
 from ovbench.adapters.ovdiff.prototypes import KINDS, PrototypeKind
 from ovbench.harness.settings import setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 
+PictureRule = Literal["own", "released_code"]
 Proposer = Literal["maskcut", "sam", "none"]
 
 
@@ -36,9 +38,25 @@ class OVDiffSettings:
         "paper silent; released code",
         "what they shall not be",
     )
-    solver: Solver = setting("dpm-solver++", "paper silent; released code", "of the sampling")
+    solver: Solver = setting(
+        "dpm-solver++",
+        "paper silent; released code, which runs on diffusers 0.14: dpm-solver++0.14",
+        "of the sampling",
+    )
     steps: int = setting(30, "paper silent; released code", "of the solver")
     guidance: float = setting(8.0, "paper silent; released code", "towards the prompt")
+    picture_rule: PictureRule = setting(
+        "own",
+        "our choice: no two pictures begin alike; released_code: its seed begins anew for every "
+        "class, so that pictures of one index begin with the same noise, and levels are truncated",
+        "which noise a picture begins with, and how its values become levels",
+    )
+    attribution_rule: AttributionRule = setting(
+        "mean",
+        "paper, section 3.2, up to scale; released_code: maps are clamped step by step, heads "
+        "count alike, and maps are brought to 0..1 once more, and cut, at the pictures' size",
+        "how attention becomes attribution, and at which size it is cut",
+    )
 
     # Where they show their class.
     proposals: Proposer = setting(
@@ -90,7 +108,14 @@ class OVDiffSettings:
     sd_timestep: int = setting(200, "paper silent; released code", "of the noise added first")
     dino_model: str = setting("dino_vitb8", "paper, section 4.1; released code: ViT-B/8", "DINO")
     mae_model: str = setting(
-        "facebook/vit-mae-base", "paper, table 2; which one is our choice", "MAE"
+        "facebook/vit-mae-base",
+        "paper, table 2; which one is our choice: released code has a long-sequence MAE",
+        "MAE",
+    )
+    mae_scale: float = setting(
+        2.0,
+        "released code: 448 pixels; 1 for a MAE that was trained on as many",
+        "side of the square that MAE sees, over that which it was trained on",
     )
     clip_architecture: str = setting(
         "ViT-B-16", "paper silent; released code", "open_clip's name of the CLIP"
@@ -110,6 +135,14 @@ class OVDiffSettings:
         "imagenet",
         "paper silent; released code, though CLIP was trained with its own",
         "whose pixel mean and deviation to use for features",
+    )
+
+    reading_rule: ReadingRule = setting(
+        "resampled",
+        "our choice: bicubic with antialiasing, to whole patches, one size for all pictures; "
+        "released_code: bilinear without, support pictures in their own size, DINO's offset of "
+        "positions, one noise for both of a support picture's draws",
+        "how the feature spaces read pictures",
     )
 
     # What stands for a class.
@@ -148,6 +181,12 @@ class OVDiffSettings:
     )
     filter_most: int = setting(
         10, "paper: eta; released code", "classes of which all combinations are tried"
+    )
+    filter_rule: FilterRule = setting(
+        "direct",
+        'paper, section 3.4; released_code: an article before every name, "a cat and a dog", '
+        "and the image resized to 512 pixels before CLIP's 224",
+        "how the CLIP is asked",
     )
     filter_stuff: bool = setting(
         False,
@@ -197,6 +236,7 @@ class OVDiffSettings:
         _require(bool(self.kinds), "kinds must name at least one")
         _require(self.maskcut_masks > 0, "maskcut_masks must be positive")
         _require(self.sam_points > 0, "sam_points must be positive")
+        _require(self.mae_scale > 0, "mae_scale must be positive")
         _require(self.parts > 0, "parts must be positive")
         _require(1 <= self.filter_most <= 16, "filter_most must be 1 to 16: it doubles per class")
         _require(self.short_side is None or self.short_side > 0, "short_side must be positive")
@@ -213,14 +253,23 @@ def _require(condition: bool, message: str) -> None:
 _SD_ALONE = {"extractors": ("sd",)}
 PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
-    "released_code": {"mask_rule": "released_code", "whole_image": True, "stuff": "list"},
+    "released_code": {
+        "solver": "dpm-solver++0.14",
+        "picture_rule": "released_code",
+        "attribution_rule": "released_code",
+        "mask_rule": "released_code",
+        "reading_rule": "released_code",
+        "filter_rule": "released_code",
+        "whole_image": True,
+        "stuff": "list",
+    },
     # Table 1.
     "no_cutler": {"proposals": "none"},
     "pamr": {"pamr_iterations": 10},
     # Table 2; its last row is the default.
     "table2_mae": {"extractors": ("mae",)},
     "table2_dino": {"extractors": ("dino",)},
-    "table2_clip_tokens": {"extractors": ("clip",), "clip_facet": "token", "clip_layer": -1},
+    "table2_clip_tokens": {"extractors": ("clip",), "clip_facet": "token"},
     "table2_clip_keys": {"extractors": ("clip",)},
     "table2_sd": _SD_ALONE,
     # Table 3.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 import numpy as np
@@ -13,17 +13,22 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.harness.protocol import Image
-from ovbench.models.images import fit_size, window_starts
+from ovbench.models.images import window_starts
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A rectangle of an image, in pixels; its end is exclusive."""
+    """A rectangle of an image, in pixels; its end is exclusive.
+
+    Attributes:
+        times: how often its scores count.
+    """
 
     top: int
     left: int
     bottom: int
     right: int
+    times: int = 1
 
     @property
     def size(self) -> tuple[int, int]:
@@ -37,14 +42,27 @@ class Window:
 
 def resized(image: Image, short_side: int, max_long_side: int) -> Image:
     """The image at its working size; Lanczos, as in the released code."""
-    height, width = fit_size(
-        (image.shape[0], image.shape[1]),
-        short_side=short_side,
-        max_long_side=max(max_long_side, short_side),
-        multiple=1,
-    )
-    picture = PillowImage.fromarray(image).resize((width, height), PillowImage.Resampling.LANCZOS)
-    return np.asarray(picture)
+    size = size_within((image.shape[0], image.shape[1]), short_side, max_long_side)
+    return lanczos(image, size)
+
+
+def size_within(size: tuple[int, int], short_side: int, max_long_side: int) -> tuple[int, int]:
+    """Height and width with another shorter side, as torchvision computes them.
+
+    What is left of a pixel of the longer side is cut off, and where that side would pass its
+    limit, of the shorter one.
+    """
+    short, long = short_side, int(short_side * max(size) / min(size))
+    limit = max(max_long_side, short_side)
+    if long > limit:
+        short, long = max(1, int(limit * short / long)), limit
+    return (short, long) if size[0] <= size[1] else (long, short)
+
+
+def lanczos(image: Image, size: tuple[int, int]) -> Image:
+    """Resized by Pillow to a height and a width."""
+    picture = PillowImage.fromarray(image)
+    return np.asarray(picture.resize(size[::-1], PillowImage.Resampling.LANCZOS))
 
 
 def windows_of(
@@ -55,7 +73,8 @@ def windows_of(
     Args:
         size: height and width.
         sides: of square windows; along a shorter axis the window is the whole axis.
-        whole: the whole image is one, too; without ``sides`` it is the only one.
+        whole: the whole image is one, too, and counts twice where a window is the whole
+            image; without ``sides`` it is the only one.
     """
     height, width = size
     found = {
@@ -65,8 +84,12 @@ def windows_of(
             window_starts(height, side, stride), window_starts(width, side, stride)
         )
     }
+    everything = Window(0, 0, height, width)
+    if whole and everything in found:
+        del found[everything]
+        everything = replace(everything, times=2)
     if whole or not sides:
-        found[Window(0, 0, height, width)] = None
+        found[everything] = None
     return list(found)
 
 
@@ -98,8 +121,8 @@ def assembled(
     for window, maps in zip(windows, scores, strict=True):
         place = (slice(window.top, window.bottom), slice(window.left, window.right))
         for one in maps:
-            total[:, *place] += enlarged(one, window.size)
-        count[place] += len(maps)
+            total[:, *place] += window.times * enlarged(one, window.size)
+        count[place] += window.times * len(maps)
     return total.div_(count)
 
 
