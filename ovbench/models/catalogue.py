@@ -39,12 +39,13 @@ class OfficialFile:
     Attributes:
         url: where it is.
         name: what it is called on this machine.
-        sha256: of its content.
+        sha256: of its content; None where nobody states it, so that what a run found is
+            recorded and not checked.
     """
 
     url: str
     name: str
-    sha256: str
+    sha256: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,6 +159,12 @@ ENTRIES: Sequence[Entry] = (
     _hub("dino", "dino_vits8", "facebook/dino-vits8", "apache-2.0", "DINO ViT-S/8", 87),
     _pickled("dino", "dino_vitb16", "facebook/dino-vitb16", "apache-2.0", "DINO ViT-B/16", 343),
     _pickled("dino", "dino_vits16", "facebook/dino-vits16", "apache-2.0", "DINO ViT-S/16", 87),
+    # Address and licence: the README of facebookresearch/long_seq_mae.
+    Entry("dino", "mae_longseq_vit_base_imgnet",
+          OfficialFile("https://dl.fbaipublicfiles.com/long_seq_mae/pretrained_models/in1k/"
+                       "vitb_dec384d12h8b_1600ep_img448_crop0.2-1.0_maskds2.pth",
+                       "vitb_dec384d12h8b_1600ep_img448_crop0.2-1.0_maskds2.pth", None),
+          "cc-by-nc-4.0", "MAE ViT-B/16, trained at 448 pixels", None),
     _hub("dinov2", "dinov2_small", "facebook/dinov2-small", "apache-2.0", "DINOv2 ViT-S/14", 88),
     _hub("dinov2", "dinov2_base", "facebook/dinov2-base", "apache-2.0", "DINOv2 ViT-B/14", 346),
     _hub("dinov2", "dinov2_large", "facebook/dinov2-large", "apache-2.0",

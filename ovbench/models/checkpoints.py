@@ -9,7 +9,7 @@ from pathlib import Path
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models import hub, official
 from ovbench.models.catalogue import OfficialFile, Repository, look_up
-from ovbench.models.digests import sha256_of
+from ovbench.models.digests import noted_sha256, sha256_of
 from ovbench.models.packaged import weights_of
 
 
@@ -84,7 +84,7 @@ def _from_hub(role: str, source: Repository) -> Located:
 
 def _official(role: str, source: OfficialFile) -> Located:
     path = official.fetch(source)
-    return Located(path, (CheckpointRecord(role, source.name, None, source.sha256),))
+    return Located(path, (CheckpointRecord(role, source.name, None, noted_sha256(path)),))
 
 
 def _record(role: str, name: str, commit: str | None, file: Path, root: Path) -> CheckpointRecord:

@@ -23,6 +23,7 @@ from ovbench.harness.json_files import parse
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.mae_file import load_mae
 from ovbench.models.positions import resize_positions
 from ovbench.models.precision import DTYPES
 from ovbench.models.pretrained import reading
@@ -227,16 +228,20 @@ def load_patch_encoder(
     return PatchEncoder(_load(located.path), located.records, runtime, offset)
 
 
-def _load(folder: Path) -> Any:
+def _load(path: Path) -> Any:
+    """From a folder of transformers, or from the one file of MAE's authors."""
     import transformers
 
-    with reading(folder):
-        name, options = _class_of(folder)
-        model, report = getattr(transformers, name).from_pretrained(
-            folder, attn_implementation="sdpa", output_loading_info=True, **options
-        )
+    if path.is_file():
+        model, report = load_mae(path)
+    else:
+        with reading(path):
+            name, options = _class_of(path)
+            model, report = getattr(transformers, name).from_pretrained(
+                path, attn_implementation="sdpa", output_loading_info=True, **options
+            )
     if report["missing_keys"]:
-        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
+        raise UsageError(f"{path}: has no weights for {min(report['missing_keys'])}")
     return model
 
 

@@ -267,7 +267,11 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "no_cutler": {"proposals": "none"},
     "pamr": {"pamr_iterations": 10},
     # Table 2; its last row is the default.
-    "table2_mae": {"extractors": ("mae",)},
+    "table2_mae": {
+        "extractors": ("mae",),
+        "mae_model": "mae_longseq_vit_base_imgnet",
+        "mae_scale": 1.0,
+    },
     "table2_dino": {"extractors": ("dino",)},
     "table2_clip_tokens": {"extractors": ("clip",), "clip_facet": "token"},
     "table2_clip_keys": {"extractors": ("clip",)},
