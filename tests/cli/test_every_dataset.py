@@ -217,5 +217,5 @@ def test_fss1000(tmp_path: Path) -> None:
 
 def test_a_folder_of_one_s_own(tmp_path: Path) -> None:
     write(tmp_path, {"images/a.jpg": jpg(1), "masks/a.png": png(0, 1, 2, 255),
-                     "classes.txt": b"background\ncat, kitten\ndog\n"})  # fmt: skip
+                     "classes.txt": b"background\ncat, kitten\ndog\n255: (ignore)\n"})  # fmt: skip
     assert measure("folder", tmp_path)["vocabulary"]["names"] == ["background", "cat", "dog"]
