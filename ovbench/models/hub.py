@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.errors import UsageError
+from ovbench.harness.progress import say
 from ovbench.models.catalogue import Need, Repository
 
 CONNECT_TIMEOUT_S = 5.0
@@ -107,6 +109,7 @@ def sha256_in_cache(path: Path) -> str | None:
 def _download(repository: Repository) -> str:
     """Try to fill the cache; returns what is wrong if it is not complete then."""
     from huggingface_hub import HfApi, snapshot_download
+    from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
 
     name, revision = split(repository.id)
     try:
@@ -118,6 +121,9 @@ def _download(repository: Repository) -> str:
         if missing:
             return f"the repository has no {' and no '.join(map(_any_of, missing))}"
         # Weights last: where they are, an interrupted download has left nothing out.
+        say(f"fetching {name} from the Hugging Face hub")
+        if not sys.stderr.isatty():  # a log gets the line, not thousands of bars
+            disable_progress_bars()
         for part in filter(None, (_not_weights(files), list(files))):
             # By branch, not by commit: only then does the cache remember what "main" is.
             snapshot_download(name, revision=revision, allow_patterns=part)

@@ -235,6 +235,19 @@ def test_downloads_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
     assert Path(again) == path
 
 
+def test_a_log_of_a_download_has_a_line_and_no_bars(tmp_path: Path) -> None:
+    program = f"from ovbench.cli.working import work_shown\nwith work_shown(): exec({LOCATE!r})"
+    with serving(HubHandler, Hub({"owner/name": BLIP})) as address:
+        variables = {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": address}
+        variables = {k: v for k, v in variables.items() if k != "HF_HUB_DISABLE_PROGRESS_BARS"}
+        command = [sys.executable, "-c", program, "blip", "owner/name"]
+        done = subprocess.run(
+            command, env={**variables, "HF_HUB_DISABLE_XET": "1"}, capture_output=True, check=True
+        )
+    told = [line for line in done.stderr.decode().splitlines() if "Warning" not in line]
+    assert told == ["fetching owner/name from the Hugging Face hub"]
+
+
 def test_what_is_missing_of_a_folder_is_fetched(tmp_path: Path) -> None:
     HubCache(tmp_path / "hub").put("owner/name", "model.safetensors", b"weights")
     hub = Hub({"owner/name": BLIP})
