@@ -76,7 +76,7 @@ def _picture(image: str, dataset: Dataset) -> Image:
         raise UsageError(
             f"{image}: neither a file nor an image of {dataset.info.name}, such as {dataset.ids[0]}"
         )
-    return read_image(Path(image))
+    return read_image(Path(image), upright=True)
 
 
 def _pixel(text: str, image: Image) -> tuple[int, int]:

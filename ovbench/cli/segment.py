@@ -47,6 +47,7 @@ def segment(
     from ovbench.datasets.contact_sheet import contact_sheet
     from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
+    from ovbench.harness.asking import ask
     from ovbench.harness.atomic import replacing
     from ovbench.harness.images import read_image, write_label
     from ovbench.harness.methods import load_method
@@ -56,7 +57,10 @@ def segment(
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked or len(set(asked)) < len(asked):
         raise UsageError(f"--names {names!r}: name one class or more, each once, between commas")
-    picture, vocabulary = read_image(image), Vocabulary.of(*asked, background=background)
+    picture, vocabulary = (
+        read_image(image, upright=True),
+        Vocabulary.of(*asked, background=background),
+    )
     if prompts is not None:
         vocabulary = show_names(vocabulary, prompts)
     loaded = load_method(
@@ -69,7 +73,7 @@ def segment(
         seed=seed,
     )
     loaded.segmenter.prepare(vocabulary)
-    (answer,) = loaded.segmenter.segment([picture])
+    (answer,) = ask(loaded.segmenter, [picture])
     path = output or Path(f"{image.stem}-{method}.png")
     sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])
     try:

@@ -15,7 +15,7 @@ from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
-from ovbench.harness.images import read_image, read_label
+from ovbench.harness.images import is_turned, read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 
@@ -116,7 +116,7 @@ class FileDataset:
         if label.shape != image.shape[:2]:
             raise DataError(
                 f"{source}: {_size(label)} pixels, but its image {name} has {_size(image)}; "
-                "the two do not belong together"
+                f"the two do not belong together{turned(self.images.source(name), label.shape)}"
             )
         return Sample(name, image, label)
 
@@ -215,6 +215,20 @@ def read_id_list(path: Path) -> list[str]:
     if not seen:
         raise UsageError(f"{path}: lists no images")
     return list(seen)
+
+
+def turned(picture: Path, drawn: tuple[int, ...]) -> str:
+    """What to say of a label map that lies on its picture once that is turned; else nothing.
+
+    Args:
+        drawn: height and width of the labels.
+    """
+    if read_image(picture).shape[1::-1] != drawn or not is_turned(picture):
+        return ""
+    return (
+        ": they would if the picture were turned as its EXIF data says, but labels are read on the "
+        "pixels as stored; save the picture turned, without EXIF"
+    )
 
 
 def _size(array: npt.NDArray[Any]) -> str:

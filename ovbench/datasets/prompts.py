@@ -18,7 +18,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ovbench.datasets.files import walk
+from ovbench.datasets.files import turned, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
 from ovbench.harness.images import read_image, read_mask
@@ -174,7 +174,7 @@ def _read(home: Path, picture: str, drawn: str | None) -> Exemplar:
     if mask.shape != image.shape[:2]:
         raise DataError(
             f"{file}: {mask.shape[1]}x{mask.shape[0]} pixels, but its picture has "
-            f"{image.shape[1]}x{image.shape[0]}"
+            f"{image.shape[1]}x{image.shape[0]}{turned(home / picture, mask.shape)}"
         )
     if not mask.any():
         raise DataError(f"{file}: shows nothing; it should be white where the object is")

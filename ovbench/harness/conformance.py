@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from ovbench.errors import ContractError
+from ovbench.harness.asking import ask, takes_candidates
 from ovbench.harness.images import read_image
 from ovbench.harness.methods import Method
 from ovbench.harness.metrics import confusion
@@ -136,7 +137,9 @@ class _Kit:
     def candidates(self) -> str:
         offset = self.first.offset
         choice = (offset, offset + len(self.first.classes) // 2)
-        maps = self.method.segment(self.images, [choice] * len(self.images))
+        if not takes_candidates(self.method):
+            return "segment takes images only; --classes all is all it can be asked"
+        maps = ask(self.method, self.images, [choice] * len(self.images))
         strays = set(np.unique(np.concatenate([m.ravel() for m in maps])).tolist())
         strays -= {*choice, *range(offset)}
         if strays:
@@ -198,7 +201,7 @@ class _Kit:
     ) -> Sequence[LabelMap]:
         """Segment, holding every map to the contract."""
         seed_everything(0)
-        maps = method.segment(images, candidates)
+        maps = ask(method, images, candidates)
         if len(maps) != len(images):
             raise ContractError(f"{len(images)} images were given, {len(maps)} maps came back")
         for image, label_map in zip(images, maps, strict=True):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
+from ovbench.harness.asking import ask
 from ovbench.harness.counting import Candidates
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import LabelMap, Prompt, Sample, Segmenter
@@ -44,7 +45,8 @@ class PromptedPredictor:
                 with stage("prepare"):
                     self.segmenter.prepare(prompt.vocabulary)
                 self._prepared = prompt.id
-            maps = self.segmenter.segment([sample.image for sample in asked])
+            ids = [sample.id for sample in asked]
+            maps = ask(self.segmenter, [sample.image for sample in asked], ids=ids)
             if len(maps) != len(asked):
                 raise ContractError(f"{len(asked)} images were given, {len(maps)} maps came back")
             for sample, answer in zip(asked, maps, strict=True):
@@ -58,8 +60,6 @@ def _prompt(sample: Sample) -> Prompt:
 
 
 def _translated(image: str, answer: LabelMap, labels: Sequence[int]) -> LabelMap:
-    if answer.dtype.kind != "u":
-        raise ContractError(f"image {image}: labels are unsigned integers, not {answer.dtype}")
     if answer.size and (highest := int(answer.max())) >= len(labels):
         raise ContractError(
             f"image {image}: label {highest} is outside the prompt's {len(labels)} labels"

@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.asking import ask, takes_candidates
 from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
@@ -92,7 +93,8 @@ class SegmenterPredictor:
 
     def predict(self, samples: Sequence[Sample], candidates: Candidates) -> Sequence[LabelMap]:
         """Segment the samples' images."""
-        return self.segmenter.segment([s.image for s in samples], candidates)
+        ids = [sample.id for sample in samples]
+        return ask(self.segmenter, [s.image for s in samples], candidates, ids=ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,6 +221,12 @@ class Run:
                 f"classes={self.options.classes!r} does not apply"
             )
 
+        segmenter = getattr(self.predictor, "segmenter", None)
+        if self.options.classes != "all" and segmenter and not takes_candidates(segmenter):
+            raise UsageError(
+                f"classes={self.options.classes!r}: segment of {self.subject.name} takes images "
+                "only, so nobody can tell it which classes to answer within"
+            )
         ids = self.ids
         if not ids:
             raise UsageError(f"{self.dataset.info.name}: holds no images")

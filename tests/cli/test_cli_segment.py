@@ -62,3 +62,13 @@ def test_what_is_wrong_is_one_line(scene: Path, arguments: tuple[str, ...], mess
     assert done.returncode == 2
     assert message in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_a_phones_picture_is_answered_upright(tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to show"
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(tmp_path / "phone.jpg", exif=exif)
+    asked = ("--method", "constant", "--names", "cat", "--labels", tmp_path / "labels.png")
+    done = ovbench("segment", tmp_path / "phone.jpg", *asked, "--output", tmp_path / "drawn.png")
+    assert done.returncode == 0, done.stderr
+    assert read_label(tmp_path / "labels.png").shape == (30, 20)

@@ -110,6 +110,19 @@ def test_colour_masks_with_plain_names_are_told_of_colours(tmp_path: Path) -> No
         load_dataset("folder", root=root).load(0)
 
 
+def test_a_phones_picture_under_upright_labels_is_explained(tmp_path: Path) -> None:
+    root = tree(tmp_path, "cat\n", a=np.zeros((3, 2), np.uint8))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # "rotate by 90 degrees to show"
+    picture = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    picture.save(root / "images" / "a.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"2x3 pixels, .* 3x2; .* turned as its EXIF data says"):
+        load_dataset("folder", root=root).load(0)
+    picture.save(root / "images" / "a.jpg")
+    with pytest.raises(DataError, match=r"the two do not belong together$"):
+        load_dataset("folder", root=root).load(0)
+
+
 def test_pictures_of_all_formats_and_folders(tmp_path: Path) -> None:
     root = tree(tmp_path, "cat\ndog\n", a=row(0, 1))
     tree(tmp_path, "cat\ndog\n", ".PNG", b=row(1, 1))

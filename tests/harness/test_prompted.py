@@ -133,7 +133,7 @@ def test_an_answer_outside_the_prompt_is_named(tmp_path: Path) -> None:
         def segment(self, images: Any, candidates: Any = None) -> list[Any]:
             return [np.zeros(image.shape[:2]) for image in images]
 
-    with pytest.raises(ContractError, match="image 0: labels are unsigned integers, not float64"):
+    with pytest.raises(ContractError, match="image 0: a label map is float64; labels are integers"):
         evaluate(Floats(), Episodes(), output=tmp_path / "b")
 
     class Few(Bright):
