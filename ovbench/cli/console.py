@@ -119,16 +119,12 @@ def save_picture(picture: Image, path: Path) -> None:
     """Write a PNG and print where.
 
     Raises:
-        UsageError: it cannot be written.
+        OvbenchError: it cannot be written.
     """
-    from ovbench.errors import UsageError
     from ovbench.harness.atomic import replacing
 
-    try:
-        with replacing(path) as temporary:
-            picture.save(temporary, "PNG")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with replacing(path) as temporary:
+        picture.save(temporary, "PNG")
     say(path)
 
 

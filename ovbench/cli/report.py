@@ -53,11 +53,8 @@ def report(
         drawn = _draw(contents, root, device)
     else:
         drawn = Pictures(missing="No pictures, as asked for with --no-pictures.")
-    try:
-        with replacing(path) as temporary:
-            temporary.write_text(page(contents, drawn), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be written ({error.strerror or error})") from None
+    with replacing(path) as temporary:
+        temporary.write_text(page(contents, drawn), encoding="utf-8")
     say(path)
 
 

@@ -76,15 +76,10 @@ def segment(
     (answer,) = ask(loaded.segmenter, [picture])
     path = output or Path(f"{image.stem}-{method}.png")
     sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])
-    try:
-        with replacing(path) as temporary:
-            sheet.save(temporary, "PNG")
-        if labels is not None:
-            write_label(labels, answer)
-    except OSError as error:
-        raise UsageError(
-            f"{error.filename or path}: cannot be written ({error.strerror})"
-        ) from None
+    with replacing(path) as temporary:
+        sheet.save(temporary, "PNG")
+    if labels is not None:
+        write_label(labels, answer)
     show(_shares(vocabulary, answer))
     say(path)
 
