@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 
-from ovbench.errors import OvbenchError
+from ovbench.errors import OvbenchError, UsageError
 
 INTERRUPTED = 130
 """The exit code of a command that Ctrl-C ended, as shells have it."""
@@ -28,6 +29,10 @@ def main() -> None:
         tell("interrupted; the same command goes on from here")
         sys.exit(INTERRUPTED)
     except Exception as error:
+        if isinstance(error, OSError) and error.errno == errno.ENAMETOOLONG:
+            # Whoever asked for that file first: no name that is too long is a fault of ovbench.
+            tell(f"error: {error.filename}: {error.strerror}")
+            sys.exit(UsageError.exit_code)
         if "OVBENCH_DEBUG" in os.environ:
             raise
         from ovbench.cli.fault import told
