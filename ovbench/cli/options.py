@@ -87,7 +87,19 @@ Precision = Annotated[
 BatchSize = Annotated[
     int, typer.Option("--batch-size", min=1, help="Images given to the method at once.")
 ]
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.")]
+
+
+def _seed(value: int | None) -> int | None:
+    from ovbench.harness.protocol import checked_seed
+
+    return value if value is None else checked_seed(value)
+
+
+Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.", callback=_seed)]
+OneSeed = Annotated[
+    int | None,
+    typer.Option("--seed", help="Of everything that is drawn; default 0.", callback=_seed),
+]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
 SkipBad = Annotated[
     bool, typer.Option("--skip-bad", help="List unreadable images in the result and go on.")
@@ -105,6 +117,20 @@ def flavour(choice: Literal["auto", "toy", "real"], info: DatasetInfo) -> Checkp
     if choice == "auto":
         return "toy" if info.rendered else "real"
     return choice
+
+
+def listed(text: str, option: str) -> list[str]:
+    """Names between commas.
+
+    Raises:
+        UsageError: one is empty or stands there twice.
+    """
+    from ovbench.errors import UsageError
+
+    names = [name.strip() for name in text.split(",")]
+    if not all(names) or len(set(names)) < len(names):
+        raise UsageError(f"{option} {text!r}: write names between commas, each once")
+    return names
 
 
 def command_line() -> str:

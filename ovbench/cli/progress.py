@@ -12,7 +12,7 @@ from rich.progress import Progress, TaskID
 from ovbench.cli.console import bars_fit, tell
 from ovbench.cli.pace import LOG_EVERY_S, Pace
 from ovbench.cli.progress_bar import progress_bar
-from ovbench.cli.working import speaks, work_shown
+from ovbench.cli.working import notes_shown, speaks, work_shown
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
 from ovbench.harness.protocol import Dataset
@@ -20,10 +20,18 @@ from ovbench.harness.runner import Observer
 
 
 @contextmanager
-def observer(title: str, dataset: Dataset) -> Iterator[Observer | None]:
-    """Show a run's progress with its running mIoU; nothing on the ranks behind the first."""
+def observer(title: str, dataset: Dataset, *, quiet: bool = False) -> Iterator[Observer | None]:
+    """Show a run's progress with its running mIoU; nothing on the ranks behind the first.
+
+    Args:
+        quiet: show no progress, only what a run says of itself.
+    """
     if not speaks():
         yield None
+        return
+    if quiet:
+        with notes_shown():
+            yield None
         return
     miou = RunningMiou(len(dataset.vocabulary), dataset.info.scored)
     with steps(title, "images") as shown:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -11,8 +12,21 @@ from ovbench.cli import options as opt
 
 
 def run(
-    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
-    dataset: opt.DatasetName,
+    method: Annotated[
+        str,
+        typer.Option(
+            "--method", "-m", help="See `ovbench list methods`; several as A,B.", metavar="NAME,..."
+        ),
+    ],
+    dataset: Annotated[
+        str,
+        typer.Option(
+            "--dataset",
+            "-d",
+            help="See `ovbench list datasets`; several as A,B.",
+            metavar="NAME,...",
+        ),
+    ],
     root: opt.Root = None,
     split: opt.Split = None,
     background: opt.Background = None,
@@ -44,7 +58,7 @@ def run(
     device: opt.Device = "auto",
     precision: opt.Precision = "fp32",
     batch_size: opt.BatchSize = 1,
-    seed: opt.Seed = 0,
+    seed: opt.OneSeed = None,
     seeds: Annotated[
         str | None,
         typer.Option(
@@ -62,41 +76,57 @@ def run(
         bool, typer.Option("--fresh", help="Measure again what the run directory holds.")
     ] = False,
     output: opt.Output = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress: only the result, and what is wrong.")
+    ] = False,
     as_json: opt.AsJson = False,
 ) -> None:
     """Measure a method on a dataset; the same command finishes a run that was cut short.
 
-    Start it under `torchrun --nproc-per-node N -m ovbench run ...` to share the images among
-    several processes or machines.
+    Of several methods or datasets every pair is a run of its own, below --output or in its
+    default directory. Start it under `torchrun --nproc-per-node N -m ovbench run ...` to share
+    the images among several processes or machines.
     """
+    from itertools import product
+
+    from ovbench.cli.console import say_json
     from ovbench.cli.progress import observer
-    from ovbench.cli.show import show_result, show_seeds
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
     from ovbench.harness.filters import load_filter
+    from ovbench.harness.glance import refuse_unknown_names
     from ovbench.harness.methods import load_method
+    from ovbench.harness.protocol import Dataset
     from ovbench.harness.runner import Options, run_of
     from ovbench.harness.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.settings import parse_assignments
     from ovbench.harness.settings_file import given_settings
 
-    given = given_settings(settings_file, method, settings)
+    methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")
+    if seeds is not None and seed is not None:
+        raise UsageError("--seed goes without --seeds, which names them all")
     several = None if seeds is None else parse_seeds(seeds)
+    given = {name: given_settings(settings_file, name, settings) for name in methods}
+    for name in methods:
+        refuse_unknown_names(name, preset, given[name])
     filter_given = parse_assignments(filter_settings or [], "--filter-set")
     if filter_given and classes != "predicted":
         raise UsageError("--filter-set goes with --classes predicted only")
-    data = load_dataset(
-        dataset,
-        root=root,
-        split=split,
-        background=background,
-        names=names,
-        variant=variant,
-        subset=subset,
-        prompts=prompts,
-        shots=shots,
-        seed=seed,
-    )
+    opened = [
+        load_dataset(
+            name,
+            root=root,
+            split=split,
+            background=background,
+            names=names,
+            variant=variant,
+            subset=subset,
+            prompts=prompts,
+            shots=shots,
+            seed=seed or 0,
+        )
+        for name in datasets
+    ]
     run_options = Options(
         classes=classes,
         limit=limit,
@@ -108,11 +138,13 @@ def run(
         command=opt.command_line(),
     )
 
-    def measure(seed: int, title: str, output: Path | None) -> dict[str, Any] | None:
+    def measure(
+        name: str, data: Dataset, seed: int, title: str, output: Path | None
+    ) -> dict[str, Any] | None:
         loaded = load_method(
-            method,
+            name,
             preset=preset,
-            settings=given,
+            settings=given[name],
             device=device,
             precision=precision,
             checkpoints=opt.flavour(checkpoints, data.info),
@@ -121,21 +153,44 @@ def run(
         class_filter = None
         if classes == "predicted":
             class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
-        with observer(title, data) as watching:
+        with observer(title, data, quiet=quiet) as watching:
             asked = run_of(
                 loaded, data, class_filter=class_filter, options=run_options, observer=watching
             )
             return asked.execute(output, kept=True)
 
-    title = f"{method} on {dataset}"
-    if several is None:
-        result = measure(seed, title, output)
-        if result is not None:
-            show_result(result, as_json, output)
-        return
-    results = [
-        measure(one, f"{title}, seed {one}", directory_of_seed(output, one)) for one in several
-    ]
-    whole = [result for result in results if result is not None]
-    if whole:
-        show_seeds(whole, as_json, output)
+    documents: list[dict[str, Any]] = []
+    pairs = list(product(methods, zip(datasets, opened, strict=True)))
+    for name, (benchmark, data) in pairs:
+        title = f"{name} on {benchmark}"
+        place = output / f"{name}-{benchmark}" if output and len(pairs) > 1 else output
+        if several is None:
+            found = [measure(name, data, seed or 0, title, place)]
+        else:
+            found = [
+                measure(name, data, one, f"{title}, seed {one}", directory_of_seed(place, one))
+                for one in several
+            ]
+        whole = [result for result in found if result is not None]
+        if whole:  # else this is another process than the first
+            documents.append(_shown(whole, several is not None, as_json, place))
+    if as_json and documents:
+        say_json(documents if len(pairs) > 1 else documents[0])
+
+
+def _shown(
+    results: Sequence[dict[str, Any]], over: bool, as_json: bool, output: Path | None
+) -> dict[str, Any]:
+    """One result, or what several say together ``over`` seeds; printed, unless as JSON later."""
+    from ovbench.cli.show import show_result, show_seeds
+    from ovbench.harness.seeds import keep_summary, over_seeds
+
+    if not over:
+        if not as_json:
+            show_result(results[0], False, output)
+        return results[0]
+    summary = over_seeds(results)
+    path = keep_summary(summary, output)
+    if not as_json:
+        show_seeds(summary, path)
+    return summary

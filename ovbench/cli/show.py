@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ovbench.cli.console import say, say_json, show, styled
-from ovbench.harness.seeds import keep_summary, over_seeds, summary_line
+from ovbench.harness.seeds import summary_line
 from ovbench.harness.store import default_directory
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.numbers import percent, seconds
@@ -28,13 +28,8 @@ def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -
     say(output or default_directory(run["method"], run["dataset"], run["id"]))
 
 
-def show_seeds(results: Sequence[Mapping[str, Any]], as_json: bool, output: Path | None) -> None:
-    """Keep and print what runs under several seeds say together, in a line."""
-    summary = over_seeds(results)
-    path = keep_summary(summary, output)
-    if as_json:
-        say_json(summary)
-        return
+def show_seeds(summary: Mapping[str, Any], path: Path) -> None:
+    """Print what runs under several seeds say together, in a line, and the file that has it."""
     say(summary_line(summary))
     say(path)
 

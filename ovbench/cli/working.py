@@ -35,6 +35,13 @@ def work_shown(on_screen: Progress | None = None) -> Iterator[None]:
 
 
 @contextmanager
+def notes_shown() -> Iterator[None]:
+    """Show what must be known, and no progress."""
+    with watching(_Notes()):
+        yield
+
+
+@contextmanager
 def counted(title: str, total: int) -> Iterator[Callable[[int], None]]:
     """Work that tells how much of it is done by now, rather than how much more."""
     before = 0
@@ -76,7 +83,16 @@ class _Bars:
             self._on_screen.console.print(line, soft_wrap=True)
 
 
-class _Lines:
+class _Notes:
+    @contextmanager
+    def watch(self, title: str, total: float | None) -> Iterator[Advance]:
+        yield lambda _done: None
+
+    def says(self, line: str) -> None:
+        tell(line)
+
+
+class _Lines(_Notes):
     @contextmanager
     def watch(self, title: str, total: float | None) -> Iterator[Advance]:
         pace = Pace(total or 0, LOG_EVERY_S)
@@ -87,6 +103,3 @@ class _Lines:
                 self.says(f"{title}: {pace.done:.0f}{rest}")
 
         yield advance
-
-    def says(self, line: str) -> None:
-        tell(line)

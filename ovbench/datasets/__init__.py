@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ovbench.datasets.choices import Choices
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import BackgroundRule, Dataset
+from ovbench.harness.protocol import BackgroundRule, Dataset, checked_seed
 from ovbench.harness.registry import DATASETS
 
 ALIASES: dict[str, tuple[str, BackgroundRule]] = {
@@ -61,6 +61,8 @@ def load_dataset(
         if background not in (None, implied):
             raise UsageError(f"{alias} means background={implied}; {background} contradicts it")
         background = implied
+    DATASETS.entry(name)
+    checked_seed(seed)
     root = root or os.environ.get("OVBENCH_DATA")
     folder = Path(root).expanduser() if root else None
 

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.glance import refuse_unknown_names
 from ovbench.harness.protocol import (
     CheckpointFlavour,
     CheckpointRecord,
@@ -17,7 +18,7 @@ from ovbench.harness.protocol import (
     SegmenterClass,
 )
 from ovbench.harness.registry import METHODS
-from ovbench.harness.settings import override, resolved, settings_of
+from ovbench.harness.settings import override, refuse_unknown_preset, resolved, settings_of
 from ovbench.harness.sources import code_of, code_of_entry
 
 
@@ -136,6 +137,7 @@ def choose_method(name: str, preset: str | None, settings: Mapping[str, Any]) ->
         UsageError: unknown name, preset or setting.
     """
     entry = METHODS.entry(name)
+    refuse_unknown_names(name, preset, settings)
     method_class: SegmenterClass = METHODS.load(name)
     chosen = preset_values(name, method_class, preset)
     baseline = resolved(override(method_class.Settings, chosen))
@@ -153,9 +155,7 @@ def preset_values(name: str, method_class: SegmenterClass, preset: str | None) -
     if preset is None:
         return {}
     presets: Mapping[str, Mapping[str, Any]] = getattr(method_class, "presets", {})
-    if preset not in presets:
-        known = ", ".join(presets) or "none"
-        raise UsageError(f"{name} has no preset {preset!r}; it has: {known}")
+    refuse_unknown_preset(name, preset, presets)
     return dict(presets[preset])
 
 

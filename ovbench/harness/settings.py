@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
 from difflib import get_close_matches
 from math import isfinite
@@ -102,10 +102,7 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
     names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
     parsed: dict[str, Any] = {}
     for name, value in values.items():
-        if name not in names:
-            close = get_close_matches(name, names, n=1)
-            hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
-            raise UsageError(f"no setting {name!r}; {hint}")
+        refuse_unknown_setting(name, names)
         try:
             parsed[name] = _parse(value, hints[name])
         except (ValueError, OverflowError):
@@ -116,6 +113,20 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
         return cls(**parsed)
     except ValueError as error:  # a dataclass may check its values in __post_init__
         raise UsageError(f"settings: {error}") from None
+
+
+def refuse_unknown_setting(name: str, names: Sequence[str]) -> None:
+    """Raise a :class:`UsageError` that suggests the nearest name, if this is none of them."""
+    if name not in names:
+        close = get_close_matches(name, names, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+        raise UsageError(f"no setting {name!r}; {hint}")
+
+
+def refuse_unknown_preset(method: str, name: str, names: Collection[str]) -> None:
+    """Raise a :class:`UsageError` if a method has no such preset."""
+    if name not in names:
+        raise UsageError(f"{method} has no preset {name!r}; it has: {', '.join(names) or 'none'}")
 
 
 def parse_assignments(assignments: Sequence[str], option: str = "--set") -> dict[str, str]:

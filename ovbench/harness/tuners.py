@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.glance import refuse_unknown_names
 from ovbench.harness.methods import Subject, package_version, preset_values, resolve_device
 from ovbench.harness.protocol import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.registry import METHODS
@@ -52,6 +53,7 @@ def load_tuner(
     Raises:
         UsageError: unknown name, preset or setting, missing weights, or nothing to tune.
     """
+    refuse_unknown_names(name, preset, settings or {})
     method_class = METHODS.load(name)
     build = getattr(method_class, "tuner", None)
     if build is None:
