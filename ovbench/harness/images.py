@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,8 @@ LABEL_FORMATS = ("PNG", "TIFF")
 
 # The limit is kept below, in a line that names the file. Pillow's own is a warning first.
 Pillow.MAX_IMAGE_PIXELS = None
+# Of damaged tags that no pixel depends on; it names lines of its own code, and no file.
+warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
 
 _EXACT_IN_FLOAT32 = 1 << 24
 _LEVELS = {"1": 1, "L;2": 3, "L;4": 15}

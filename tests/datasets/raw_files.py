@@ -34,7 +34,7 @@ def chunk(kind: bytes, body: bytes) -> bytes:
 def png(data: bytes, width: int, height: int, bits: int = 8, colour: int = GREY) -> bytes:
     """A PNG file around image data that is already compressed."""
     size = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
-    palette = chunk(b"PLTE", bytes(3 * 2**bits)) if colour == PALETTE else b""
+    palette = chunk(b"PLTE", bytes(3 * 2 ** min(bits, 8))) if colour == PALETTE else b""
     parts = (chunk(b"IHDR", size), palette, chunk(b"IDAT", data), chunk(b"IEND", b""))
     return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
 
