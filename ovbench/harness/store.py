@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import replacing, unwritable
+from ovbench.harness.atomic import ready_folder, replacing
 from ovbench.harness.below import below, file_name
 from ovbench.harness.images import write_label
 from ovbench.harness.json_files import SEAL, digest_of, is_sealed, read_json, sealed, write_json
@@ -116,10 +116,7 @@ class RunStore:
         """
         advice = "or measure again with --fresh"
         claim(self.path / "run.json", identity, "run", advice, images=list(images))
-        try:
-            self.shards.mkdir(exist_ok=True)
-        except OSError as error:
-            raise unwritable(self.path, error) from None
+        ready_folder(self.shards / "rank-0.jsonl")
 
     def withdraw(self, rank: int) -> bool:
         """Take a process's shard back if it has no image, and the run with the last shard.
@@ -239,10 +236,14 @@ class RunStore:
         )
 
     def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
-        """Keep label maps as ``predictions/<id>.png``; values index the vocabulary."""
+        """Keep label maps as ``predictions/<id>.png``; values index the vocabulary.
+
+        Raises:
+            OvbenchError: there is no room for them.
+        """
         for name, label_map in zip(ids, maps, strict=True):
             path = below(self.predictions, f"{name}.png")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            ready_folder(path)
             write_label(path, label_map)
 
     def write_result(self, result: Mapping[str, Any]) -> None:
@@ -307,10 +308,7 @@ def claim(
     """
     found = _claimed(path)
     if found is None:
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise unwritable(path.parent, error) from None
+        ready_folder(path)
         content = {"schema_version": SCHEMA_VERSION, "identity": identity, **about}
         write_json(path, sealed(content))
     elif (known := essence(found["identity"])) != essence(identity):

@@ -94,6 +94,12 @@ def test_other_conditions_get_files_of_their_own(folder: Path) -> None:
     assert len(read_pins(folder)) == 4
 
 
+def test_a_setting_longer_than_a_file_name_is_pinned(tmp_path: Path) -> None:
+    one = measured("a", changes={"prompt": "x" * 300})
+    pin([one], tmp_path)
+    assert passes(against_pins([one], read_pins(tmp_path)))
+
+
 def test_what_is_no_pin_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"no pinned values \(\*\.json\) here"):
         read_pins(tmp_path)
