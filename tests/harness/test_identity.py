@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.fresh import _move, _remove
 from ovbench.harness.progress import watching
 from ovbench.harness.protocol import Runtime, Vocabulary
@@ -213,3 +214,12 @@ def test_the_largest_seeds_reach_every_image(memory_dataset) -> None:
     for seed in (2**32 - 2, 2**32 - 1):
         result = evaluate(Method.of(Drawing(), Runtime(seed=seed)), memory_dataset())
         assert result["run"]["complete"]
+
+
+def test_processes_on_several_machines_need_a_place_that_all_of_them_see() -> None:
+    world = World(0, size=4, local_size=2)
+    with (
+        pytest.raises(UsageError, match="several machines need an output directory"),
+        passing_directory(world),
+    ):
+        pass

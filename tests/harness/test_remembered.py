@@ -15,7 +15,7 @@ import pytest
 from watchers import Watcher
 
 from ovbench.errors import UsageError
-from ovbench.harness.files.cache import cache_home, remembered
+from ovbench.harness.files.cache import _modules_digest, cache_home, remembered
 
 KEY = {"digest": "ab", "threshold": 0.5, "layers": [1, 2], "name": "Größe"}
 ARRAYS: Mapping[str, npt.NDArray[Any]] = {
@@ -48,6 +48,21 @@ def test_built_once_and_the_same_ever_after() -> None:
         assert_same(remembered("prototypes", KEY, build))
     assert_same(remembered("prototypes", dict(reversed(KEY.items())), build))
     assert build.calls == 1
+
+
+def test_what_older_code_built_is_not_handed_out(tmp_path: Path) -> None:
+    """Also where the module that was edited is one beside the one that builds."""
+    (tmp_path / "building.py").write_text("def build(): return made\n")
+
+    def ask(neighbour: str) -> float:
+        (tmp_path / "neighbour.py").write_text(neighbour)
+        _modules_digest.cache_clear()  # as in another process
+        made: dict[str, Any] = {"made": {"a": np.array(float(neighbour))}}
+        file = tmp_path / "building.py"
+        exec(compile(file.read_text(), file, "exec"), made)
+        return float(remembered("prototypes", KEY, made["build"])["a"])
+
+    assert [ask("1"), ask("2"), ask("1")] == [1, 2, 1]
 
 
 @pytest.mark.parametrize("change", [{"digest": "ac"}, {"threshold": 0.25}, {"layers": [2, 1]}])

@@ -8,6 +8,7 @@ import json
 import os
 import zipfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,9 @@ def remembered(
     Args:
         kind: what they are, in a word fit for a folder, such as ``"ovdiff-prototypes"``.
         key: everything that decides them, JSON-ready: digests of support sets and checkpoints,
-            settings, precision, and a number that is raised when the code changes them.
+            settings, precision, and a number that is raised when code elsewhere changes them.
+            The source of the modules beside the one that builds is part of it by itself: who
+            edits one of them is not given what the old ones made.
         build: makes them; one process at a time calls it for a key, and none where they are
             kept. Arrays of any shape and number, of numbers or bools.
         must_keep: False for what may rather be built each time than stop a run whose cache
@@ -56,6 +59,7 @@ def remembered(
     Raises:
         UnwritableError: the cache is full or cannot be written to.
     """
+    key = {**key, "code": _code_of(build)}
     path = cache_home() / kind / f"{digest_of_key(key)}.npz"
     found = _read(path)
     if found is not None:
@@ -71,6 +75,20 @@ def remembered(
         if must_keep:
             raise
     return dict(build()) if found is None else found
+
+
+def _code_of(build: Callable[[], Any]) -> str:
+    """A digest of the modules in the folder of a function's own."""
+    code = getattr(build, "__code__", None)
+    return "" if code is None else _modules_digest(Path(code.co_filename).parent)
+
+
+@cache
+def _modules_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for module in sorted(folder.glob("*.py")):
+        digest.update(f"\n{module.name}\n".encode() + module.read_bytes())
+    return digest.hexdigest()
 
 
 def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:
