@@ -75,6 +75,8 @@ class _Bars:
         shown = self._on_screen
         task = shown.add_task(title, total=total, note="")
         yield lambda done: shown.advance(task, done)
+        if total is None:  # the bar has moved to and fro until now
+            shown.update(task, total=1, completed=1)
 
     def says(self, line: str) -> None:
         if self._on_screen is None:

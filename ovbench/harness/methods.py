@@ -9,6 +9,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.glance import refuse_unknown_names
+from ovbench.harness.progress import progress
 from ovbench.harness.protocol import (
     CheckpointFlavour,
     CheckpointRecord,
@@ -99,7 +100,8 @@ def load_method(
     """
     choice = choose_method(name, preset, settings or {})
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
-    segmenter = choice.method_class(choice.settings, runtime)
+    with progress(f"load {name}", total=None):
+        segmenter = choice.method_class(choice.settings, runtime)
     subject = Subject(
         name,
         choice.version,

@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 from in_process import ovbench
+from nasty import CASES, names
 from results import result
 from rich.table import Table
 
 from ovbench.cli import main
-from ovbench.cli.console import bars_fit, document, say, say_json, show
+from ovbench.cli.console import bars_fit, document, say, say_json, show, styled
 from ovbench.cli.progress import steps
+from ovbench.cli.show import show_result
 from ovbench.cli.working import counted, work_shown
 from ovbench.errors import OvbenchError
 from ovbench.harness.json_files import sealed
@@ -151,3 +153,39 @@ def test_a_terminal_that_has_few_characters(
         if words[0] == "leaderboard":
             assert r"\u732b" in out
             assert "11.35-13.35" in out or encoding == "cp1252"
+
+
+def test_results_with_any_names_are_shown(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["run", "-m", "constant", "-d", "toyworld", "--limit", "1", "--device", "cpu"]
+    found = json.loads(ovbench(*command, "--output", tmp_path / "run", "--json").stdout)
+    profile = found["profile"]
+    for case in range(CASES):
+        given = names(case, 9)
+        method, preset, setting, value, note, warning, stage, dataset, device = given
+        found["run"] |= {"method": method, "preset": preset, "changes": {setting: value}}
+        found["run"] |= {"notes": [note], "warnings": [warning], "dataset": dataset}
+        found["run"]["device"] = device
+        profile["stages"] = {stage: {"mean_s": 1.0, "share": 0.5}}
+        for one, name in zip(found["per_class"], given, strict=False):
+            one["name"] = name
+        show_result(found, False, Path(dataset.replace("/", "_")))
+        out = capsys.readouterr().out
+        assert all(character.isprintable() or character == "\n" for character in out), case
+        show_result(found, True, None)
+        assert json.loads(capsys.readouterr().out) == found
+
+
+def test_no_color_is_heeded(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm-256color")
+    for forbidden in (False, True):
+        if forbidden:
+            monkeypatch.setenv("NO_COLOR", "1")
+        table = Table("name")
+        table.add_row(styled("red", "red"))
+        show(table)
+        assert ("\x1b[31m" in capsys.readouterr().out) is not forbidden

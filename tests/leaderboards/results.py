@@ -10,7 +10,8 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     return {
         "schema_version": 3,
         "run": {
-            "id": method.replace("|", "-"), "method": method, "changes": {},
+            "id": method.replace("|", "-"), "method": method, "method_version": "0.1.0",
+            "changes": {},
             "preset": None, "dataset": "voc", "variant": None, "subset": None,
             "split": "val", "background": "class", "classes": "all", "checkpoints": "real",
             "num_images": 1449, "ids_sha256": "f" * 64, "limit": None, "complete": True,

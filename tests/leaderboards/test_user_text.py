@@ -6,13 +6,12 @@ import csv
 import html
 import io
 import json
-import random
 import re
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import pytest
+from nasty import CASES, names, nasty
 from results import result
 from rich.table import Table
 
@@ -23,42 +22,6 @@ from ovbench.leaderboards.publish import publish
 from ovbench.leaderboards.report.markup import el
 from ovbench.leaderboards.update import END, put_between_markers
 from ovbench.text import visible
-
-PIECES = (
-    "cat", " ", "[/indoor]", "[bold red]", ":cat:", "\x1b[31m", "\x1b]0;t\x07", "\x9b2J",
-    "\u202e", "\u2028", "\n", "\r\n", "\t", "\0", "=1+1", "+1", "-1", "@SUM(A1)", "'", '"',
-    ",", ";", "|", "\\", "`", "``", "*", "**", "_", "__x__", "~~", "<b>", "</td>",
-    "<script>alert(1)</script>", "<!--", "-->", "<!-- leaderboard -->", "<!-- /leaderboard -->",
-    "&amp;", "&", "[a](http://b)", "![", "$x$", "#", " ##", "http://x.y", "www.x.y", "a@b.c",
-    "%", "{", "}", "\\end{table}", "^", "--", "~", "../..", "/", "猫", "é", "\udcff", "{0}",
-    "%s", "javascript:", "onload=", "1e400", "nan",
-)  # fmt: skip
-CASES = 200
-
-
-def names(case: int, count: int) -> list[str]:
-    """Nasty names, the same for a case every time."""
-    draw = random.Random(case)
-    return ["".join(draw.choices(PIECES, k=draw.randint(1, 5))) for _ in range(count)]
-
-
-def nasty(case: int) -> list[dict[str, Any]]:
-    """Two results of two benchmarks in which every text of a user's is nasty."""
-    found = []
-    for number, given in enumerate((names(2 * case, 11), names(2 * case + 1, 11))):
-        method, preset, setting, value, *where, source, warning, name = given
-        run = dict(zip(("dataset", "variant", "subset", "split"), where, strict=True))
-        one = result(method, 12.5 + number, preset=preset, changes={setting: value}, id=name,
-                     warnings=[warning], limit=3, num_images=3, seed=0, **run)  # fmt: skip
-        one["vocabulary"]["source"] = source
-        one["config"] = {setting: value, "resolution": source}
-        one["per_class"] = [
-            {"index": i, "name": name, "iou": 20.0 + i, "accuracy": 1.0, "boundary_iou": None,
-             "gt_pixels": 1, "pred_pixels": 1}
-            for i, name in enumerate([*given, given[0], given[0].upper()])
-        ]  # fmt: skip
-        found.append(one)
-    return found
 
 
 class Tags(HTMLParser):
