@@ -102,7 +102,9 @@ def _locked(file: int) -> bool | None:
 
 def _temporary(path: Path) -> tuple[Path, int | None]:
     """A new neighbour of ``path``, and the open file whose lock says that its writer lives."""
-    stem = path.name.encode()[:200].decode(errors="ignore")  # a name has room for 255 bytes
+    stem = path.name.encode(errors="ignore")[:200].decode(
+        errors="ignore"
+    )  # a name has room for 255 bytes
     while True:
         temporary = path.with_name(f".{stem}.{secrets.token_hex(4)}.part")
         held = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)

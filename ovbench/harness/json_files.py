@@ -15,6 +15,9 @@ from typing import Any, NoReturn
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
 
+AS_ESCAPE = "backslashreplace"
+"""What becomes of a name that is not UTF-8 where JSON is written: the escape that reads as it."""
+
 SEAL = "sha256"
 
 
@@ -92,7 +95,7 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
     """
     text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=AS_ESCAPE)
 
 
 def _refused(constant: str) -> NoReturn:

@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import lock, unwritable
-from ovbench.harness.json_files import parse
+from ovbench.harness.json_files import AS_ESCAPE, parse
 
 _CRC = b',"crc":"'
 
@@ -97,7 +97,7 @@ def with_checksum(content: Mapping[str, Any]) -> bytes:
         ValueError: a number JSON does not have, such as not-a-number.
     """
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    body = text[:-1].encode()
+    body = text[:-1].encode(errors=AS_ESCAPE)
     return b'%b%b%08x"}\n' % (body, _CRC, zlib.crc32(body))
 
 

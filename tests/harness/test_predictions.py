@@ -236,3 +236,27 @@ def test_labels_off_by_one_are_noticed_in_any_run(memory_dataset: Any) -> None:
     assert words.startswith("predictions may be off by one: with every label less by one, pixel")
     assert shift_warnings([confusion(t, np.where(t == VOID, 0, t), 4) for t in pairs]) == []
     assert shift_warnings([]) == []
+
+
+def test_a_pipe_in_place_of_a_map_is_not_waited_for(memory_dataset: Any, tmp_path: Path) -> None:
+    dataset = memory_dataset(count=2)
+    folder = answers(dataset, tmp_path / "mine", lambda label, _: label)
+    path = folder / f"{dataset.ids[0]}.png"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(DataError, match=r"cannot be read \(a pipe, socket or device\)"):
+        score_folder(folder, dataset, output=tmp_path / "run")
+
+
+def test_names_that_are_not_utf8_are_kept_as_they_are(memory_dataset: Any, tmp_path: Path) -> None:
+    dataset, odd = memory_dataset(count=2), os.fsdecode(b"caf\xe9")
+    folder = answers(dataset, tmp_path / odd, lambda label, _: label)
+    typed = Options(command=f"ovbench score {folder}")
+    for _ in range(2):  # the second time it is read again
+        result = score_folder(folder, dataset, name=odd, output=tmp_path / "run", options=typed)
+        assert result is not None
+        assert result["run"]["method"] == odd
+    assert RunStore(tmp_path / "run").records().sessions[0].command == typed.command
+    default = score_folder(folder, dataset, output=tmp_path / "default")
+    assert default is not None
+    assert default["run"]["method"] == "caf\N{REPLACEMENT CHARACTER}"

@@ -75,6 +75,8 @@ def _stamp(path: str) -> list[int]:
 
 def _digest(path: str) -> str:
     try:
+        if not os.path.isfile(path):  # a pipe or a device would be read without an end
+            return ""
         with open(path, "rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
