@@ -100,7 +100,7 @@ def run(
     from ovbench.harness.runner import Options, run_of
     from ovbench.harness.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.settings import parse_assignments
-    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.settings_file import given_settings, read_tuning
 
     methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")
     if seeds is not None and seed is not None:
@@ -145,6 +145,7 @@ def run(
             name,
             preset=preset,
             settings=given[name],
+            tuning=read_tuning(settings_file, name),
             device=device,
             precision=precision,
             checkpoints=opt.flavour(checkpoints, data.info),

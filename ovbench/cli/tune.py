@@ -19,7 +19,9 @@ def tune(
     method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
     dataset: opt.DatasetName,
     root: opt.Root = None,
-    split: opt.Split = None,
+    split: Annotated[
+        str | None, typer.Option("--split", help="Default: train, where there is one.")
+    ] = None,
     background: opt.Background = None,
     names: opt.Names = None,
     variant: opt.Variant = None,
@@ -43,22 +45,29 @@ def tune(
     Only the images and the names of the classes in them are used, never a pixel's label. What
     --set gives stays as it is; a preset or a settings file is where the search starts from.
     """
-    from ovbench.cli.console import say, say_json, show
+    from ovbench.cli.console import say, say_json, show, tell
     from ovbench.cli.tune_progress import observer
-    from ovbench.datasets import load_dataset
+    from ovbench.datasets.training import load_for_tuning
     from ovbench.harness.search import Options, Search
     from ovbench.harness.settings import parse_assignments
-    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.settings_file import given_settings, read_tuning
     from ovbench.harness.tuners import load_tuner
 
     given = given_settings(settings_file, method, settings)
-    data = load_dataset(
+    before = read_tuning(settings_file, method)
+    data = load_for_tuning(
         dataset, root=root, split=split, background=background, names=names, variant=variant
     )
+    if split is None and data.info.split != "train":
+        tell(
+            f"note: {data.info.name} has no split train; what is tuned on {data.info.split} and "
+            "measured on it is marked in every table"
+        )
     tunable = load_tuner(
         method,
         preset=preset,
         settings=given,
+        tuning=before,
         fixed=parse_assignments(settings or []),
         device=device,
         precision=precision,

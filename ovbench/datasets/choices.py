@@ -48,9 +48,12 @@ class Choices:
         """The split asked for, or the default one.
 
         Raises:
-            UsageError: the benchmark has no such split.
+            NoSuchSplitError: the benchmark has no such split.
         """
-        return _one_of(benchmark, "split", self.split or default, available)
+        try:
+            return _one_of(benchmark, "split", self.split or default, available)
+        except UsageError as error:
+            raise NoSuchSplitError(str(error)) from None
 
     def variant_of(self, benchmark: str, available: Iterable[str], default: str) -> str:
         """The variant asked for, or the default one.
@@ -80,6 +83,10 @@ class Choices:
         if self.background not in (None, "none"):
             raise UsageError(f"{benchmark} has no background to {self.background!r}")
         return "none"
+
+
+class NoSuchSplitError(UsageError):
+    """A dataset that has no split of that name, whatever files are there."""
 
 
 def _one_of(benchmark: str, what: str, chosen: str, available: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
+from ovbench.datasets.choices import Choices, NoSuchSplitError
 from ovbench.datasets.class_list import VOID, ClassList, read_class_list
 from ovbench.datasets.colour_masks import ColourMasks
 from ovbench.datasets.encoding import LabelEncoding
@@ -133,7 +133,7 @@ def _ids(root: Path, split: str, everything: set[str]) -> list[str]:
     if split != EVERYTHING:
         path = root / f"{split}.txt"
         if not path.exists():
-            raise UsageError(f"folder has no split {split!r}: {path} would list its images")
+            raise NoSuchSplitError(f"folder has no split {split!r}: {path} would list its images")
         return read_id_list(path)
     if not everything:
         raise UsageError(f"{root}: holds no images; a folder holds {LAYOUT}")

@@ -34,6 +34,8 @@ class Subject:
         settings: resolved, JSON-ready.
         changes: the settings in which it differs from its preset, or from its defaults.
         checkpoints: the weights it loaded.
+        tuning: on what the settings were tuned, as
+            :func:`~ovbench.harness.settings_file.read_tuning` gives it, or None.
         code: digests of the source that answers, as
             :func:`~ovbench.harness.sources.code_of` gives them.
         warnings: what a result must say of it.
@@ -47,6 +49,7 @@ class Subject:
     changes: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: tuple[CheckpointRecord, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
+    tuning: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -79,6 +82,7 @@ def load_method(
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    tuning: Mapping[str, Any] | None = None,
     device: str = "auto",
     precision: Precision = "fp32",
     checkpoints: CheckpointFlavour = "real",
@@ -90,6 +94,7 @@ def load_method(
         name: see ``ovbench list methods``.
         preset: a named set of settings of that method.
         settings: values that replace the preset's or the defaults; strings are parsed.
+        tuning: on what these were tuned, for the result; see :class:`Subject`.
         device: "auto" takes this process's GPU where there is one, else the CPU.
         precision: of the networks' arithmetic.
         checkpoints: "real" weights, or the "toy" miniatures that come with the package.
@@ -112,6 +117,7 @@ def load_method(
         choice.changes,
         _checkpoints(segmenter),
         {**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
+        tuning,
     )
     return Method(subject, segmenter)
 

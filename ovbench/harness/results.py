@@ -83,6 +83,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "checkpoints": identity["checkpoints"],
         "filter": identity.get("filter"),
         "prompts": identity.get("prompts"),
+        "tuning": identity.get("tuning"),
         "code": identity.get("code"),
         "files": identity.get("files"),
         "environment": last.environment,

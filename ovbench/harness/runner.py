@@ -50,6 +50,7 @@ from ovbench.harness.protocol import (
 )
 from ovbench.harness.records import BadImage, Session
 from ovbench.harness.rescore import finish
+from ovbench.harness.settings_file import tuned_on
 from ovbench.harness.sources import plugins_in
 from ovbench.harness.store import RunStore, ShardWriter, default_directory, identity_digest
 
@@ -303,6 +304,7 @@ class Run:
             "limit": self.options.limit,
             "warnings": [*info.count_warnings(len(self.dataset.ids)), *subject.warnings],
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
+            **({"tuning": tuned_on(subject.tuning, self.ids)} if subject.tuning else {}),
             "code": self._code(),
         }
 

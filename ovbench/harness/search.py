@@ -147,7 +147,7 @@ class Search:
                 trials = self._phase(phase, best, examples, log)
                 best = dict(best_of(trials).values)
                 summaries.append(phase_summary(phase, trials))
-            content = self._content(best, summaries, len(examples))
+            content = self._content(best, summaries, examples)
             write_json(directory / "settings.json", content)
         return content
 
@@ -194,8 +194,16 @@ class Search:
         seconds = round(time.perf_counter() - start, 3)
         return Trial(phase, number, values, total, total / pairs, rewards, seconds)
 
+    def _images(self, examples: Sequence[Example]) -> list[str]:
+        """What the settings were tuned on, those that the search started from included."""
+        before = (self.tunable.subject.tuning or {}).get("images", [])
+        return list(dict.fromkeys([*before, *(example.id for example in examples)]))
+
     def _content(
-        self, best: Mapping[str, Any], summaries: Sequence[Mapping[str, Any]], num_examples: int
+        self,
+        best: Mapping[str, Any],
+        summaries: Sequence[Mapping[str, Any]],
+        examples: Sequence[Example],
     ) -> dict[str, Any]:
         identity = self.identity()
         dataset = identity["dataset"]
@@ -207,8 +215,9 @@ class Search:
                 "split": dataset["split"],
                 "vocabulary": identity["vocabulary"]["source"],
                 "num_images": dataset["num_images"],
-                "num_examples": num_examples,
+                "num_examples": len(examples),
                 "ids_sha256": dataset["ids_sha256"],
+                "images": self._images(examples),
                 "seed": identity["seed"],
                 "precision": identity["precision"],
                 "trials": self.options.trials,

@@ -38,6 +38,7 @@ def load_tuner(
     *,
     preset: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    tuning: Mapping[str, Any] | None = None,
     fixed: Collection[str] = (),
     device: str = "auto",
     precision: Precision = "fp32",
@@ -71,6 +72,7 @@ def load_tuner(
         values,
         checkpoints=tuple(tuner.checkpoints),
         code={**code_of(tuner), **code_of_entry(METHODS.entry(name))},
+        tuning=tuning,
     )
     phases = _open_phases(tuner.phases, fixed)
     if strays := {key for phase in phases for key in phase.choices} - set(values):

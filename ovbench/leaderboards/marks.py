@@ -25,14 +25,24 @@ def marks(result: Mapping[str, Any]) -> list[str]:
         found.append(f"predicted classes: the filter {name} chose each image's classes")
     if run["checkpoints"] == "toy" and _loaded_any(result):
         found.append("toy weights")
+    if result.get("tuning"):
+        found.append(_tuned(result["tuning"], run["num_images"]))
     if run["limit"] is not None:
         found.append(f"only the first {run['num_images']} images")
     if not run["complete"]:
         found.append(f"incomplete: {len(run['bad_images'])} unreadable images left out")
-    if run["method_version"] == LABEL_FILES:
+    if run.get("method_version") == LABEL_FILES:
         rule = result["config"].get("unanswered")
         found += [_UNANSWERED[rule]] if rule in _UNANSWERED else []
     return found + list(run["warnings"])
+
+
+def _tuned(tuning: Mapping[str, Any], num_images: int) -> str:
+    """On what settings were tuned; above all, whether on what they are measured on."""
+    if tuning["measured"]:
+        some = "" if tuning["measured"] >= num_images else f"{tuning['measured']:,} of "
+        return f"tuned on {some}the evaluated images"
+    return f"tuned on {tuning['num_images']:,} images of {tuning['dataset']} {tuning['split']}"
 
 
 def _loaded_any(result: Mapping[str, Any]) -> bool:

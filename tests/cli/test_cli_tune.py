@@ -39,7 +39,7 @@ def test_the_printed_command_runs_with_the_best_settings(
     tuned = ovbench(installed, *TUNE, "--trials", "0", "--checkpoints", "toy", cwd=tmp_path)
     assert tuned.returncode == 0, tuned.stderr
     assert "9 of 9 trials to do" in tuned.stderr
-    for words in ("layer=3", "sigma=0.5", "per class", "median", "6 images of toyworld val"):
+    for words in ("layer=3", "sigma=0.5", "per class", "median", "6 images of toyworld train"):
         assert words in tuned.stdout
     (directory,) = (tmp_path / "runs").iterdir()
     assert directory.name.startswith("tune-peak-toyworld-")
@@ -54,6 +54,10 @@ def test_the_printed_command_runs_with_the_best_settings(
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["config"] == {"layer": 3, "sigma": 0.5, "pause": 0.5}
     assert result["run"]["changes"] == result["config"]
+    tuning = result["tuning"]
+    assert (tuning["dataset"], tuning["split"], tuning["num_images"]) == ("toyworld", "train", 6)
+    assert tuning["measured"] == 0
+    assert "tuned on 6 images of toyworld train" in done.stdout
 
 
 def test_json_on_stdout_is_the_settings_file(installed: dict[str, str], tmp_path: Path) -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from PIL import Image
 
 from ovbench.datasets import load_dataset
+from ovbench.datasets.training import load_for_tuning
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Dataset, DatasetInfo
 
@@ -20,6 +22,24 @@ def test_an_alias_is_a_benchmark_under_a_rule(tiny_voc: Path, alias: str, labels
     assert len(dataset.vocabulary) == labels
     again = load_dataset(alias, root=tiny_voc, background=dataset.info.background)
     assert again.info == dataset.info
+
+
+def test_what_is_tuned_on_is_not_what_is_measured(tiny_voc: Path, tmp_path: Path) -> None:
+    assert load_for_tuning("toyworld").info.split == "train"
+    assert load_for_tuning("toyworld", split="val").info.split == "val"
+    lists = tiny_voc / "VOCdevkit/VOC2012/ImageSets/Segmentation"
+    (lists / "train.txt").unlink(missing_ok=True)
+    with pytest.raises(UsageError, match=r"train\.txt.*; --split val tunes on what is measured$"):
+        load_for_tuning("voc", root=tiny_voc)
+    with pytest.raises(UsageError, match="did you mean 'toyworld'") as caught:
+        load_for_tuning("toywrld")
+    assert "--split" not in str(caught.value)
+    for folder in ("images", "masks"):
+        (tmp_path / folder).mkdir()
+    Image.new("RGB", (4, 4)).save(tmp_path / "images/a.png")
+    Image.new("L", (4, 4)).save(tmp_path / "masks/a.png")
+    (tmp_path / "classes.txt").write_text("cat\n")
+    assert load_for_tuning("folder", root=tmp_path).info.split == "all"
 
 
 def test_an_alias_does_not_bend() -> None:

@@ -115,6 +115,7 @@ def test_the_file_says_where_its_values_come_from(dataset: Any, tmp_path: Path) 
     assert (tuning["dataset"], tuning["split"], tuning["num_images"]) == ("memory", "val", 4)
     assert (tuning["seed"], tuning["trials"]) == (3, 2)
     assert len(tuning["ids_sha256"]) == 64
+    assert len(tuning["images"]) == tuning["num_examples"]
     assert tunable.tuner.settings == Settings(layer=1, size=224)  # type: ignore[attr-defined]
 
 
@@ -212,7 +213,7 @@ def test_images_without_a_class_are_left_out(memory_dataset: Any, background: bo
             return sample
 
     info = DatasetInfo("memory", "val", "class" if background else "none")
-    vocabulary = Vocabulary.of("cat", "dog", "bird", "cow"[: 3 * (not background)])
+    vocabulary = Vocabulary.of("cat", "dog", "bird", *([] if background else ["cow"]))
     data = Sparse(count=3, info=info, vocabulary=vocabulary)
     assert [example.id for example in load_examples(data)] == ["image-000", "image-002"]
     assert [example.id for example in load_examples(data, 1)] == ["image-000"]
