@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovbench.harness.protocol import LABEL_FILES
+from ovbench.harness.protocol import LABEL_FILES, PROTOCOL_VERSION
 
 _UNANSWERED = {
     "miss": "predicted void on scored pixels is a miss",
@@ -27,6 +27,8 @@ def marks(result: Mapping[str, Any]) -> list[str]:
         found.append("toy weights")
     if result.get("tuning"):
         found.append(_tuned(result["tuning"], run["num_images"]))
+    if (version := run["protocol_version"]) != PROTOCOL_VERSION:
+        found.append(f"counted as protocol version {version} says, not {PROTOCOL_VERSION}")
     if run["limit"] is not None:
         found.append(f"only the first {run['num_images']} images")
     if not run["complete"]:

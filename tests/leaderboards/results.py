@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ovbench.harness.protocol import PROTOCOL_VERSION
+
 
 def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
     """A result on VOC; ``run`` replaces fields of its run."""
@@ -15,8 +17,8 @@ def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:
             "preset": None, "dataset": "voc", "variant": None, "subset": None,
             "split": "val", "background": "class", "classes": "all", "checkpoints": "real",
             "num_images": 1449, "ids_sha256": "f" * 64, "limit": None, "complete": True,
-            "bad_images": [], "warnings": [], "device": "cpu", "precision": "fp32",
-            "batch_size": 1, **run,
+            "bad_images": [], "warnings": [], "protocol_version": PROTOCOL_VERSION,
+            "device": "cpu", "precision": "fp32", "batch_size": 1, **run,
         },
         "config": {},
         "checkpoints": [{"role": "clip", "name": "x", "revision": None, "sha256": None}],

@@ -66,6 +66,8 @@ def test_marks() -> None:
         "class oracle", "toy weights", "only the first 3 images", "incomplete", "odd count"
     ]  # fmt: skip
     assert marks(result("m", 1.0)) == []
+    (old,) = marks(result("m", 1.0, protocol_version=1))
+    assert old.startswith("counted as protocol version 1 says")
 
 
 def test_results_are_found_in_runs_folders_and_files(tmp_path: Path) -> None:
