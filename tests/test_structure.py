@@ -74,7 +74,7 @@ ALLOWED = {
         "drawing",
         "toyworld",
     },
-    "drawing": {"harness.protocol"},
+    "drawing": {"harness.protocol", "text"},
     "models": {
         *GROUND,
         "harness.download",

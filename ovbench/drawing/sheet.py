@@ -9,6 +9,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from ovbench.drawing.colours import MAT, RGB
+from ovbench.text import visible
 
 TILE = (300, 225)
 """Width and height that every picture is fitted into."""
@@ -65,6 +66,7 @@ def _matted(picture: Pillow.Image) -> Pillow.Image:
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> str:
+    text = visible(text)
     if font.getlength(text) <= width:
         return text
     while text and font.getlength(f"{text}…") > width:

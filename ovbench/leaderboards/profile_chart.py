@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from ovbench.leaderboards.profile_words import conditions_words
+from ovbench.text import visible
 
 Row = Mapping[str, Any]
 
@@ -45,10 +46,10 @@ def profile_chart(profile: Mapping[str, Any]) -> Figure:
     height = 4.2 + 0.22 * -(-len(handles) // LEGEND_COLUMNS)
     figure = Figure(figsize=(13, height), layout="constrained")
     FigureCanvasAgg(figure)
-    figure.suptitle(conditions_words(profile), fontsize=10)
+    figure.suptitle(visible(conditions_words(profile)), fontsize=10, parse_math=False)
     for axes, panel in zip(figure.subplots(1, len(panels)), panels, strict=True):
         chart.draw(axes, panel, lines)
-    figure.legend(
+    legend = figure.legend(
         handles=handles,
         loc="outside lower center",
         ncols=min(LEGEND_COLUMNS, len(handles)),
@@ -56,6 +57,8 @@ def profile_chart(profile: Mapping[str, Any]) -> Figure:
         handlelength=3.5,
         fontsize=9,
     )
+    for words in legend.get_texts():
+        words.set_parse_math(False)  # a name is no formula
     return figure
 
 
@@ -109,7 +112,7 @@ class _Chart:
 
     def handle(self, row: Row) -> Line2D:
         """A line's entry in the legend."""
-        return Line2D([], [], label=_name(row), **self.look(row))
+        return Line2D([], [], label=_label(_name(row)), **self.look(row))
 
 
 LATENCY = Panel(
@@ -136,7 +139,12 @@ def _lines(rows: Sequence[Row]) -> tuple[list[list[Row]], list[Row]]:
 
 def _missing(row: Row) -> Line2D:
     label = f"{_name(row)}, batch {row['batch_size']}: {row['status'].replace('_', ' ')}"
-    return Line2D([], [], label=label, color="0.5", marker="x", linestyle="none")
+    return Line2D([], [], label=_label(label), color="0.5", marker="x", linestyle="none")
+
+
+def _label(name: str) -> str:
+    """A name as the legend has it, which leaves out what begins with an underscore."""
+    return visible(f" {name}" if name.startswith("_") else name)
 
 
 def _name(row: Row) -> str:

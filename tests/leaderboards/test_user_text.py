@@ -12,12 +12,15 @@ from pathlib import Path
 
 import pytest
 from nasty import CASES, names, nasty
+from PIL import Image as Pillow
 from results import result
 from rich.table import Table
 
 from ovbench.cli.console import show
+from ovbench.drawing.sheet import Strip, page_of
 from ovbench.leaderboards.export import conditions, run_name, scalars
 from ovbench.leaderboards.markdown import escaped
+from ovbench.leaderboards.profile_chart import profile_chart
 from ovbench.leaderboards.publish import publish
 from ovbench.leaderboards.report.markup import el
 from ovbench.leaderboards.update import END, put_between_markers
@@ -140,6 +143,30 @@ def test_terminals_show_names_and_obey_none(capsys: pytest.CaptureFixture[str]) 
         assert not ACTING.search(out)
         if all(len(visible(name)) < 90 for name in given):
             assert all(f" {visible(name).strip()} " in out for name in given)
+
+
+@pytest.mark.filterwarnings("ignore:Glyph:UserWarning")
+def test_pictures_show_names_and_obey_none() -> None:
+    for case in range(0, CASES, 10):
+        given = names(case, 6)
+        legend = dict.fromkeys(given, (0, 0, 0))
+        page_of([Strip([Pillow.new("RGB", (9, 9))], name) for name in given], legend)
+    name = "_x$\\end{$\n"
+    row = {"method": name, "precision": "fp32", "size": "native", "batch_size": 1, "figures": None,
+           "status": "failed", "reason": name}  # fmt: skip
+    grid = {"methods": [name], "batch_sizes": [1], "sizes": ["native"], "precisions": ["fp32"]}
+    data = {"name": name, "split": "val", "num_images": 4}
+    figure = profile_chart(
+        {
+            "conditions": {"grid": grid, "dataset": data, "vocabulary": {"names": []},
+                           "checkpoints": "toy", "device": "cpu"},
+            "environment": {"gpu": None, "cpu": "$^{", "cpu_threads": 1},
+            "rows": [row],
+        }
+    )  # fmt: skip
+    figure.savefig(io.BytesIO(), format="png", dpi=20)
+    (words,) = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert words == f" {visible(name)}, fp32, native, batch 1: failed"
 
 
 def test_exports_lose_no_name() -> None:
