@@ -1,7 +1,8 @@
 """A text file that grows by whole lines, however its writer ends.
 
-A line is a JSON object whose last field, ``crc``, is the CRC-32 of all that stands before it in
-the line, so that no damaged or edited line is taken for what was measured.
+A line is a JSON object whose last field, ``crc``, is the CRC-32 of the file's key and all that
+stands before it in the line, so that no damaged, edited or foreign line is taken for what was
+measured.
 """
 
 from __future__ import annotations
@@ -90,32 +91,40 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
-def with_checksum(content: Mapping[str, Any]) -> bytes:
+def with_checksum(content: Mapping[str, Any], key: bytes = b"") -> bytes:
     """An object that is not empty as a line, newline included.
+
+    Args:
+        key: of the file; a line of another one's has another checksum.
 
     Raises:
         ValueError: a number JSON does not have, such as not-a-number.
     """
     text = json.dumps(content, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     body = text[:-1].encode(errors=AS_ESCAPE)
-    return b'%b%b%08x"}\n' % (body, _CRC, zlib.crc32(body))
+    return b'%b%b%08x"}\n' % (body, _CRC, _checksum(body, key))
 
 
-def content_of(line: bytes, *, required: bool = True) -> Any:
+def content_of(line: bytes, key: bytes = b"", *, required: bool = True) -> Any:
     """The JSON value of a line, without its checksum, which must be right where there is one.
 
     Args:
+        key: that the line was written with.
         required: a line without a checksum is refused.
 
     Raises:
         ValueError: not as it was written, or not JSON.
     """
     body, found, rest = line.rstrip(b"\n").rpartition(_CRC)
-    if found and rest != b'%08x"}' % zlib.crc32(body):
-        raise ValueError("not as it was written, its checksum differs")
+    if found and rest != b'%08x"}' % _checksum(body, key):
+        raise ValueError("not as it was written here, its checksum differs")
     if required and not found:
         raise ValueError("not a whole record, it has no checksum")
     return parse(body + b"}" if found else line)
+
+
+def _checksum(body: bytes, key: bytes) -> int:
+    return zlib.crc32(body, zlib.crc32(key))
 
 
 def _drop_torn_line(file: int) -> None:

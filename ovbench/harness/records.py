@@ -105,23 +105,24 @@ Record = ImageRecord | BadImage | Session
 _FAR = 1 << 31
 
 
-def encode(record: Record) -> bytes:
-    """One line of a shard, newline included."""
-    return with_checksum(_as_dict(record))
+def encode(record: Record, key: bytes = b"") -> bytes:
+    """One line of a shard, newline included; ``key`` is the run's."""
+    return with_checksum(_as_dict(record), key)
 
 
-def decode(line: bytes, *, summed: bool = True) -> Record:
+def decode(line: bytes, key: bytes = b"", *, summed: bool = True) -> Record:
     """The inverse of :func:`encode`.
 
     Whether what a record says is possible is for :mod:`ovbench.harness.record_checks` to find.
 
     Args:
+        key: of the run.
         summed: the line must have a checksum, as those of runs since schema 3 have.
 
     Raises:
         ValueError: not a record, or not as it was written; says why.
     """
-    content = content_of(line, required=summed)
+    content = content_of(line, key, required=summed)
     try:
         return _from_dict(content)
     except KeyError as error:

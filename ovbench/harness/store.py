@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ovbench.errors import UsageError
+from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import ready_folder, replacing
 from ovbench.harness.below import below, file_name
 from ovbench.harness.images import write_label
@@ -125,9 +125,10 @@ class RunStore:
             Whether the run is gone.
         """
         shard = self.shards / f"rank-{rank}.jsonl"
-        with suppress(OSError, ValueError):  # another one's shard is there, or one not to touch
-            lines = whole_lines(shard) if shard.exists() else ()
-            if any(isinstance(decode(line), ImageRecord) for _, line in lines):
+        # Another one's shard is there, or one not to touch.
+        with suppress(OSError, ValueError, OvbenchError):
+            lines, key = whole_lines(shard) if shard.exists() else (), self.key
+            if any(isinstance(decode(line, key), ImageRecord) for _, line in lines):
                 return False
             shard.unlink(missing_ok=True)
             self.shards.rmdir()
@@ -143,6 +144,15 @@ class RunStore:
         """
         content = self._claimed()
         return None if content is None else dict(content["identity"])
+
+    @property
+    def key(self) -> bytes:
+        """What the checksums of the run's records begin with: no other run has them.
+
+        Raises:
+            UsageError: no run is there, or its file is damaged.
+        """
+        return identity_digest(self._about()["identity"]).encode()
 
     @property
     def shards(self) -> Path:
@@ -205,12 +215,12 @@ class RunStore:
         Args:
             records: takes in those with which nothing is wrong.
         """
-        expected = self._expected()
+        key, expected = self.key, self._expected()
         for shard in sorted(self.shards.glob("rank-*.jsonl")):
             for number, line in whole_lines(shard):
                 problem = ""
                 try:
-                    record = decode(line, summed=expected.summed)
+                    record = decode(line, key, summed=expected.summed)
                     expected.check(record)
                     records.add(record)
                 except ValueError as error:
@@ -224,10 +234,14 @@ class RunStore:
             return content
         return {**content, "identity": identity_of_older_version(path, content["identity"])}
 
-    def _expected(self) -> Expected:
+    def _about(self) -> dict[str, Any]:
         content = self._claimed()
         if content is None:
             raise UsageError(f"{self.path}: no run here; a run directory holds run.json")
+        return content
+
+    def _expected(self) -> Expected:
+        content = self._about()
         images = content.get("images")
         return Expected(
             len(content["identity"]["vocabulary"]["names"]),
@@ -260,6 +274,7 @@ class ShardWriter(LineWriter):
 
     def __init__(self, store: RunStore, rank: int) -> None:
         super().__init__(store.shards / f"rank-{rank}.jsonl")
+        self._key = store.key
 
     def append(self, records: Sequence[Record]) -> None:
         """Write records behind the others.
@@ -267,7 +282,7 @@ class ShardWriter(LineWriter):
         Raises:
             OvbenchError: there is no room for them.
         """
-        self.write(b"".join(map(encode, records)))
+        self.write(b"".join(encode(record, self._key) for record in records))
 
 
 def files_below(folder: Path, name: str) -> list[Path]:

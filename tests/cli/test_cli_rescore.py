@@ -71,7 +71,7 @@ def test_the_advice_mends_a_damaged_shard(run: Path, place: int) -> None:
     shard.write_bytes(b"".join([*lines[:place], bad, *lines[place + 1 :]]))
     stopped = ovbench(*RUN, "--output", run)
     assert stopped.returncode == 2
-    assert f"rank-0.jsonl:{place + 1}: not as it was written" in stopped.stderr
+    assert f"rank-0.jsonl:{place + 1}: not as it was written here" in stopped.stderr
     mended = ovbench(*advised(stopped.stderr))
     assert mended.stdout.startswith(f"dropped {shard}:{place + 1}: ")
     assert (run / "records" / "dropped.jsonl").read_bytes() == bad

@@ -25,7 +25,7 @@ def integers(*values: int) -> Any:
     return np.array(values, np.int64)
 
 
-def line() -> bytes:
+def line(key: bytes = b"") -> bytes:
     """An image of 20 pixels: 9 of label 0, 6 of label 1 and 5 ignored ones."""
     record = ImageRecord(
         "a",
@@ -39,7 +39,7 @@ def line() -> bytes:
         BoundaryAreas(integers(0, 1), integers(3, 2), integers(4, 2), integers(3, 5)),
         Cost(0.001, 0.25, 0.002, {"encode": 0.2}, batch=2, warmup=True, rss=10),
     )
-    return encode(record)
+    return encode(record, key)
 
 
 @pytest.fixture
@@ -99,7 +99,7 @@ IMPOSSIBLE: dict[str, Edit] = {
 
 
 def test_the_record_is_possible_before_it_is_edited(store: RunStore) -> None:
-    (store.shards / "rank-0.jsonl").write_bytes(line())
+    (store.shards / "rank-0.jsonl").write_bytes(line(store.key))
     assert set(store.records().images) == {"a"}
 
 
@@ -107,14 +107,15 @@ def test_the_record_is_possible_before_it_is_edited(store: RunStore) -> None:
 def test_what_cannot_be_is_named(store: RunStore, reason: str) -> None:
     content = content_of(line())
     IMPOSSIBLE[reason](content)
-    (store.shards / "rank-0.jsonl").write_bytes(with_checksum(content))
+    (store.shards / "rank-0.jsonl").write_bytes(with_checksum(content, store.key))
     with pytest.raises(UsageError, match=rf"rank-0\.jsonl:1: .*{reason}"):
         store.records()
 
 
 def test_a_time_beyond_all_numbers_is_none(store: RunStore) -> None:
     body = line().rpartition(b',"crc"')[0].replace(b"0.25", b"1e999")
-    (store.shards / "rank-0.jsonl").write_bytes(b'%b,"crc":"%08x"}\n' % (body, zlib.crc32(body)))
+    crc = zlib.crc32(body, zlib.crc32(store.key))
+    (store.shards / "rank-0.jsonl").write_bytes(b'%b,"crc":"%08x"}\n' % (body, crc))
     with pytest.raises(UsageError, match="a time is impossible"):
         store.records()
 
@@ -132,21 +133,33 @@ def test_a_time_beyond_all_numbers_is_none(store: RunStore) -> None:
 def test_an_impossible_session_is_named(store: RunStore, session: dict[str, Any]) -> None:
     whole = asdict(Session("2026", "", 0, 1, 1, "cpu", 0.5, {}, {}))
     shard = store.shards / "rank-0.jsonl"
-    shard.write_bytes(with_checksum({"session": whole}))
+    shard.write_bytes(with_checksum({"session": whole}, store.key))
     assert len(store.records().sessions) == 1
-    shard.write_bytes(with_checksum({"session": {**whole, **session}}))
+    shard.write_bytes(with_checksum({"session": {**whole, **session}}, store.key))
     with pytest.raises(UsageError, match=r"rank-0\.jsonl:1: the header of a session is impossible"):
         store.records()
 
 
 def test_an_image_is_recorded_once_or_twice_alike(store: RunStore) -> None:
+    first = line(store.key)
     other = content_of(line())
     other["pixels"] = [6, 3, 6]
     slower = content_of(line())
     slower["cost"]["compute_s"] = 9.0
     shard = store.shards / "rank-0.jsonl"
-    shard.write_bytes(line() + with_checksum(slower))
+    shard.write_bytes(first + with_checksum(slower, store.key))
     assert set(store.records().images) == {"a"}
-    shard.write_bytes(line() + with_checksum(other))
+    shard.write_bytes(first + with_checksum(other, store.key))
     with pytest.raises(UsageError, match=r"rank-0\.jsonl:2: 'a' is recorded twice"):
+        store.records()
+
+
+def test_the_same_images_line_of_another_run_is_foreign(store: RunStore, tmp_path: Path) -> None:
+    other = RunStore(tmp_path / "other")
+    names = ["background", "cat"]
+    other.claim({"vocabulary": {"names": names}, "method": "another"}, ["a", "b"])
+    for place in (other, store):
+        (place.shards / "rank-0.jsonl").write_bytes(line(other.key))
+    assert set(other.records().images) == {"a"}
+    with pytest.raises(UsageError, match=r"rank-0\.jsonl:1: not as it was written here"):
         store.records()

@@ -89,7 +89,7 @@ def test_a_shard_that_is_only_a_torn_line(store: RunStore) -> None:
 
 
 def test_a_line_that_is_not_a_record_is_named(store: RunStore) -> None:
-    (store.shards / "rank-0.jsonl").write_bytes(encode(image_record("a")) + b"{}\n")
+    (store.shards / "rank-0.jsonl").write_bytes(encode(image_record("a"), store.key) + b"{}\n")
     with pytest.raises(UsageError, match=r"rank-0.jsonl:2: not a whole record"):
         store.records()
 
