@@ -141,20 +141,20 @@ def run(
     def measure(
         name: str, data: Dataset, seed: int, title: str, output: Path | None
     ) -> dict[str, Any] | None:
-        loaded = load_method(
-            name,
-            preset=preset,
-            settings=given[name],
-            tuning=read_tuning(settings_file, name),
-            device=device,
-            precision=precision,
-            checkpoints=opt.flavour(checkpoints, data.info),
-            seed=seed,
-        )
-        class_filter = None
-        if classes == "predicted":
-            class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
         with observer(title, data, quiet=quiet) as watching:
+            loaded = load_method(
+                name,
+                preset=preset,
+                settings=given[name],
+                tuning=read_tuning(settings_file, name),
+                device=device,
+                precision=precision,
+                checkpoints=opt.flavour(checkpoints, data.info),
+                seed=seed,
+            )
+            class_filter = None
+            if classes == "predicted":
+                class_filter = load_filter(settings=filter_given, runtime=loaded.subject.runtime)
             asked = run_of(
                 loaded, data, class_filter=class_filter, options=run_options, observer=watching
             )

@@ -13,7 +13,7 @@ from nasty import CASES, names
 from results import result
 from rich.table import Table
 
-from ovbench.cli import main
+from ovbench.cli import main, progress, working
 from ovbench.cli.console import bars_fit, document, say, say_json, show, styled
 from ovbench.cli.progress import steps
 from ovbench.cli.show import show_result
@@ -189,3 +189,15 @@ def test_no_color_is_heeded(
         table.add_row(styled("red", "red"))
         show(table)
         assert ("\x1b[31m" in capsys.readouterr().out) is not forbidden
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_loading_shows_that_it_goes_on_unless_it_is_to_be_quiet(
+    quiet: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(working, "bars_fit", lambda: True)
+    monkeypatch.setattr(progress, "bars_fit", lambda: True)
+    command = ["run", "-m", "constant", "-d", "toyworld", "--limit", "1", "--device", "cpu"]
+    done = ovbench(*command, "--output", tmp_path / "run", *(["--quiet"] if quiet else []))
+    assert done.returncode == 0
+    assert ("load constant" in done.stderr) is not quiet
