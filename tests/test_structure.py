@@ -95,6 +95,7 @@ HARNESS_GROUND = (
     "boundary",
     "definitions",
     "interval",
+    "resized",
     "settings",
     "profiler",
     "progress",

@@ -15,6 +15,7 @@ from ovbench.harness.metrics import Confusion, Unanswered, areas, confusion, sco
 from ovbench.harness.profiler import Measurement, peak_memory
 from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
+from ovbench.harness.resized import Foreground, foreground_at_sides
 
 ClassChoice: TypeAlias = Literal["all", "oracle", "predicted"]
 Candidates: TypeAlias = Sequence[Collection[int]] | None
@@ -82,6 +83,7 @@ class Counter:
                 # What is left out is not what the ground truth ignores.
                 counted = replace(counted, void=None)
             edges = boundary_areas(label, prediction, len(self.vocabulary), self.ignore_label)
+            resized = self._resized(sample, label, prediction)
             cost = Cost(
                 wait_s=wait_s / batch,
                 compute_s=spent.total_s / batch,
@@ -93,7 +95,7 @@ class Counter:
                 gpu_allocated=memory.gpu_allocated,
                 gpu_reserved=memory.gpu_reserved,
             )
-            records.append(ImageRecord(sample.id, sample.label.size, counted, edges, cost))
+            records.append(ImageRecord(sample.id, sample.label.size, counted, edges, cost, resized))
         return records
 
     def _present(self, label: LabelMap) -> tuple[int, ...]:
@@ -101,6 +103,15 @@ class Counter:
         if present or self.vocabulary.background:
             return present
         return tuple(range(len(self.vocabulary)))  # nothing is scored here, yet an answer is due
+
+    def _resized(
+        self, sample: Sample, label: LabelMap, prediction: LabelMap
+    ) -> dict[str, Foreground]:
+        """Where an image is asked for a class of its own: that class at others' sizes."""
+        if sample.prompt is None:
+            return {}
+        asked = sample.prompt.labels[-1]
+        return foreground_at_sides(label == asked, prediction == asked, label == self.ignore_label)
 
     def _scored(self, label: LabelMap, prediction: LabelMap) -> LabelMap:
         """The ground truth without the pixels that are left out for want of an answer."""

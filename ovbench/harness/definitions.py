@@ -30,6 +30,12 @@ MIOU_DEFINITIONS: Final[Mapping[str, str]] = {
     "per_image_class": (
         "mean over the pairs of an image and a class in its ground truth (IPSeg's code)"
     ),
+    "hsnet_400": "as union on prompted images, all brought to 400 x 400 pixels (HSNet)",
+    "matcher_518": "as hsnet_400, at 518 x 518 pixels (Matcher)",
+    "ipseg_1024": (
+        "mean over images of the prompted class's IoU, at 1024 x 1024 pixels, ground truth "
+        "widened by bilinear enlargement (IPSeg's code)"
+    ),
     "fb_iou": "mean of the IoU of all foreground and of background, episodes added up (HSNet)",
 }
 """What each mIoU of a result averages over."""

@@ -15,6 +15,7 @@ from typing import Any
 from ovbench.harness.boundary import BoundaryAreas
 from ovbench.harness.metrics import UNANSWERED, Confusion
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Record, Session
+from ovbench.harness.resized import SIDES, Foreground
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Expected:
         size = self._size(record)
         _check_confusion(record.confusion, self.labels, size)
         _check_boundary(record.boundary, self.labels, size)
+        _check_resized(record.resized)
         _check_cost(record.cost)
 
     def _size(self, record: ImageRecord) -> int:
@@ -86,6 +88,13 @@ def _check_boundary(found: BoundaryAreas, labels: int, size: int) -> None:
         _total("boundary pixels", pixels, 0, size)
     possible = all(map(le, shared, gt)) and all(map(le, shared, pred))
     _require(possible, "two boundaries share more pixels than one of them has")
+
+
+def _check_resized(found: Mapping[str, Foreground]) -> None:
+    for name, (both, gt, pred) in found.items():
+        _require(name in SIDES, f"{name!r} is no size to score at")
+        possible = 0 <= both <= min(gt, pred) and max(gt, pred) <= SIDES[name] ** 2
+        _require(possible, f"its counts at {name} are impossible")
 
 
 def _check_labels(name: str, values: list[int], lowest: int, labels: int) -> None:

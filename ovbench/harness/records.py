@@ -20,6 +20,7 @@ import numpy.typing as npt
 from ovbench.harness.boundary import BoundaryAreas
 from ovbench.harness.lines import content_of, with_checksum
 from ovbench.harness.metrics import Confusion, Counts, Void
+from ovbench.harness.resized import Foreground
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,7 @@ class ImageRecord:
 
     Attributes:
         size: pixels of the image, ignored ones included; None in records of older versions.
+        resized: of an image with a prompt of its own, see :mod:`ovbench.harness.resized`.
     """
 
     image: str
@@ -60,6 +62,7 @@ class ImageRecord:
     confusion: Confusion
     boundary: BoundaryAreas
     cost: Cost
+    resized: Mapping[str, Foreground] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +149,7 @@ def counts_of(record: ImageRecord) -> dict[str, Any]:
             "gt": boundary.gt.tolist(),
             "pred": boundary.pred.tolist(),
         },
+        **({"resized": dict(record.resized)} if record.resized else {}),
     }
 
 
@@ -195,12 +199,19 @@ def _from_dict(data: dict[str, Any]) -> Record:
             pred=_whole(boundary["pred"]),
         ),
         Cost(**data["cost"]),
+        {name: _foreground(counts) for name, counts in data.get("resized", {}).items()},
     )
 
 
 def _void(data: dict[str, Any] | None) -> Void | None:
     """Records of protocol version 1 have none."""
     return None if data is None else Void(_labels(data["pred"]), _whole(data["pixels"]))
+
+
+def _foreground(counts: list[int]) -> Foreground:
+    _check_whole(counts)
+    both, gt, pred = counts
+    return both, gt, pred
 
 
 def _labels(values: list[int]) -> npt.NDArray[np.int32]:

@@ -20,6 +20,7 @@ from ovbench.harness.json_files import sealed
 from ovbench.harness.protocol import LABEL_FILES
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.records import Cost, ImageRecord, Session
+from ovbench.harness.resized import miou_at_sides
 from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
 
 
@@ -130,6 +131,12 @@ def _quality(
         background=dataset["background"] == "class",
         prompted=dataset["prompted"],
     )
+    if dataset["prompted"]:
+        # Such an image knows background and one class.
+        asked = [
+            int(max(i.confusion.gt.max(initial=0), i.confusion.pred.max(initial=0))) for i in images
+        ]
+        named |= miou_at_sides(asked, [image.resized for image in images])
     iou, accuracy = total.iou, total.accuracy
     return {
         "metrics": {

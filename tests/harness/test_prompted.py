@@ -19,6 +19,7 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.resized import SIDES, foreground_at_sides, miou_at_sides
 from ovbench.harness.runner import Options, evaluate
 
 NAMES = ("cat", "dog", "bird")
@@ -105,6 +106,11 @@ def test_class_accumulated_and_per_image_iou(tmp_path: Path, batch_size: int) ->
     accumulated = np.mean([100 * both / either for both, either in hits.values()])
     assert result["metrics"]["miou"] == pytest.approx(accumulated)
     assert result["metrics"]["definitions"]["per_image"] == pytest.approx(np.mean(ious))
+    resized = {name: result["metrics"]["definitions"][name] for name in SIDES}
+    masks = [(episodes.load(i).label > 0, episodes.load(i).image[..., 1] > 127)
+             for i in range(len(episodes.order))]  # fmt: skip
+    found = [foreground_at_sides(truth, answer, truth & False) for truth, answer in masks]
+    assert resized == pytest.approx(miou_at_sides(episodes.order, found))
     assert result["per_class"][0]["scored"] is False
 
 
