@@ -66,7 +66,7 @@ def test_only_queries_make_the_digest(tmp_path: Path) -> None:
     same = tmp_path / "cls_voc21.txt"
     same.write_text("\n\n# mine\n" + "\r\n".join(plain.names) + "\n")
     assert voc(same).sha256 == plain.sha256
-    assert voc(same).source == str(same)
+    assert voc(same).source == same.name
     assert voc("pnp_ovss").sha256 != plain.sha256
     assert voc(background=False).sha256 != plain.sha256
 
