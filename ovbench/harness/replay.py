@@ -151,5 +151,8 @@ def _differences(identity: Mapping[str, Any], method: Method) -> Iterator[str]:
         yield f"its version is {subject.version}, it was {recorded['version']}"
     if dict(subject.settings) != identity["settings"]:
         yield "its settings are not those of the run"
+    measured = identity.get("code")
+    if measured and any(measured.get(name) != code for name, code in subject.code.items()):
+        yield "its code is not that of the run"
     if [asdict(one) for one in subject.checkpoints] != identity["checkpoints"]:
         yield "its weights are not those of the run"

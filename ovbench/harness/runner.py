@@ -7,13 +7,12 @@ often a run was killed and whatever number of processes shares it.
 
 from __future__ import annotations
 
-import os
 import random
 import sys
 import time
 from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -52,7 +51,14 @@ from ovbench.harness.records import BadImage, Session
 from ovbench.harness.rescore import finish
 from ovbench.harness.settings_file import tuned_on
 from ovbench.harness.sources import plugins_in
-from ovbench.harness.store import RunStore, ShardWriter, default_directory, identity_digest
+from ovbench.harness.store import (
+    RunStore,
+    ShardWriter,
+    default_directory,
+    identity_digest,
+    missing_folders,
+    nothing_left_behind,
+)
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -434,17 +440,9 @@ class _Start:
     done: frozenset[str]
     made: Sequence[Path]
 
-    @contextmanager
-    def nothing_left_behind(self, world: World) -> Iterator[None]:
+    def nothing_left_behind(self, world: World) -> AbstractContextManager[None]:
         """A run that fails before its first record leaves no directory."""
-        try:
-            yield
-        except BaseException:
-            if self.store.withdraw(world.rank):
-                for folder in self.made:
-                    with suppress(OSError):  # it holds something else
-                        folder.rmdir()
-            raise
+        return nothing_left_behind(self.made, lambda: self.store.withdraw(world.rank))
 
 
 def _agree_on_start(
@@ -479,7 +477,7 @@ def _start(
 ) -> _Start:
     settle(directory)
     store = RunStore(stage_of(directory, identity) if fresh else directory)
-    made = [folder for folder in (store.path, *store.path.parents) if not os.path.exists(folder)]
+    made = missing_folders(store.path)
     store.claim(identity, images)
     return _Start(store, frozenset(store.records().images), made)
 

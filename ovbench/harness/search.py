@@ -29,7 +29,13 @@ from ovbench.harness.loader import prefetch
 from ovbench.harness.methods import package_version
 from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import seed_everything
-from ovbench.harness.store import claim, default_directory, identity_digest
+from ovbench.harness.store import (
+    claim,
+    default_directory,
+    identity_digest,
+    missing_folders,
+    nothing_left_behind,
+)
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 from ovbench.harness.tuners import Tunable
 from ovbench.harness.tuning import Example, Phase
@@ -137,8 +143,12 @@ class Search:
 
     def execute(self, directory: Path) -> dict[str, Any]:
         """Make the trials that are left; see :func:`tune`."""
+        made = missing_folders(directory)
         claim(directory / "tune.json", self.identity(), "search")
-        with TrialLog(directory / "trials.jsonl") as log:
+        with (
+            TrialLog(directory / "trials.jsonl") as log,
+            nothing_left_behind(made, lambda: _withdraw(directory)),
+        ):
             examples = load_examples(self.dataset, self.options.limit)
             self._start(log)
             summaries: list[dict[str, Any]] = []
@@ -226,6 +236,16 @@ class Search:
                 "ovbench": package_version("ovbench"),
             },
         }
+
+
+def _withdraw(directory: Path) -> bool:
+    """Remove a search without a trial."""
+    trials = directory / "trials.jsonl"
+    empty = not trials.stat().st_size
+    if empty:
+        for file in (trials, directory / "tune.json"):
+            file.unlink()
+    return empty
 
 
 def _checked(rewards: Sequence[float], examples: Sequence[Example]) -> list[float]:

@@ -15,9 +15,10 @@ damaged, or that is not of this run, stops whatever reads it.
 
 from __future__ import annotations
 
+import os
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -332,6 +333,29 @@ def claim(
             f"{path.parent} holds another {what} (differs in: {named}); "
             f"give another --output {advice}"
         )
+
+
+def missing_folders(path: Path) -> list[Path]:
+    """Those that making a folder makes, the innermost first."""
+    return [folder for folder in (path, *path.parents) if not os.path.exists(folder)]
+
+
+@contextmanager
+def nothing_left_behind(made: Sequence[Path], withdraw: Callable[[], bool]) -> Iterator[None]:
+    """Work that fails before it has anything to keep leaves no folder.
+
+    Args:
+        made: the folders that were made for it, the innermost first.
+        withdraw: removes its files if there is nothing in them to keep; says whether.
+    """
+    try:
+        yield
+    except BaseException:
+        if withdraw():
+            for folder in made:
+                with suppress(OSError):  # it holds something else
+                    folder.rmdir()
+        raise
 
 
 def _in_words(leaf: str) -> str:

@@ -99,10 +99,12 @@ def test_what_is_another_method_now_is_told(tmp_path: Path) -> None:
     assert identity
     identity["method"]["version"] = "0.0.1"
     identity["checkpoints"] = [{"role": "clip", "name": "x", "revision": None, "sha256": "0"}]
+    identity["code"]["ovbench"] = "0"
     replay = Replay(tmp_path, identity, dataset, device="cpu")
     assert replay.answer(dataset.load(0)).labels is not None
-    assert len(replay.differences) == 2
+    assert len(replay.differences) == 3
     assert "it was 0.0.1" in replay.differences[0]
+    assert replay.differences[1] == "its code is not that of the run"
 
 
 def test_weights_that_are_missing_are_looked_for_once(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -134,7 +134,7 @@ class KilledError(Exception):
     """Stands for a power cut."""
 
 
-@pytest.mark.parametrize("after", [0, 3, 8, 9, 12])
+@pytest.mark.parametrize("after", [1, 3, 8, 9, 12])
 def test_killed_and_resumed_equals_never_killed(dataset: Any, tmp_path: Path, after: int) -> None:
     options = Options(trials=8)
     whole = tune(load_tuner("peak"), dataset, output=tmp_path / "whole", options=options)
@@ -183,6 +183,22 @@ def test_the_directory_of_another_search_is_refused(
     with pytest.raises(UsageError, match=f"another search.*{named}"):
         tune(load_tuner("peak", **arguments), dataset, output=tmp_path, options=options)
     assert lines(tmp_path) == before
+
+
+def test_a_search_that_other_code_began_is_not_gone_on_with(dataset: Any, tmp_path: Path) -> None:
+    tune(load_tuner("peak"), dataset, output=tmp_path, options=Options(trials=2))
+    edited = load_tuner("peak")
+    subject = replace(edited.subject, code={**edited.subject.code, "peak": "0"})
+    with pytest.raises(UsageError, match=r"another search .*code of peak"):
+        tune(replace(edited, subject=subject), dataset, output=tmp_path, options=Options(trials=2))
+
+
+def test_a_search_that_fails_before_its_first_trial_leaves_nothing(
+    memory_dataset: Any, tmp_path: Path
+) -> None:
+    with pytest.raises(DataError):
+        tune(load_tuner("peak"), memory_dataset(bad=[0]), output=tmp_path / "a" / "b")
+    assert not (tmp_path / "a").exists()
 
 
 def test_a_line_that_is_no_trial_is_named(dataset: Any, tmp_path: Path) -> None:
