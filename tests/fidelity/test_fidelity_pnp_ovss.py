@@ -22,9 +22,11 @@ PLACE = {"layer": 2, "head": 3, "resolution": 96}
 PRESETS = {
     "C_voc": "cvpr_code_voc",
     "C_psc": "cvpr_code_context",
+    "C_ade": "cvpr_code_ade20k",
     "C_coco": "cvpr_code_coco",
     "H_voc": "head_code",
     "H_psc": "head_code_context",
+    "H_ade": "head_code_ade20k",
 }
 Arrays = dict[str, npt.NDArray[np.generic]]
 
