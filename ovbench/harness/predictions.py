@@ -265,4 +265,10 @@ def score_folder(
     )
     run_options = replace(options or Options(), unanswered=unanswered)
     run = Run(PredictionFolder(), subject, answered, run_options, observer)
-    return run.execute(output, kept=kept)
+    try:
+        return run.execute(output, kept=kept)
+    except DataError as error:
+        if not subject.warnings:
+            raise
+        # A value that seems to be wrong is more likely one of another encoding.
+        raise DataError(f"{error}; {subject.warnings[0]}") from None

@@ -125,6 +125,13 @@ def test_files_in_another_encoding_than_named_are_noticed(tmp_path: Path, sixes:
     assert right["metrics"]["miou"] == 100.0
     assert not any("encoding" in w or "off by one" in w for w in right["run"]["warnings"])
     indices = answers(sixes, tmp_path / "indices", lambda label, _: label)
+    with pytest.raises(DataError, match=r"value 0 is no label.*; .*--encoding index would raise"):
+        score_folder(
+            answers(sixes, tmp_path / "zeros", lambda label, i: label * (i > 0)),
+            load_dataset("ade20k", root=tmp_path / "data"),
+            encoding="dataset",
+            output=tmp_path / "zeros-run",
+        )
     other = score_folder(
         indices, sixes, encoding="dataset", unanswered="miss", output=tmp_path / "other"
     )
