@@ -11,7 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.datasets.coco_masks import Mask, decode_mask, read_json
-from ovbench.datasets.json_fields import entries, field, integer, known_id, number, size, text
+from ovbench.datasets.json_fields import (
+    each_once,
+    entries,
+    field,
+    integer,
+    known_id,
+    number,
+    size,
+    text,
+)
 from ovbench.errors import UsageError
 from ovbench.harness.below import leads_outside
 
@@ -117,6 +126,7 @@ def _images(listed: Sequence[Any]) -> dict[int, ImageEntry]:
             raise ValueError(f"{entry.file_name[:80]!r} would lie elsewhere")
         if found.setdefault(one, entry) != entry:
             raise ValueError(f"two images have the id {one}")
+    each_once([entry.file_name for entry in found.values()])
     return found
 
 

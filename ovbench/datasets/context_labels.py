@@ -15,7 +15,7 @@ import numpy as np
 from ovbench.datasets.coco_masks import decode_mask, read_json
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import Files
-from ovbench.datasets.json_fields import entries, field, integer, known_id, size, text
+from ovbench.datasets.json_fields import each_once, entries, field, integer, known_id, size, text
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.protocol import BackgroundRule, LabelMap
 
@@ -109,10 +109,15 @@ class DetailLabels:
         self.path = path
         content = read_json(path)
         try:
-            images = {}
+            images: dict[int, tuple[str, DetailImage]] = {}
             for one in entries(content, "images"):
-                found = DetailImage(*size(one), text(one, "phase"), [])
-                images[integer(one, "image_id")] = Path(text(one, "file_name")).stem, found
+                name = Path(text(one, "file_name")).stem
+                entry = name, DetailImage(*size(one), text(one, "phase"), [])
+                number = integer(one, "image_id")
+                if images.setdefault(number, entry) != entry:
+                    raise ValueError(f"two images have the id {number}")
+            each_once([name for name, _ in images.values()])
+            self.images: Mapping[str, DetailImage] = dict(images.values())
             for one in entries(content, "annos_segmentation"):
                 image = integer(one, "image_id")
                 if image not in images:
@@ -120,7 +125,6 @@ class DetailLabels:
                 images[image][1].regions.append(_region(one))
         except ValueError as error:
             raise UsageError(f"{path}: not the Detail API's file ({error})") from None
-        self.images: Mapping[str, DetailImage] = dict(images.values())
 
     def ids(self, split: str) -> Sequence[str]:
         """The images of "train" or "val", sorted."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 from ovbench.harness.images import MAX_PIXELS
@@ -72,6 +74,16 @@ def size(entry: Any) -> tuple[int, int]:
     if height * width > MAX_PIXELS:
         raise ValueError(f"{width}x{height} pixels; images of up to {MAX_PIXELS:,} pixels are read")
     return height, width
+
+
+def each_once(names: Collection[str]) -> None:
+    """Images are told apart by their names.
+
+    Raises:
+        ValueError: two have one.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"two images are called {Counter(names).most_common(1)[0][0][:80]!r}")
 
 
 def _brief(value: Any) -> str:

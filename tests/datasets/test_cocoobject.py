@@ -346,6 +346,24 @@ def test_a_wrong_field_of_an_object_is_named(
         load_dataset("cocoobject", root=root)
 
 
+@pytest.mark.parametrize(
+    ("second", "message"),
+    [
+        ({"id": 8, "file_name": "000000000007.jpg"}, "two images are called '000000000007.jpg'"),
+        ({"id": 7, "file_name": "000000000008.jpg"}, "two images have the id 7"),
+        ({"id": 8, "file_name": "../8.jpg"}, r"'\.\./8\.jpg' would lie elsewhere"),
+    ],
+)
+def test_no_image_hides_another(tmp_path: Path, second: dict[str, Any], message: str) -> None:
+    root = instances(tmp_path, box(1, 0, 0, 2, 2))
+    path = root / "annotations" / "instances_val2017.json"
+    content = json.loads(path.read_text())
+    content["images"].append({**content["images"][0], **second})
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        load_dataset("cocoobject", root=root)
+
+
 def test_json_nested_for_ever_is_named(tmp_path: Path) -> None:
     root = instances(tmp_path)
     path = root / "annotations" / "instances_val2017.json"

@@ -204,7 +204,7 @@ def test_real_labels_are_read_as_stored(sample_data: Path) -> None:
         (b"", "not JSON"),
         (b'{"images": []', "not JSON"),
         (b'{"images": []}', "not the Detail API's file .*annos_segmentation"),
-        (b'{"images": [{"image_id": 1}], "annos_segmentation": []}', "'height' is missing"),
+        (b'{"images": [{"image_id": 1}], "annos_segmentation": []}', "'file_name' is missing"),
         (b'{"images": [7], "annos_segmentation": []}', "7 is no object"),
         (b'{"images": {}, "annos_segmentation": []}', "'images' is no list"),
         (b'{"images": [], "annos_segmentation": [{"image_id": 1}]}', "no image 1, which has a reg"),
@@ -220,6 +220,23 @@ def test_a_broken_detail_file_is_named(tmp_path: Path, content: bytes, message: 
         load_dataset("context", root=root)
     assert str(caught.value).startswith(f"{path}: ")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"file_name": "a.jpg"}, "two images are called 'a'"),
+        ({"image_id": 0}, "two images have the id 0"),
+    ],
+)
+def test_no_image_of_detail_hides_another(tmp_path: Path, changed: Any, message: str) -> None:
+    root = detail(tmp_path, ("a", 2, np.ones((1, 1), bool)), ("b", 9, np.ones((1, 1), bool)))
+    path = home(root) / "trainval_merged.json"
+    content = json.loads(path.read_text())
+    content["images"][1] |= changed
+    path.write_text(json.dumps(content))
+    with pytest.raises(UsageError, match=message):
+        load_dataset("context", root=root)
 
 
 def test_reading_a_large_file_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
