@@ -25,11 +25,12 @@ from ovbench.cli import (
     tune,
 )
 from ovbench.cli import list as listing
+from ovbench.cli.command import Group, add
 from ovbench.cli.console import say
-from ovbench.cli.help import add
 
 app = typer.Typer(
     name="ovbench",
+    cls=Group,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -46,7 +47,13 @@ def show_version(asked: bool) -> None:
 @app.callback()
 def main(
     version: Annotated[
-        bool, typer.Option("--version", callback=show_version, is_eager=True)
+        bool,
+        typer.Option(
+            "--version",
+            callback=show_version,
+            is_eager=True,
+            help="Print the version.",
+        ),
     ] = False,
 ) -> None:
     """Benchmark open-vocabulary semantic segmentation: how good, how fast, how heavy."""

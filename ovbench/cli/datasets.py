@@ -9,9 +9,9 @@ import typer
 
 from ovbench.cli import options as opt
 from ovbench.cli import prepare
-from ovbench.cli.help import add
+from ovbench.cli.command import Group, add
 
-app = typer.Typer(help="Look after dataset folders.", no_args_is_help=True)
+app = typer.Typer(cls=Group, help="Look after dataset folders.", no_args_is_help=True)
 
 
 def verify(

@@ -12,12 +12,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ovbench.cli import options as opt
+from ovbench.cli.command import Group, add
 from ovbench.cli.console import say, say_json, show, styled
-from ovbench.cli.help import add
 from ovbench.harness.registry import DATASETS, METHODS, Registry
 from ovbench.harness.settings import SettingInfo, describe
 
-app = typer.Typer(invoke_without_command=True)
+app = typer.Typer(cls=Group, invoke_without_command=True)
 
 
 @app.callback()

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from ovbench.cli import options as opt
-from ovbench.cli.help import add
+from ovbench.cli.command import Group, add
 
 if TYPE_CHECKING:
     from ovbench.support import Recipe
 
-app = typer.Typer(help="Look at the pictures that methods make of classes.", no_args_is_help=True)
+app = typer.Typer(
+    cls=Group, help="Look at the pictures that methods make of classes.", no_args_is_help=True
+)
 
 
 def show(

@@ -11,7 +11,7 @@ from in_process import ovbench
 from typer.main import get_command
 
 from ovbench.cli.app import app
-from ovbench.cli.help import EXAMPLES
+from ovbench.cli.command import EXAMPLES
 
 
 def commands(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
@@ -45,6 +45,14 @@ def test_examples_parse_and_options_are_in_panels(words: str) -> None:
         assert "<" not in str(option.metavar)
 
 
+def test_without_words_there_is_help() -> None:
+    for words in ([], ["datasets"], ["support"]):
+        done = ovbench(*words)
+        assert "Usage: " in done.stdout + done.stderr
+        assert "<bool>" not in done.stdout
+        assert "error" not in done.stderr
+
+
 def test_help_shows_switches_without_a_type(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     shown = ovbench("leaderboard", "--help").stdout
@@ -53,3 +61,29 @@ def test_help_shows_switches_without_a_type(monkeypatch: pytest.MonkeyPatch) -> 
     assert " --average " in shown
     assert " markdown|html|latex|csv|json " in shown
     assert "Example: ovbench leaderboard runs/ --format latex" in shown
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["run"], "Missing option '--method'"),
+        (["run", "-m", "a", "-d", "b", "--limit", "0"], "'--limit'"),
+        (["run", "-m", "a", "-d", "b", "--background", "\x1b[2J"], "'--background'"),
+        (["run", "-m", "a", "-d", "b", "--me\x1b[31mthod", "c"], r"--me\x1b[31mthod"),
+        (["run", "extra"], "Missing option '--method'"),
+        (["export", "runs"], "Missing option '--to'. Choose from"),
+        (["compare", "one"], "Missing argument"),
+        (["datasets", "verfy"], "No such command 'verfy'. Did you mean 'verify'?"),
+        (["--versio"], "No such option: --versio"),
+        (["list", "--jso"], "No such option: --jso"),
+        (["lederboard"], "No such command 'lederboard'. Did you mean 'leaderboard'?"),
+        (["support", "show", "cat", "--count", "many"], "'--count'"),
+    ],
+)
+def test_words_that_cannot_be_read_are_one_line(words: list[str], message: str) -> None:
+    done = ovbench(*words)
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert message in line
+    assert line.endswith(" --help`")

@@ -1,4 +1,4 @@
-"""How every command's help looks: options in titled panels, one kind of metavar, an example."""
+"""How every command's help looks, in titled panels with an example; wrong words are one line."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperOption
+from typer.core import TyperCommand, TyperGroup, TyperOption
+
+from ovbench.errors import UsageError
 
 _PANELS = {
     "Method": "method preset settings set checkpoints classes filter-set seed seeds name",
@@ -50,6 +52,10 @@ EXAMPLES = {
 """What stands behind each command's name in the example that ends its help."""
 
 
+# What typer raises for words that it cannot read; it has no public name.
+_Unreadable: type[Exception] = typer.BadParameter.__mro__[1]
+
+
 def add(app: typer.Typer, name: str, function: Callable[..., Any], group: str = "") -> None:
     """Make a function a command.
 
@@ -64,16 +70,63 @@ def add(app: typer.Typer, name: str, function: Callable[..., Any], group: str = 
 class Command(TyperCommand):
     """A command whose options say what they take by one kind of word, and stand in panels."""
 
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """The words that are left.
+
+        Raises:
+            UsageError: a word that is no option or argument here.
+        """
+        try:
+            return super().parse_args(ctx, args)
+        except _Unreadable as error:
+            raise _told(error, ctx) from None
+
     def get_params(self, ctx: Any) -> Any:
         """The options and arguments, dressed for help."""
-        params = super().get_params(ctx)
-        hints = get_type_hints(self.callback) if self.callback else {}
-        for param in params:
-            if isinstance(param, TyperOption):
-                param.rich_help_panel = _PANEL_OF.get(param.opts[0], param.rich_help_panel)
-            if param.metavar is None and isinstance(param, TyperOption):
+        return _dressed(super().get_params(ctx), self.callback)
+
+
+class Group(TyperGroup):
+    """Commands below one name."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """As :meth:`Command.parse_args`; no words at all are answered by help."""
+        try:
+            return super().parse_args(ctx, list(args))
+        except _Unreadable as error:
+            if not args:
+                raise
+            raise _told(error, ctx) from None
+
+    def get_params(self, ctx: Any) -> Any:
+        """As :meth:`Command.get_params`."""
+        return _dressed(super().get_params(ctx), self.callback)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """The command that the words name.
+
+        Raises:
+            UsageError: there is none.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except _Unreadable as error:
+            raise _told(error, ctx) from None
+
+
+def _dressed(params: Any, function: Callable[..., Any] | None) -> Any:
+    hints = get_type_hints(function) if function else {}
+    for param in params:
+        if isinstance(param, TyperOption):
+            param.rich_help_panel = _PANEL_OF.get(param.opts[0], param.rich_help_panel)
+            if param.metavar is None:
                 param.metavar = _metavar(hints.get(param.name or "", bool))
-        return params
+    return params
+
+
+def _told(error: Any, ctx: Any) -> UsageError:
+    words = " ".join(error.format_message().split()).rstrip(".")
+    return UsageError(f"{words}; see `{ctx.command_path} --help`")
 
 
 def _metavar(hint: Any) -> str:
