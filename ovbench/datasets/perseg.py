@@ -21,13 +21,6 @@ from ovbench.harness.images import read_image
 from ovbench.harness.protocol import Background, ClassQuery, Image, Vocabulary
 
 REFERENCE = "00"
-# The authors' evaluation (eval_mioU.py) leaves these folders of the download out.
-LEFT_OUT = frozenset(
-    {
-        *("physics_mug", "clock", "pink_sunglasses", "cat2", "red_teapot", "mug_skulls"),
-        *("flower", "vase"),
-    }
-)
 LAYOUT = "PerSeg/Images/<object>/NN.jpg and PerSeg/Annotations/<object>/NN.png"
 
 
@@ -60,7 +53,7 @@ def open_perseg(choices: Choices) -> EpisodeDataset:
     split = choices.split_of("perseg", ["test"], default="test")
     home = _find(choices.folder("perseg", LAYOUT))
     folders = [utf8(home, p.name) for p in (home / "Images").iterdir() if p.is_dir()]
-    objects = sorted(name for name in folders if name not in LEFT_OUT and name[0] != ".")
+    objects = sorted(name for name in folders if name[0] != ".")
     if not objects:
         raise UsageError(f"{home / 'Images'}: holds no objects; it should hold {LAYOUT}")
     episodes = [e for label, name in enumerate(objects, 1) for e in _episodes(home, name, label)]

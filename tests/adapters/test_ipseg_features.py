@@ -18,7 +18,6 @@ from ovbench.adapters.ipseg.prompt import (
     first_component,
     mean_of,
     pooled,
-    salient,
     similarity,
 )
 from ovbench.adapters.ipseg.settings import Settled
@@ -123,7 +122,7 @@ def test_the_released_codes_sum_of_cosines() -> None:
             here = part.numpy()[:, y, x]
             cosines.append(here @ prompt / np.linalg.norm(here) / np.linalg.norm(prompt))
         s5, s4, s3, dino = cosines
-        expected = dino + 0.1 * (0.3 * s5 + 0.2 * s4 + 0.1 * s3)
+        expected = dino + 0.1 * (0.1 * s5 + 0.2 * s4 + 0.3 * s3)
         assert found[y, x] == pytest.approx(expected, abs=1e-5)
 
 
@@ -163,11 +162,14 @@ def bright(top: int, left: int, bottom: int, right: int, side: int = 80) -> np.n
     return image
 
 
-def find(image: np.ndarray, mask: np.ndarray | None = None, rule: Any = "saliency") -> Any:
+def find(
+    image: np.ndarray, mask: np.ndarray | None = None, rule: Any = "saliency", **changes: Any
+) -> Any:
     """With features that are the picture's own places."""
     block = torch.as_tensor(image[5::10, 5::10].copy()).permute(2, 0, 1).float() + 1
     model: Any = Saliency() if rule == "saliency" else None
-    return find_object(Exemplar(image, mask), block, replace(SETTINGS, prompt_mask=rule), model)
+    settings = replace(SETTINGS, prompt_mask=rule, **changes)
+    return find_object(Exemplar(image, mask), block, settings, model)
 
 
 def places(top: int, left: int, bottom: int, right: int) -> np.ndarray:
@@ -186,10 +188,11 @@ def test_every_rule_for_the_object() -> None:
     mask[30:50, 30:50] = True
     assert (find(image, mask, rule="truth").places == places(3, 3, 5, 5)).all()
     assert find(image, mask, rule="none").places.all()
-    eroding: Any = replace(SETTINGS, erode=True), Saliency()
-    assert (salient(image, *eroding) == places(3, 3, 5, 6)).all()
+    assert (find(image, erode=True).places == places(3, 3, 5, 6)).all()
+    mask[:] = image[..., 0] > 0
+    assert (find(image, mask, "truth", erode=True).places == places(3, 3, 5, 6)).all()
     # An object that erosion would take away whole is kept as it was.
-    assert (salient(bright(20, 20, 40, 40), *eroding) == places(2, 2, 4, 4)).all()
+    assert (find(bright(20, 20, 40, 40), erode=True).places == places(2, 2, 4, 4)).all()
 
 
 def test_several_objects_count_as_one() -> None:
@@ -251,3 +254,39 @@ def test_nearest() -> None:
         for y, x in np.ndindex(size):
             here = int((y + 0.5) * 13 / size[0]), int((x + 0.5) * 29 / size[1])
             assert found[y, x] == mask[here]
+
+
+def test_a_mask_is_read_at_corners_as_interpolate_reads_it() -> None:
+    mask = RNG.random((13, 29)) > 0.5
+    for size in ((8, 8), (30, 7)):
+        expected = functional.interpolate(torch.as_tensor(mask)[None, None].float(), size)[0, 0]
+        np.testing.assert_array_equal(nearest(mask, size, "corners"), expected.numpy() > 0)
+
+
+@pytest.mark.parametrize(("size", "kept"), [((333, 500), (9, 15)), ((500, 400), (15, 13))])
+def test_whole_cells_that_the_picture_does_not_reach_are_left_out(
+    size: tuple[int, int], kept: tuple[int, int]
+) -> None:
+    """Of 15 cells 9.99 are 9, so three go on either side; 12 lose three, of which one is kept."""
+    box = Letterbox.of(np.zeros((*size, 3), np.uint8), 96)
+    cells = torch.arange(225.0).reshape(1, 15, 15)
+    top, left = ((15 - k) // 2 for k in kept)
+    cut = cells[0, top : 15 - top, left : 15 - left]
+    assert cut.shape == kept
+    found = box.whole_cells_inside(cells, 60)[0]
+    assert torch.equal(found, functional.interpolate(cut[None, None], (60, 60))[0, 0])
+
+
+def test_the_noise_is_the_runs_unless_it_has_a_seed_of_its_own() -> None:
+    seen: list[int] = []
+
+    class Seeded(Diffusion):
+        def features(self, pixels: Any, modules: Any, *, timestep: int, seed: int) -> Any:
+            seen.append(seed)
+            return super().features(pixels, modules, timestep=50, seed=3)
+
+    for noise_seed in (None, 42):
+        settings = replace(SETTINGS, grid=12, noise_seed=noise_seed)
+        Extractor(settings, Seeded(), None, 7).layers(IMAGE)  # type: ignore[arg-type]
+    assert set(seen[:4]) == {7}
+    assert set(seen[4:]) == {42}

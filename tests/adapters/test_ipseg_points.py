@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from ovbench.adapters.ipseg.asking import Asker, box_of, cascade
+from ovbench.adapters.ipseg.asking import Asker, box_of, cascade, squashed_by_opencv
 from ovbench.adapters.ipseg.points import (
     PointPrompt,
     extremes,
     k_means,
+    k_means_with_nan,
     places,
     point_prompt,
     positions,
@@ -168,3 +170,29 @@ def test_one_pass_and_a_squashed_picture() -> None:
     assert mask.shape == (10, 12)
     assert mask[:, :6].all()
     assert not mask[:, 6:].any()
+
+
+def test_released_k_means_starts_from_torchs_permutation_of_seed_0() -> None:
+    points = np.random.default_rng(1).permutation(400)[:32]
+    spread = np.stack([points % 20, points / 20], axis=1)
+    torch.manual_seed(0)
+    start = torch.as_tensor(spread).float()[torch.randperm(32)[:4]]
+    expected = np.array(lloyd(spread.tolist(), start.tolist(), 20))
+    found = k_means_with_nan(spread, 4)
+    assert found[np.lexsort(found.T)] == pytest.approx(expected[np.lexsort(expected.T)], abs=1e-4)
+
+
+def test_in_released_k_means_an_empty_cluster_takes_all_points() -> None:
+    twins = np.array([[1.0, 1.0]] * 5 + [[3.0, 2.0]])
+    assert k_means_with_nan(twins, 3).tolist() == [pytest.approx([8 / 6, 7 / 6])]
+
+
+def test_the_square_is_opencvs() -> None:
+    """No antialiasing: every second pixel is read, at the middle between two."""
+    image = np.zeros((8, 8, 3), np.uint8)
+    image[:, ::4] = 200
+    found = squashed_by_opencv(image, 2)
+    assert found.shape == (2, 2, 3)
+    assert not found.any()
+    enlarged = squashed_by_opencv(image[:2, :2], 4)
+    assert enlarged[0, :, 0].tolist() == [200, 150, 50, 0]

@@ -17,7 +17,6 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.coco20i import FOLDS, draw, read_lists
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.datasets.fss1000 import draw as draw_fss
-from ovbench.datasets.perseg import LEFT_OUT
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import write_label
 from ovbench.harness.protocol import Dataset
@@ -62,20 +61,20 @@ def perseg(root: Path, **objects: int) -> Path:
 
 def test_perseg_looks_for_each_object_as_its_first_picture_shows_it(tmp_path: Path) -> None:
     dataset = load_dataset("perseg", root=perseg(tmp_path, duck_toy=3, cat=2, clock=2))
-    assert list(dataset.ids) == ["cat/01", "duck_toy/01", "duck_toy/02"]  # no clock: left out
-    assert dataset.vocabulary.names == ("background", "cat", "duck toy")
-    assert dataset.info.scored == (1, 2)
-    sample = dataset.load(2)
-    assert (sample.label == corner(3, 2)).all()
+    assert list(dataset.ids) == ["cat/01", "clock/01", "duck_toy/01", "duck_toy/02"]
+    assert dataset.vocabulary.names == ("background", "cat", "clock", "duck toy")
+    assert dataset.info.scored == (1, 2, 3)
+    sample = dataset.load(3)
+    assert (sample.label == corner(3, 3)).all()
     assert sample.prompt is not None
-    assert sample.prompt.labels == (0, 2)
+    assert sample.prompt.labels == (0, 3)
     (query,) = sample.prompt.vocabulary.classes
     (shown,) = query.exemplars
     assert query.name == "duck toy"
     assert (shown.mask == (corner(1) > 0)).all()
     # Two pictures of an object share the prompt, two objects do not.
-    ids = [dataset.load(i).prompt.id for i in range(3)]  # type: ignore[union-attr]
-    assert ids[1] == ids[2] != ids[0]
+    ids = [dataset.load(i).prompt.id for i in range(4)]  # type: ignore[union-attr]
+    assert ids[2] == ids[3] != ids[1] != ids[0]
 
 
 def test_a_perseg_mask_of_colours(tmp_path: Path) -> None:
@@ -94,7 +93,7 @@ def test_what_is_wrong_with_a_perseg_folder(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="Images/cat: no pictures beside the reference"):
         load_dataset("perseg", root=perseg(tmp_path / "c", cat=1))
     with pytest.raises(UsageError, match="holds no objects"):
-        load_dataset("perseg", root=perseg(tmp_path / "d", **dict.fromkeys(LEFT_OUT, 2)))
+        load_dataset("perseg", root=perseg(tmp_path / "d", **{".hidden": 2}))
     root = perseg(tmp_path / "e", cat=2)
     reference = root / "PerSeg" / "Annotations" / "cat" / "00.png"
     write_label(reference, corner(0))

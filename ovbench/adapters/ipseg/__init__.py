@@ -24,7 +24,7 @@ from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import ClassQuery, Exemplar, Image, LabelMap, Runtime, Vocabulary
 from ovbench.models.diffusion import load_diffusion
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.saliency import load_saliency
 from ovbench.models.sam import load_sam
 
@@ -52,7 +52,7 @@ class IPSeg:
         """
         alone = settings.features
         diffusion = None if alone == "dinov2" else load_diffusion(settings.diffusion, runtime)
-        dino = None if alone == "sd" else load_patch_encoder("dinov2", settings.dinov2, runtime)
+        dino = None if alone == "sd" else _load_dino(settings, runtime)
         by_saliency = settings.prompt_mask == "saliency"
         self._saliency = load_saliency(settings.saliency, runtime) if by_saliency else None
         self._sam = load_sam(settings.sam, runtime)
@@ -134,3 +134,7 @@ class IPSeg:
                 if taken != self.settings.prompt_mask:
                     said.append(f"a picture of {query.name}: {HOW[taken]}")
         return said
+
+
+def _load_dino(settings: IPSegSettings, runtime: Runtime) -> PatchEncoder:
+    return load_patch_encoder("dinov2", settings.dinov2, runtime, settings.position_offset)

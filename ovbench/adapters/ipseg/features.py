@@ -24,8 +24,8 @@ LAYERS = ("up_blocks.0.resnets.1", "up_blocks.1.attentions.1", "up_blocks.2.atte
 FINEST, COARSEST = 2, 8
 """Latents per place of the finest and of the coarsest layer."""
 
-SD_WEIGHTS, DINO_WEIGHT = (0.03, 0.02, 0.01), 1.0
-"""Of the released code's sum: 0.1 times 0.3, 0.2 and 0.1 for s5, s4 and s3."""
+SD_WEIGHTS, DINO_WEIGHT = (0.01, 0.02, 0.03), 1.0
+"""Of the released code's sum: 0.1 times 0.1, 0.2 and 0.3 for s5, s4 and s3."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,7 @@ class Letterbox:
     Attributes:
         pixels: ``(side, side, 3)`` uint8.
         top, left, height, width: of the picture, in pixels of the square.
+        size: height and width of the picture itself.
     """
 
     pixels: Image
@@ -42,6 +43,7 @@ class Letterbox:
     left: int
     height: int
     width: int
+    size: tuple[int, int]
 
     @classmethod
     def of(cls, image: Image, side: int) -> Letterbox:
@@ -52,7 +54,7 @@ class Letterbox:
         square = np.zeros((side, side, 3), np.uint8)
         resized = Pillow.fromarray(image).resize((width, height), Pillow.Resampling.LANCZOS)
         square[top : top + height, left : left + width] = np.asarray(resized)
-        return cls(square, top, left, height, width)
+        return cls(square, top, left, height, width, image.shape[:2])
 
     def inside(self, features: Tensor, grid: int) -> Tensor:
         """Features of the picture alone, its shape given up: nearest, ``(C, grid, grid)``.
@@ -70,6 +72,18 @@ class Letterbox:
         )
         return features[:, torch.as_tensor(rows)][:, :, torch.as_tensor(columns)]
 
+    def whole_cells_inside(self, features: Tensor, grid: int) -> Tensor:
+        """As :meth:`inside`, as released code does it (``clip_feat``, ``F.interpolate``).
+
+        Whole cells that the picture does not reach are left out, then the nearest ones are read
+        at the places' corners.
+        """
+        cells = features.shape[-1]
+        per_cell = max(self.size) / cells
+        top, left = ((cells - int(length / per_cell)) // 2 for length in self.size)
+        cut = features[:, top : cells - top, left : cells - left]
+        return functional.interpolate(cut[None], (grid, grid), mode="nearest")[0]
+
 
 class Extractor:
     """Reads features with the models it was given.
@@ -85,7 +99,8 @@ class Extractor:
         dino: PatchEncoder | None,
         seed: int,
     ) -> None:
-        self._settings, self.diffusion, self.dino, self._seed = settings, diffusion, dino, seed
+        self._settings, self.diffusion, self.dino = settings, diffusion, dino
+        self._noise_seed = seed if settings.noise_seed is None else settings.noise_seed
 
     def blocks(self, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         """What is compared by cosine, each ``(d, grid, grid)``: concatenated features, or each."""
@@ -124,13 +139,15 @@ class Extractor:
         pixels = _input(model, box)
         window = min(model.image_size, pixels.shape[-1])
         sizes: list[int] = []
+        repeats: list[int] = []
 
         def encode(pixels: Tensor) -> Tensor:
             found = model.features(
-                pixels, LAYERS, timestep=self._settings.timestep, seed=self._seed
+                pixels, LAYERS, timestep=self._settings.timestep, seed=self._noise_seed
             ).values()
-            sizes[:] = [layer.shape[1] for layer in found]
             finest = pixels.shape[-1] // (FINEST * model.cell)
+            sizes[:] = [layer.shape[1] for layer in found]
+            repeats[:] = [finest // layer.shape[-1] for layer in found]
             # A coarse layer's places become equal ones of the finest: overlaps average alike.
             return torch.cat(
                 [functional.interpolate(layer, (finest, finest)) for layer in found], 1
@@ -138,13 +155,19 @@ class Extractor:
 
         stride = max(unit, window - unit)
         (read,) = slide(pixels, encode, window=window, stride=stride, cell=FINEST * model.cell)
-        return [box.inside(layer, grid) for layer in read.split(sizes)]
+        # Each layer on its own places again.
+        layers = zip(read.split(sizes), repeats, strict=True)
+        return [self._inside(box, layer[:, ::step, ::step]) for layer, step in layers]
 
     def _of_dino(self, model: PatchEncoder, image: Image) -> Tensor:
         """Tokens behind the last block, without the final normalisation (released code)."""
         grid = self._settings.grid
         box = Letterbox.of(image, grid * model.patch_size)
-        return box.inside(model.features(_input(model, box))[0], grid)
+        return self._inside(box, model.features(_input(model, box))[0])
+
+    def _inside(self, box: Letterbox, features: Tensor) -> Tensor:
+        cut = box.whole_cells_inside if self._settings.inside == "cells" else box.inside
+        return cut(features, self._settings.grid)
 
 
 def _input(model: Normalised, box: Letterbox) -> Tensor:

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from ovbench.adapters.ipseg.settings import Settled
 
@@ -44,7 +45,7 @@ def point_prompt(
     best, worst = extremes(similarities, settings.points)
     found = [
         positions(
-            k_means(places(chosen, settings), settings.centres, np.random.default_rng(seed)),
+            _centres(places(chosen, settings), settings, seed),
             settings.grid,
             frame,
         )
@@ -92,6 +93,35 @@ def k_means(points: Points, count: int, rng: np.random.Generator) -> Points:
             break
         centres = moved
     return centres
+
+
+def k_means_with_nan(points: Points, count: int) -> Points:
+    """Centres of clusters as the released code finds them (``utils/kmeans_pytorch.py``).
+
+    Torch's permutation of seed 0 says which points it starts from. A cluster that runs empty
+    becomes NaN, which is nearest to every point from then on, so that in the end one centre is
+    left, the mean of all. Distances are torch's, whose rounding decides between equal ones.
+
+    Returns:
+        The centres that are numbers, at least one.
+    """
+    data = torch.from_numpy(points).float()
+    start = torch.randperm(len(data), generator=torch.Generator().manual_seed(0))
+    centres = data[start[:count]]
+    for _ in range(ROUNDS):
+        nearest = torch.cdist(data, centres).argmin(dim=1)
+        moved = torch.stack([data[nearest == i].mean(dim=0) for i in range(len(centres))])
+        if torch.equal(moved, centres):
+            break
+        centres = moved
+    found: Points = centres[~centres.isnan().any(dim=1)].double().numpy()
+    return found
+
+
+def _centres(points: Points, settings: Settled, seed: int) -> Points:
+    if settings.k_means == "nan":
+        return k_means_with_nan(points, settings.centres)
+    return k_means(points, settings.centres, np.random.default_rng(seed))
 
 
 def positions(places: Points, grid: int, frame: tuple[int, int]) -> Points:

@@ -51,9 +51,13 @@ def find_object(
         return Shown(everywhere, "none")
     places = ~everywhere
     if settings.prompt_mask == "truth":
-        places = _as_masked(exemplar, settings.grid)
+        places = _as_masked(exemplar, settings)
     elif saliency is not None:
         places = salient(exemplar.image, settings, saliency)
+    if settings.erode:
+        # Where nothing would be left the released code goes on with NaN; here with what was.
+        smaller = eroded(places)
+        places = smaller if smaller.any() else places
     if places.any():
         return Shown(places, settings.prompt_mask)
     places = first_component(features)
@@ -61,18 +65,15 @@ def find_object(
 
 
 def salient(image: Image, settings: Settled, model: Saliency) -> Mask:
-    """Places that are salient; where erosion would leave none, those before it."""
+    """Places that are salient."""
     longest = min(settings.saliency_side, max(image.shape[:2]))
     size = fit_size(image.shape[:2], short_side=longest, max_long_side=longest, multiple=1)
     pixels = input_tensor(
         image, size, mean=model.mean, std=model.std, mode="bilinear", device=model.device
     )
     probability = model.predict(pixels[None])[0].cpu().numpy()
-    found = nearest(probability > FOREGROUND, (settings.grid, settings.grid))
-    if not settings.erode:
-        return found
-    smaller = eroded(found)
-    return smaller if smaller.any() else found
+    grid = settings.grid
+    return nearest(probability > FOREGROUND, (grid, grid), settings.mask_at)
 
 
 def eroded(places: Mask) -> Mask:
@@ -105,13 +106,14 @@ def first_component(features: Tensor) -> Mask:
     return places
 
 
-def _as_masked(exemplar: Exemplar, grid: int) -> Mask:
+def _as_masked(exemplar: Exemplar, settings: Settled) -> Mask:
     if exemplar.mask is None:
         raise UsageError(
             "prompt_mask=truth needs masks: put <picture>_mask.png beside every prompt, or leave "
             "the setting out"
         )
-    places = nearest(exemplar.mask, (grid, grid))
+    grid = settings.grid
+    places = nearest(exemplar.mask, (grid, grid), settings.mask_at)
     if not places.any():  # thinner than a place: whichever it touches
         tensor = torch.as_tensor(exemplar.mask, dtype=torch.float32)
         places = functional.adaptive_max_pool2d(tensor[None], grid)[0].numpy() > 0

@@ -46,10 +46,26 @@ class IPSegSettings:
         "released code: 60, from pictures of 960 pixels for Stable Diffusion, 840 for DINOv2",
         "places along a side of the features, a multiple of 4; none is what suits the weights",
     )
+    noise_seed: int | None = setting(
+        None,
+        "paper silent; released code, sd-dino: 42 for every picture",
+        "of the noise on pictures; none is the run's seed",
+    )
+    position_offset: float = setting(
+        0.0,
+        "paper silent; released code has DINOv2's own 0.1",
+        "patches added to the grid at which DINOv2's positions are sampled",
+    )
+    inside: Literal["nearest", "cells"] = setting(
+        "nearest",
+        "our choice: the places nearest to the picture's; cells: released code, which leaves out "
+        "whole places of the square around a picture, rounded for each layer",
+        "how features of a picture that is no square are taken from the square around it",
+    )
     fusion: Literal["concat", "weighted"] = setting(
         "concat",
         "paper, equation 4; weighted: released code, DINOv2 + 0.1 (0.3, 0.2, 0.1 for Stable "
-        "Diffusion's three layers)",
+        "Diffusion's three layers, fine to coarse, though a comment there says the reverse)",
         "one cosine of concatenated features, or a sum of cosines",
     )
     prompt_mask: MaskRule = setting(
@@ -63,14 +79,26 @@ class IPSegSettings:
         "our choice: FOUND takes pictures as they are, but any photo must fit into memory",
         "longest side in pixels at which a prompt's salience is found",
     )
+    mask_at: Literal["centres", "corners"] = setting(
+        "centres",
+        "our choice; corners: released code, nearest neighbours of F.interpolate",
+        "where in a place the prompt's mask is read",
+    )
     erode: bool = setting(
-        False, "paper silent; released code, 3x3", "take a place's width off the salient object"
+        False, "paper silent; released code, 3x3", "take a place's width off the prompt's object"
     )
     points: int = setting(
         32, "paper, section 3.4 (K)", "most similar places, and as many least similar ones"
     )
     centres: int = setting(
         4, "paper, section 3.4 (c)", "points that SAM gets of each kind; k-means makes them"
+    )
+    k_means: Literal["seeded", "nan"] = setting(
+        "seeded",
+        "paper silent; nan: released code, which starts from torch's permutation of seed 0, and "
+        "where a cluster that runs empty becomes NaN and takes all points",
+        "what k-means starts from and does with empty clusters: from the run's seed, dropping "
+        "them, or as the released code",
     )
     fractional_rows: bool = setting(
         False,
@@ -80,7 +108,7 @@ class IPSegSettings:
     )
     sam_input: Literal["longest", "square"] = setting(
         "longest",
-        "SAM's own; released code squashes to a square",
+        "SAM's own; released code squashes to a square, without antialiasing as OpenCV does",
         "how a picture is brought to SAM's input",
     )
     sam_passes: Literal["once", "cascade"] = setting(
@@ -120,8 +148,13 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "paper": {},
     "released_code": {
         "timestep": 100,
+        "noise_seed": 42,
+        "position_offset": 0.1,
+        "inside": "cells",
         "fusion": "weighted",
+        "mask_at": "corners",
         "erode": True,
+        "k_means": "nan",
         "fractional_rows": True,
         "sam_input": "square",
         "sam_passes": "cascade",
