@@ -56,7 +56,10 @@ def show(
     variant: opt.Variant = None,
     subset: opt.Subset = None,
     n: Annotated[int, typer.Option("--n", min=1, help="How many samples.")] = 12,
-    seed: Annotated[int, typer.Option("--seed", help="Draws the samples.")] = 0,
+    seed: Annotated[
+        int,
+        typer.Option("--seed", help="Draws the samples.", callback=opt.seed_in_range),
+    ] = 0,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="PNG; default <name>-<split>.png."),

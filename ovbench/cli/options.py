@@ -89,16 +89,19 @@ BatchSize = Annotated[
 ]
 
 
-def _seed(value: int | None) -> int | None:
+def seed_in_range(value: int | None) -> int | None:
+    """What checks ``--seed`` before anything is done."""
     from ovbench.harness.protocol import checked_seed
 
     return value if value is None else checked_seed(value)
 
 
-Seed = Annotated[int, typer.Option("--seed", help="Of everything that is drawn.", callback=_seed)]
+Seed = Annotated[
+    int, typer.Option("--seed", help="Of everything that is drawn.", callback=seed_in_range)
+]
 OneSeed = Annotated[
     int | None,
-    typer.Option("--seed", help="Of everything that is drawn; default 0.", callback=_seed),
+    typer.Option("--seed", help="Of everything that is drawn; default 0.", callback=seed_in_range),
 ]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="Only the first N images.")]
 SkipBad = Annotated[

@@ -25,9 +25,13 @@ run only where all of it is there."""
 def stage_of(directory: Path, identity: Mapping[str, Any]) -> Path:
     """Where a directory's new run grows; what was begun there before is kept if it is the same.
 
+    That is the directory itself if no run is there: nothing in it is ovbench's to replace.
+
     Raises:
         UsageError: what was begun before cannot be removed.
     """
+    if not os.path.lexists(directory / "run.json"):
+        return directory
     stage = directory / _STAGE
     try:
         begun = RunStore(stage).identity()
@@ -65,7 +69,7 @@ def _move(path: Path, target: Path) -> None:
 
 def _remove(path: Path) -> None:
     try:
-        if path.is_dir():
+        if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)

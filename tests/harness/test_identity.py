@@ -159,6 +159,22 @@ def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
     ]
 
 
+def test_measuring_again_removes_nothing_but_the_old_run(memory_dataset, tmp_path: Path) -> None:
+    mine = Path("mine", "predictions", "notes.txt")
+    mine.parent.mkdir(parents=True)
+    mine.write_text("a folder of mine")
+    fresh = Options(fresh=True)
+    evaluate(constant(1), memory_dataset(), output="mine", options=fresh)
+    assert mine.exists()
+    mine.parent.rename(tmp_path / "elsewhere")
+    mine.parent.symlink_to(tmp_path / "elsewhere")
+    Path("mine", "report.html").write_text("also mine")
+    found = evaluate(constant(2), memory_dataset(), output="mine", options=fresh)
+    assert found == json.loads(Path("mine", "result.json").read_text())
+    assert Path("mine", "report.html").exists()
+    assert (tmp_path / "elsewhere" / "notes.txt").exists()  # a link goes, not what it leads to
+
+
 @pytest.mark.parametrize("there", [False, True])
 def test_what_fails_before_its_first_record_leaves_nothing(memory_dataset, there: bool) -> None:
     if there:
