@@ -9,18 +9,19 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
+from ovbench.harness.isolated import is_out_of_memory
+
 
 def told(error: Exception) -> str:
     """What went wrong, and where the traceback is kept."""
     kind, lines = type(error).__name__, str(error).splitlines() or [""]
     reason = f"{kind}: {lines[0]}".removesuffix(": ")
-    if isinstance(error, MemoryError):
-        reason = f"out of memory ({reason})"
+    said = f"out of memory ({reason})" if is_out_of_memory(error) else f"unexpected {reason}"
     try:
         where = f"the traceback is in {_kept(error)}"
     except OSError as unwritable:
         where = f"the traceback cannot be kept ({unwritable.strerror}), OVBENCH_DEBUG=1 prints it"
-    return f"a fault of ovbench or of a package below it: {reason}; {where}"
+    return f"{said}; {where}"
 
 
 def _kept(error: Exception) -> Path:
