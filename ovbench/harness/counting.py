@@ -11,7 +11,14 @@ import numpy as np
 
 from ovbench.errors import ContractError, OvbenchError
 from ovbench.harness.boundary import boundary_areas
-from ovbench.harness.metrics import Confusion, Unanswered, areas, confusion, scores
+from ovbench.harness.metrics import (
+    Confusion,
+    Unanswered,
+    answered_only,
+    areas,
+    confusion,
+    scores,
+)
 from ovbench.harness.profiler import Measurement, peak_memory
 from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
@@ -77,7 +84,9 @@ class Counter:
         for position, (sample, prediction) in enumerate(zip(samples, maps, strict=True)):
             start = time.perf_counter()
             allowed = None if candidates is None else candidates[position]
-            label = self._scored(sample.label, prediction)
+            label = sample.label
+            if self.unanswered == "ignore":
+                label = answered_only(label, prediction, self.ignore_label)
             counted = self._confusion(sample.id, label, prediction, allowed)
             if label is not sample.label:
                 # What is left out is not what the ground truth ignores.
@@ -112,15 +121,6 @@ class Counter:
             return {}
         asked = sample.prompt.labels[-1]
         return foreground_at_sides(label == asked, prediction == asked, label == self.ignore_label)
-
-    def _scored(self, label: LabelMap, prediction: LabelMap) -> LabelMap:
-        """The ground truth without the pixels that are left out for want of an answer."""
-        if self.unanswered != "ignore" or label.shape != prediction.shape:
-            return label
-        left_out = (prediction == self.ignore_label) & (label != self.ignore_label)
-        if not left_out.any():
-            return label
-        return np.where(left_out, np.array(self.ignore_label, label.dtype), label)
 
     def _confusion(
         self,

@@ -172,6 +172,21 @@ def confusion(
     )
 
 
+def answered_only(gt: LabelMap, pred: LabelMap, ignore_label: int) -> LabelMap:
+    """The ground truth without the pixels that are left out for want of an answer.
+
+    Args:
+        gt, pred: ``(H, W)``; if their shapes differ, nothing is left out.
+        ignore_label: of both.
+    """
+    if gt.shape != pred.shape:
+        return gt
+    left_out = (pred == ignore_label) & (gt != ignore_label)
+    if not left_out.any():
+        return gt
+    return np.where(left_out, np.array(ignore_label, gt.dtype), gt)
+
+
 def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
     """How often each pair of values occurs at the same pixel of two maps.
 

@@ -14,7 +14,13 @@ from PIL import Image as Pillow
 from ovbench.drawing.colours import BACKGROUND, RGB, nth_colour
 from ovbench.drawing.pictures import errors, fitted, outlined, overlay
 from ovbench.errors import DataError, OvbenchError
-from ovbench.harness.metrics import Confusion, confusion, mean_over_classes, stack_areas
+from ovbench.harness.metrics import (
+    Confusion,
+    answered_only,
+    confusion,
+    mean_over_classes,
+    stack_areas,
+)
 from ovbench.harness.protocol import Dataset, LabelMap, Sample
 from ovbench.leaderboards.measured import Measured
 from ovbench.leaderboards.report.contents import Contents
@@ -200,8 +206,11 @@ def _answer(
     labels, ignored = answer.labels, measured.identity["dataset"]["ignore_label"]
     if labels is None:
         return AnswerPictures(note=f"No prediction: {answer.problem}.")
+    truth = sample.label
+    if measured.identity["settings"].get("unanswered") == "ignore":
+        truth = answered_only(truth, labels, ignored)
     try:
-        counted = confusion(sample.label, labels, len(measured.labels), ignored, unanswered="miss")
+        counted = confusion(truth, labels, len(measured.labels), ignored, unanswered="miss")
     except OvbenchError as error:
         return AnswerPictures(note=f"No prediction: {error}.")
     recorded = measured.records.images[sample.id].confusion

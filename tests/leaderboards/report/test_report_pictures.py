@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from base64 import b64decode
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from PIL import Image
 
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_label, write_label
+from ovbench.harness.predictions import score_folder
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample
 from ovbench.harness.replay import Replay
 from ovbench.leaderboards.report.contents import read_contents
@@ -70,6 +72,22 @@ def test_another_prediction_than_was_counted_is_told(memory_dataset: Any, made: 
     assert answers[worst].differs
     assert answers[best].prediction is None
     assert answers[best].note.startswith("No prediction: prediction has shape (3, 3)")
+
+
+@pytest.mark.parametrize("rule", ["miss", "ignore"])
+def test_scored_maps_are_shown_as_they_were_counted(
+    memory_dataset: Any, tmp_path: Path, rule: Any
+) -> None:
+    dataset, run = memory_dataset(count=3), tmp_path / "run"
+    for index, name in enumerate(dataset.ids):
+        label = dataset.load(index).label
+        label[4:6] = 255  # no answer where one is due
+        (run / "predictions").mkdir(parents=True, exist_ok=True)
+        write_label(run / "predictions" / f"{name}.png", label)
+    score_folder(run / "predictions", dataset, unanswered=rule, output=run)
+    contents = read_contents([run], 2)
+    answers = draw(contents, [source(contents, dataset)]).answers[0]
+    assert [one.note for one in answers.values()] == [""] * len(answers)
 
 
 @dataclass(frozen=True)
