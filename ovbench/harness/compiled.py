@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-# What a class has without being told, or that says where it lies.
-_NO_CODE = {"__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__"}
+# What a class has without being told, says where it lies, or stands in no certain order.
+_NO_CODE = {"__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__",
+            "__static_attributes__"}  # fmt: skip
 _Plain = bool | int | float | complex | str | bytes | None
 
 

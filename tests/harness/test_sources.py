@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import importlib
+import os
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,53 @@ def test_a_notebook_is_known_by_what_its_cells_were_compiled_to() -> None:
     assert plain == of_cell("\n" + cell.format(1, "+"))
     assert plain != of_cell(cell.format(2, "+"))
     assert plain != of_cell(cell.format(1, "-"))
+
+
+STRANGE = """
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property, partial
+from ovbench.harness.sources import code_of
+
+class Kind(Enum):
+    THING, STUFF = "thing", "stuff"
+
+KNOWN = {"cat", "dog", "bird", "cow"}
+
+@dataclass
+class Mine:
+    names: tuple = ("a", "b")
+    kinds: dict = field(default_factory=dict)
+
+    @cached_property
+    def known(self):
+        return KNOWN | {"horse", "sheep"}
+
+    def segment(self, images):
+        kept = [x for x in images if x in {"cat", "dog", "bird", "cow"}]
+        return kept, Kind.THING, super().__init__
+
+mine = Mine()
+mine.extra = partial(print, *sorted(KNOWN))
+print(code_of(mine)["__main__.Mine"])
+"""
+
+
+def test_every_process_finds_the_same_digest(tmp_path: Path) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(STRANGE)
+    found = [
+        subprocess.run(
+            [sys.executable, file],
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "2")
+    ]
+    assert found[0] == found[1]
+    assert len(found[0].strip()) == 64
 
 
 @pytest.fixture
