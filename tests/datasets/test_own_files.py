@@ -20,6 +20,7 @@ from ovbench.harness.images import write_label
 from ovbench.harness.methods import load_method
 from ovbench.harness.runner import Options, evaluate, run_of
 from ovbench.harness.store import identity_digest
+from ovbench.leaderboards.comparison import compare
 from ovbench.leaderboards.table import Conditions, boards
 
 CLASSES = "background\ncat, kitten\ndog\n"
@@ -121,6 +122,20 @@ def test_masks_that_were_repainted_are_measured(own: Path, tmp_path: Path) -> No
     again = measured(own.with_name("renamed"))
     assert Conditions.of(again) == Conditions.of(after) != Conditions.of(before)
     assert len(boards([before, after, again])) == 2
+
+
+def test_runs_on_one_folder_are_compared_whatever_it_is_called(own: Path, tmp_path: Path) -> None:
+    def ask(root: Path, run: str) -> Path:
+        method = load_method("random", device="cpu")
+        evaluate(method, load_dataset("folder", root=root), output=tmp_path / run)
+        return tmp_path / run
+
+    first = ask(own, "first")
+    own.rename(own.with_name("renamed"))
+    assert compare(first, ask(own.with_name("renamed"), "second")).warnings == []
+    paint(own.with_name("renamed"), "a", 2)
+    (told,) = compare(first, ask(own.with_name("renamed"), "third")).warnings
+    assert told.startswith("the runs differ in files.labels: ")
 
 
 def test_files_are_read_again_only_where_they_changed(own: Path, cache: Path, monkeypatch) -> None:
