@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.download import digest_of
 from ovbench.harness.files.cache import remembered
 from ovbench.harness.progress import progress
 from ovbench.harness.protocol import CheckpointRecord, Runtime
@@ -137,7 +135,6 @@ class CLIP:
             # Sums round differently on another kind of device and in another release.
             "device": self.device.type,
             "packages": {name: version(name) for name in ("torch", "open-clip-torch")},
-            "code": digest_of(Path(__file__), "sha256"),
         }
 
     @torch.inference_mode()

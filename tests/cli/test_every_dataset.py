@@ -212,7 +212,8 @@ def test_fss1000(tmp_path: Path) -> None:
     for folder in class_folders():
         (tmp_path / "fewshot_data" / folder).symlink_to(tmp_path / "one")
     result = measure("fss1000", tmp_path)
-    assert result["run"]["warnings"] == []  # all 2,400 episodes are there
+    # All 2,400 episodes are there, of which two were measured.
+    assert not any("official list" in warning for warning in result["run"]["warnings"])
 
 
 def test_a_folder_of_one_s_own(tmp_path: Path) -> None:

@@ -175,9 +175,8 @@ def test_only_runs_with_one_filter_are_ranked_together(tmp_path: Path, memory_da
 
 def test_marks_name_the_filter_and_its_weights(tmp_path: Path, memory_dataset) -> None:
     method = Method.of(Obedient(), Runtime(checkpoints="toy"))
-    result = evaluate(
-        method, memory_dataset(), class_filter=Parity(), output=tmp_path, options=PREDICTED
-    )
+    data = memory_dataset(count=30)  # enough for an interval
+    result = evaluate(method, data, class_filter=Parity(), output=tmp_path, options=PREDICTED)
     assert result is not None
     assert marks(result) == [
         "predicted classes: the filter Parity chose each image's classes", "toy weights",

@@ -227,9 +227,7 @@ def test_embeddings_of_queries_are_computed_once_and_read_ever_after() -> None:
     assert sizes == [4, 2]
 
 
-def test_other_weights_code_or_activation_are_other_embeddings(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_other_weights_or_another_activation_are_other_embeddings() -> None:
     clip = load_clip("", "", TOY)
     clip.embed_queries(["ring"], TEMPLATES)
     sizes = counted_texts(clip)
@@ -241,11 +239,8 @@ def test_other_weights_code_or_activation_are_other_embeddings(
     gelu, block.gelu = block.gelu, QuickGELU()
     clip.embed_queries(["ring"], TEMPLATES)
     block.gelu = gelu
-    edited = tmp_path / "clip.py"
-    edited.write_text("# another computation")
-    monkeypatch.setattr(module, "__file__", str(edited))
     clip.embed_queries(["ring"], TEMPLATES)
-    assert sizes == [2, 2, 2]
+    assert sizes == [2, 2]
 
 
 def test_a_cache_that_cannot_be_written_costs_time_and_nothing_else(
