@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ovbench.errors import ContractError
-from ovbench.harness.methods import package_version
+from ovbench.harness.methods import UNREGISTERED, package_version
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import (
     CheckpointRecord,
@@ -42,7 +42,7 @@ class Filter:
     code: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, chooser: ClassFilter, name: str = "", version: str = "unregistered") -> Filter:
+    def of(cls, chooser: ClassFilter, name: str = "", version: str = UNREGISTERED) -> Filter:
         """Wrap a filter; its ``checkpoints`` are recorded if it has any, and its settings as
         :func:`~ovbench.harness.settings.settings_of` says."""
         return cls(

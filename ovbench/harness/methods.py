@@ -22,6 +22,9 @@ from ovbench.harness.registry import METHODS
 from ovbench.harness.settings import override, refuse_unknown_preset, resolved, settings_of
 from ovbench.harness.sources import code_of, code_of_entry
 
+UNREGISTERED = "unregistered"
+"""The version of a method that is given from Python."""
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -68,7 +71,7 @@ class Method:
         """
         subject = Subject(
             type(segmenter).__name__,
-            "unregistered",
+            UNREGISTERED,
             runtime or Runtime(),
             settings=settings_of(segmenter),
             checkpoints=_checkpoints(segmenter),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import random
 import sys
 import time
+import warnings
 from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, closing, nullcontext
@@ -31,7 +32,7 @@ from ovbench.harness.filters import Filter
 from ovbench.harness.fresh import settle, stage_of
 from ovbench.harness.identity import code_of_dataset, conditions
 from ovbench.harness.loader import Loaded, prefetch
-from ovbench.harness.methods import Method, Subject
+from ovbench.harness.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.metrics import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters
 from ovbench.harness.profiler import Measurement, measure
@@ -269,6 +270,14 @@ class Run:
         self, directory: Path, identity: Mapping[str, Any], world: World
     ) -> dict[str, Any] | None:
         start = _agree_on_start(world, identity, self.ids, directory, self.options.fresh)
+        if start.done and self.subject.version == UNREGISTERED and world.rank == 0:
+            # A class is known by its code; what an object holds, its weights say, is not.
+            warnings.warn(
+                f"{directory}: {len(start.done)} images were measured before by the same code of "
+                f"{self.subject.name}, maybe in another state; Options(fresh=True) measures again",
+                RuntimeWarning,
+                stacklevel=4,
+            )
         pending = self._pending(start.done)
         batches = pending[world.rank :: world.size]
         if batches:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -239,3 +240,34 @@ def test_processes_on_several_machines_need_a_place_that_all_of_them_see() -> No
         passing_directory(world),
     ):
         pass
+
+
+class Holding:
+    """Answers with what it was built with, which no run can tell from its code."""
+
+    def __init__(self, label: int) -> None:
+        self.held = {"label": np.array(label)}
+
+    def prepare(self, vocabulary: Vocabulary) -> None: ...
+
+    def segment(self, images):
+        return [np.full(image.shape[:2], self.held["label"], np.uint8) for image in images]
+
+
+def test_old_numbers_of_an_object_that_may_hold_something_else_are_never_shown_in_silence(
+    memory_dataset: Any, tmp_path: Path
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        first = evaluate(Holding(0), memory_dataset(), output=tmp_path / "run")
+    with pytest.warns(RuntimeWarning, match=r"12 images were measured before .* another state; Op"):
+        again = evaluate(Holding(1), memory_dataset(), output=tmp_path / "run")
+    assert first is not None
+    assert again is not None
+    assert again["metrics"]["miou"] == first["metrics"]["miou"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fresh = Options(fresh=True)
+        new = evaluate(Holding(1), memory_dataset(), output=tmp_path / "run", options=fresh)
+    assert new is not None
+    assert new["metrics"]["miou"] != first["metrics"]["miou"]
