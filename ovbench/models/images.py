@@ -75,7 +75,7 @@ def pillow_tensor(
     *,
     mean: Sequence[float],
     std: Sequence[float],
-    mode: Literal["bilinear", "bicubic"],
+    mode: Literal["bilinear", "bicubic", "nearest"],
     device: torch.device,
 ) -> Tensor:
     """As :func:`input_tensor`, by Pillow: bytes, rounded and clipped after each of two passes.
@@ -85,7 +85,7 @@ def pillow_tensor(
     """
     from PIL import Image as Pillow
 
-    method = {"bilinear": Pillow.Resampling.BILINEAR, "bicubic": Pillow.Resampling.BICUBIC}[mode]
+    method = Pillow.Resampling[mode.upper()]
     picture = Pillow.fromarray(image).resize((size[1], size[0]), method)
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
     shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))

@@ -13,13 +13,12 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image as Pillow
 from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models.checkpoints import locate
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
 from ovbench.models.precision import DTYPES
 from ovbench.models.pretrained import reading
 
@@ -59,14 +58,14 @@ class SegGPT:
         Returns:
             Images and masks, ``(n, 3, *size)`` each.
         """
-        images = [self._squashed(e.image, Pillow.Resampling.BICUBIC) for e in exemplars]
+        images = [self._squashed(e.image, "bicubic") for e in exemplars]
         white = [np.repeat(np.asarray(e.mask, np.uint8)[..., None] * 255, 3, 2) for e in exemplars]
-        masks = [self._squashed(mask, Pillow.Resampling.NEAREST) for mask in white]
+        masks = [self._squashed(mask, "nearest") for mask in white]
         return torch.stack(images), torch.stack(masks)
 
     def encode(self, image: Image) -> Tensor:
         """A picture as the model takes it, ``(1, 3, *size)``."""
-        return self._squashed(image, Pillow.Resampling.BICUBIC)[None]
+        return self._squashed(image, "bicubic")[None]
 
     @torch.inference_mode()
     def paint(
@@ -101,12 +100,12 @@ class SegGPT:
         brightness: Tensor = ((painted.float() * std + mean) * 255).clamp(0, 255).mean(dim=0)
         return brightness
 
-    def _squashed(self, image: Image, resample: Pillow.Resampling) -> Tensor:
+    def _squashed(self, image: Image, mode: Literal["bicubic", "nearest"]) -> Tensor:
         """``(3, *size)``, by Pillow as in the released code; torchvision rounds otherwise."""
-        height, width = self.size
-        levels = np.asarray(Pillow.fromarray(image).resize((width, height), resample))
-        pixels = (levels / 255 - IMAGENET_MEAN) / IMAGENET_STD
-        return torch.from_numpy(pixels).permute(2, 0, 1).to(self.device, self._dtype)
+        pixels = pillow_tensor(
+            image, self.size, mean=IMAGENET_MEAN, std=IMAGENET_STD, mode=mode, device=self.device
+        )
+        return pixels.to(self._dtype)
 
 
 def keep_streams_apart(model: Any) -> None:
