@@ -22,6 +22,7 @@ from typing import TypeAlias
 
 from ovbench.datasets.names import content_lines, read_text
 from ovbench.errors import UsageError
+from ovbench.harness.regular import regular
 
 VOID = 255
 """Label of pixels that are never scored."""
@@ -73,7 +74,10 @@ def read_class_list(path: Path) -> ClassList:
     Raises:
         UsageError: missing, or wrong; names the line.
     """
-    text = read_text(path)
+    try:
+        text = read_text(regular(path))
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     lines = list(_lines(text, str(path)))
     classes = [line for line in lines if line.name != _IGNORE]
     if not classes:

@@ -31,6 +31,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.below import leads_outside
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.protocol import Image
+from ovbench.harness.regular import regular
 
 NUM_CLASSES, FOLDS, EPISODES, SEED = 80, 4, 1000, 0
 MIN_PIXELS = 2 * 32 * 32
@@ -148,7 +149,7 @@ def read_lists(path: Path) -> Candidates:
         UsageError: missing, or it holds anything else; nothing in it is executed.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             content = _PlainUnpickler(file).load()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.json_files import parse
 from ovbench.harness.progress import say
+from ovbench.harness.regular import regular
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""
@@ -59,7 +60,7 @@ def read_json(path: Path) -> Any:
     try:
         if (size := path.stat().st_size) >= LARGE:
             say(f"reading {path.name} ({size / 2**20:.0f} MiB)")
-        return parse(path.read_bytes())
+        return parse(regular(path).read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except ValueError as error:

@@ -17,6 +17,7 @@ from ovbench.harness.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import is_turned, read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.regular import regular
 
 
 class Pictures(Protocol):
@@ -199,7 +200,7 @@ def read_id_list(path: Path) -> list[str]:
             names the file and the line.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")
+        lines = regular(path).read_text(encoding="utf-8-sig").split("\n")
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

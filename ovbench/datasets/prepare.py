@@ -21,6 +21,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.download import FAILURES, Download, digest_of
 from ovbench.harness.json_files import parse
+from ovbench.harness.regular import regular
 
 # Photographs do not shrink in archives, and label maps are small beside them.
 _UNPACKED_SHARE = 1.1
@@ -53,7 +54,7 @@ class Note:
     def read(cls, path: Path) -> Note | None:
         """The note in a file; None if there is none, or it says nothing of use."""
         with suppress(OSError, ValueError, TypeError):
-            note = cls(**parse(path.read_bytes()))
+            note = cls(**parse(regular(path).read_bytes()))
             counts = note.folders.values() if isinstance(note.folders, dict) else [None]
             if isinstance(note.digest, str) and all(isinstance(n, int) for n in counts):
                 return note

@@ -10,9 +10,7 @@ so a picture that was turned would no longer lie under its labels.
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -27,6 +25,7 @@ from PIL import ImageOps, UnidentifiedImageError
 from ovbench.errors import DataError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.protocol import Image, LabelMap
+from ovbench.harness.regular import regular
 
 MAX_PIXELS = 1 << 28
 """Of one file; as RGB that is 0.8 GB. Satellite and panorama sets have files of 180 million."""
@@ -222,9 +221,9 @@ def _read(path: Path, take: Callable[[_Stored], Content], *, lossless: bool = Fa
 
 
 def _require_file(path: Path) -> None:
-    """A pipe or a device would be waited for without an end."""
+    """Say what is wrong with what is there, before a decoder does."""
     try:
-        kind = path.stat().st_mode
+        regular(path)
     except FileNotFoundError:
         if path.is_symlink():
             target = os.readlink(path)
@@ -233,9 +232,6 @@ def _require_file(path: Path) -> None:
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read ({reason})") from None
-    if not stat.S_ISREG(kind):
-        what = os.strerror(errno.EISDIR) if stat.S_ISDIR(kind) else "a pipe, socket or device"
-        raise DataError(f"{path}: cannot be read ({what})")
 
 
 def _require_size(path: Path, size: tuple[int, int]) -> None:

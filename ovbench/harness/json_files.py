@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
+from ovbench.harness.regular import regular
 
 AS_ESCAPE = "backslashreplace"
 """What becomes of a name that is not UTF-8 where JSON is written: the escape that reads as it."""
@@ -75,7 +76,7 @@ def read_json(path: Path) -> dict[str, Any]:
         UsageError: unreadable, or not a JSON object; names the file.
     """
     try:
-        content = parse(path.read_bytes())
+        content = parse(regular(path).read_bytes())
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror or error})") from None
     except ValueError as error:

@@ -18,6 +18,7 @@ from typing import Any, Self
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import lock, unwritable
 from ovbench.harness.json_files import AS_ESCAPE, parse
+from ovbench.harness.regular import regular
 
 _CRC = b',"crc":"'
 
@@ -83,7 +84,7 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         UsageError: it cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with regular(path).open("rb") as file:
             for number, line in enumerate(file, start=1):
                 if line.endswith(b"\n"):
                     yield number, line[:-1]

@@ -70,7 +70,7 @@ def tuned_on(tuning: Mapping[str, Any], ids: Sequence[str]) -> dict[str, Any]:
 
 
 def _read(path: Path, method: str) -> dict[str, Any]:
-    if not os.path.isfile(path):  # False, too, for a name that no file can have
+    if not os.path.exists(path):  # False, too, for a name that no file can have
         raise UsageError(f"{path}: no such settings file; `ovbench tune` makes one")
     content = read_json(path)
     made_for = content.get("method")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
+from ovbench.harness.regular import regular
 
 BEGIN = "<!-- leaderboard -->"
 END = "<!-- /leaderboard -->"
@@ -24,7 +25,7 @@ def put_between_markers(path: Path, text: str) -> bool:
         UsageError: the file cannot be read or written, or its markers are missing or doubled.
     """
     try:
-        old = path.read_bytes().decode()
+        old = regular(path).read_bytes().decode()
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from ovbench.harness.download import digest_of
 from ovbench.harness.json_files import parse
+from ovbench.harness.regular import regular
 
 
 def sha256_of(path: Path) -> str:
@@ -21,7 +22,7 @@ def noted_sha256(path: Path) -> str:
     The note, ``<name>.sha256.json``, holds as long as the file's size and time of change do.
     """
     with suppress(OSError, ValueError, TypeError, KeyError):
-        noted = parse(_note(path).read_bytes())
+        noted = parse(regular(_note(path)).read_bytes())
         if noted == _state(path, sha256 := str(noted["sha256"])):
             return sha256
     sha256 = sha256_of(path)

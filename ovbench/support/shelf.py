@@ -30,6 +30,7 @@ from ovbench.errors import OvbenchError
 from ovbench.harness.files.shared import array_bytes, array_of, sweep, write
 from ovbench.harness.json_files import parse
 from ovbench.harness.protocol import Image
+from ovbench.harness.regular import regular
 
 HOME = "support"
 """The folder of all of them in the cache."""
@@ -114,7 +115,7 @@ class Shelf:
 
     def _noted(self) -> dict[int, str]:
         with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
-            note = parse(self._note.read_bytes())
+            note = parse(regular(self._note).read_bytes())
             return {int(index): str(digest) for index, digest in note["pictures"].items()}
         return {}
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from ovbench.harness.files.cache import cache_home
 from ovbench.harness.json_files import parse
+from ovbench.harness.regular import regular
 from ovbench.support.shelf import HOME, NOTE
 
 
@@ -48,7 +49,7 @@ def stored_sets() -> list[StoredSet]:
     found = []
     for note in (cache_home() / HOME).glob(f"*/{NOTE}"):
         with suppress(OSError, ValueError, KeyError, TypeError):
-            content = parse(note.read_bytes())
+            content = parse(regular(note).read_bytes())
             files = list(note.parent.iterdir())
             one = StoredSet(note.parent, len(content["pictures"]), _size(files), content["key"])
             found.append((str(one.key["prompt"]), note.parent, one))
