@@ -51,6 +51,7 @@ def _command() -> None:
     from ovbench.cli.console import document
     from ovbench.cli.working import work_shown
 
+    _refuse_empty_words()
     try:
         with work_shown():
             app()
@@ -62,3 +63,13 @@ def _command() -> None:
     except OSError:
         document("")  # so, too
         raise
+
+
+def _refuse_empty_words() -> None:
+    """A shell's variable that is not set would name the folder one is in, or nothing."""
+    for before, word in zip(sys.argv, sys.argv[1:], strict=False):
+        name, separator, value = word.partition("=")
+        if not word.strip():
+            raise UsageError(f"an empty value behind {before}; is a variable of the shell not set?")
+        if name.startswith("--") and separator and not value.strip():
+            raise UsageError(f"an empty value for {name}; is a variable of the shell not set?")

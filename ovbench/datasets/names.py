@@ -185,11 +185,13 @@ def _read(benchmark: str, names: str | Path) -> tuple[str, str]:
 def _lines(text: str, source: str) -> list[Line]:
     found = []
     for number, line in content_lines(text, source):
-        title, separator, texts = line.rpartition("=")
+        # An equals sign that stands alone: a class may be called "=1+1".
+        *before, texts = re.split(r"(?:^|\s)=(?:\s|$)", line, maxsplit=1)
+        title = before[0].strip() if before else None
         queries = tuple(part.strip() for part in re.split("[,;]", texts))
-        if not all((*queries, title.strip() or not separator)):
+        if not all(queries) or title == "":
             raise UsageError(f"{source}, line {number}: an empty name beside a comma or semicolon")
-        found.append(Line(number, queries, title.strip() or None))
+        found.append(Line(number, queries, title))
     return found
 
 

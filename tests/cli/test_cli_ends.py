@@ -104,3 +104,17 @@ def test_a_full_disk_and_a_closed_pipe(words: list[str]) -> None:
 def _run(words: list[str], stdout: Any) -> subprocess.CompletedProcess[str]:
     pipe = subprocess.PIPE
     return subprocess.run([*OVBENCH, *words], stdout=stdout, stderr=pipe, text=True, check=False)
+
+
+@pytest.mark.parametrize(
+    ("words", "named"),
+    [(["-o", ""], "-o"), (["--split="], "--split"), (["--names", "  "], "--names")],
+)
+def test_a_variable_that_is_not_set_writes_nowhere(
+    words: list[str], named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    done = ovbench("run", "--method", "constant", "--dataset", "toyworld", "--limit", 1, *words)
+    assert done.returncode == 2
+    assert re.fullmatch(rf"error: an empty value (behind|for) {named}; is a .*\n", done.stderr)
+    assert not list(tmp_path.iterdir())

@@ -183,3 +183,9 @@ def test_twins_from_python(build: Callable[[], object], message: str) -> None:
 
 def test_the_background_may_be_described_by_a_class() -> None:
     Vocabulary((ClassQuery("bed"),), Background(("sky", "bed")))
+
+
+def test_an_equals_sign_without_blanks_is_part_of_a_name(tmp_path: Path) -> None:
+    path = tmp_path / "names.txt"
+    path.write_bytes(b"=1+1\na=b\n" + MANY)
+    assert voc(path).names[:3] == ("background", "=1+1", "a=b")
