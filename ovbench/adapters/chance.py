@@ -20,7 +20,10 @@ class ConstantSettings:
     """Settings of :class:`Constant`."""
 
     label: int = setting(
-        0, "our choice: the background, where there is one", "index of the label to answer"
+        0,
+        "our choice: the background, where there is one",
+        "index of the label to answer",
+        most=65_535,
     )
 
 

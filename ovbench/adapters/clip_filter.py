@@ -54,7 +54,7 @@ class CLIPFilterSettings:
         "with rule=ratio, least probability relative to the most probable class",
     )
     most: int = setting(
-        10, "OVDiff's released code, topk=10", "keep no more than this many classes"
+        10, "OVDiff's released code, topk=10", "keep no more than this many classes", most=65_535
     )
 
     def __post_init__(self) -> None:

@@ -22,7 +22,7 @@ from ovbench.adapters.prompts import templates
 from ovbench.errors import UsageError
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import SIDE, setting
 from ovbench.models.clip import load_clip
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
 from ovbench.models.upsample import label_map
@@ -63,15 +63,19 @@ class MaskCLIPSettings:
         None,
         "released code, configs/maskclip: 512 (Context: 520) for a CLIP trained on 224 pixels",
         "shorter side of the input in pixels; none is 512/224 of the CLIP's training size",
+        most=SIDE,
     )
     max_long_side: int = setting(
-        2048, "released code, img_scale=(2048, 512)", "limit of the input's longer side"
+        2048, "released code, img_scale=(2048, 512)", "limit of the input's longer side", most=SIDE
     )
     window: int = setting(
-        0, "released code, test_cfg mode='whole'", "side of sliding windows; 0 is the whole image"
+        0,
+        "released code, test_cfg mode='whole'",
+        "side of sliding windows; 0 is the whole image",
+        most=SIDE,
     )
     window_stride: int = setting(
-        0, "released code, test_cfg mode='whole'", "pixels between sliding windows"
+        0, "released code, test_cfg mode='whole'", "pixels between sliding windows", most=SIDE
     )
     prompt_denoising: float = setting(
         0.0,

@@ -26,15 +26,24 @@ S = TypeVar("S")
 _LARGEST = {int: 2**63 - 1, float: 3.4e38}
 
 
-def setting(default: Any, source: str, help: str) -> Any:
+SIDE = 4096
+"""For ``most``: pixels along a side of what a network sees; twice what any paper takes."""
+
+MANY = 1000
+"""For ``most``: rounds, layers, pictures or clusters."""
+
+
+def setting(default: Any, source: str, help: str, *, most: float | None = None) -> Any:
     """A dataclass field that knows where its default comes from.
 
     Args:
         default: the value; must be immutable.
         source: a paper's section, a path in released code, or "our choice" with the reason.
         help: one line for ``ovbench list methods METHOD``.
+        most: no number of it is further from 0: what is larger costs time or memory without
+            an end, and is refused before any work.
     """
-    return field(default=default, metadata={"source": source, "help": help})
+    return field(default=default, metadata={"source": source, "help": help, "most": most})
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,30 +105,39 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
     """Build settings from defaults and ``values``; strings are parsed by each field's type.
 
     Raises:
-        UsageError: an unknown name or a value that does not parse.
+        UsageError: an unknown name, a value that does not parse or a number that is too large.
     """
     hints = typing.get_type_hints(cls)
-    names = [f.name for f in fields(cls)]  # type: ignore[arg-type]
+    known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
     parsed: dict[str, Any] = {}
     for name, value in values.items():
-        refuse_unknown_setting(name, names)
+        refuse_unknown_setting(name, list(known))
         try:
             parsed[name] = _parse(value, hints[name])
         except (ValueError, OverflowError):
             raise UsageError(
                 f"setting {name}={value!r}: expected {_type_name(hints[name])}"
             ) from None
+        _refuse_excess(name, parsed[name], known[name].metadata.get("most"))
     try:
         return cls(**parsed)
     except ValueError as error:  # a dataclass may check its values in __post_init__
         raise UsageError(f"settings: {error}") from None
 
 
+def _refuse_excess(name: str, value: Any, most: float | None) -> None:
+    numbers = value if isinstance(value, tuple) else (value,)
+    for number in numbers:
+        if most is not None and isinstance(number, int | float) and abs(number) > most:
+            raise UsageError(f"setting {name}={number}: at most {most}")
+
+
 def refuse_unknown_setting(name: str, names: Sequence[str]) -> None:
     """Raise a :class:`UsageError` that suggests the nearest name, if this is none of them."""
     if name not in names:
         close = get_close_matches(name, names, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
+        there = f"there are: {', '.join(names)}" if names else "there are none"
+        hint = f"did you mean {close[0]!r}?" if close else there
         raise UsageError(f"no setting {name!r}; {hint}")
 
 

@@ -7,9 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovbench.errors import UsageError
 from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.methods import load_method
 from ovbench.harness.protocol import CheckpointFlavour, Vocabulary
+from ovbench.harness.registry import FILTERS, METHODS, Registry
+from ovbench.harness.settings import describe, override
 
 VOCABULARIES = (
     Vocabulary.of("cat", "dog", "bird", "sheep", background=True),
@@ -61,3 +64,20 @@ def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -
         images,
     )
     assert [(o.name, o.finding) for o in outcomes if not o.passed] == []
+
+
+@pytest.mark.parametrize("registry", [METHODS, FILTERS])
+def test_no_whole_number_is_taken_that_work_without_an_end_would_follow(registry: Registry) -> None:
+    own = [name for name, entry in registry.entries.items() if entry.package == "ovbench"]
+    numbers = [
+        (registry.load(name).Settings, setting)
+        for name in own
+        for setting in describe(registry.load(name).Settings)
+        if "int" in setting.type.replace(",...", "").split(" or ")
+    ]
+    assert numbers
+    for settings, setting in numbers:
+        large = 2**33
+        with pytest.raises(UsageError, match=rf"setting.* {setting.name}\b.*") as caught:
+            override(settings, {setting.name: [large] if ",..." in setting.type else large})
+        assert "\n" not in str(caught.value)

@@ -19,6 +19,7 @@ class Example:
     rule: Literal["queries", "threshold"] = setting("queries", "our choice", "background rule")
     side: int | None = setting(None, "our choice", "short side, none keeps the image's")
     sizes: tuple[int, ...] = setting((448, 336), "paper", "window sizes")
+    points: tuple[int, ...] | None = setting(None, "our choice", "points per side", most=256)
 
     def __post_init__(self) -> None:
         if self.layer < 1:
@@ -55,12 +56,28 @@ def test_values_that_are_already_typed_stay() -> None:
         ({"rule": "magic"}, "expected queries or threshold"),
         ({"side": "wide"}, "expected int or none"),
         ({"layer": "0"}, "layer must be at least 1"),
+        ({"points": "3,257"}, "setting points=257: at most 256"),
+        ({"points": [-257]}, "setting points=-257: at most 256"),
     ],
 )
 def test_what_does_not_parse_is_said_in_one_line(values: dict[str, str], message: str) -> None:
     with pytest.raises(UsageError, match=message) as caught:
         override(Example, values)
     assert "\n" not in str(caught.value)
+
+
+def test_a_bound_itself_and_no_value_are_within_it() -> None:
+    assert override(Example, {"points": "256,-256"}).points == (256, -256)
+    assert override(Example, {"points": "none"}).points is None
+
+
+def test_of_no_settings_there_is_none_to_suggest() -> None:
+    @dataclass(frozen=True)
+    class Nothing:
+        """No settings."""
+
+    with pytest.raises(UsageError, match=r"no setting 'x'; there are none$"):
+        override(Nothing, {"x": "1"})
 
 
 @given(

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from ovbench.harness.protocol import CheckpointRecord
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import MANY, SIDE, setting
 
 MaskRule = Literal["saliency", "pca", "truth", "none"]
 
@@ -45,11 +45,13 @@ class IPSegSettings:
         None,
         "released code: 60, from pictures of 960 pixels for Stable Diffusion, 840 for DINOv2",
         "places along a side of the features, a multiple of 4; none is what suits the weights",
+        most=256,
     )
     noise_seed: int | None = setting(
         None,
         "paper silent; released code, sd-dino: 42 for every picture",
         "of the noise on pictures; none is the run's seed",
+        most=2**32 - 1,
     )
     position_offset: float = setting(
         0.0,
@@ -78,6 +80,7 @@ class IPSegSettings:
         480,
         "our choice: FOUND takes pictures as they are, but any photo must fit into memory",
         "longest side in pixels at which a prompt's salience is found",
+        most=SIDE,
     )
     mask_at: Literal["centres", "corners"] = setting(
         "centres",
@@ -88,10 +91,16 @@ class IPSegSettings:
         False, "paper silent; released code, 3x3", "take a place's width off the prompt's object"
     )
     points: int = setting(
-        32, "paper, section 3.4 (K)", "most similar places, and as many least similar ones"
+        32,
+        "paper, section 3.4 (K)",
+        "most similar places, and as many least similar ones",
+        most=SIDE,
     )
     centres: int = setting(
-        4, "paper, section 3.4 (c)", "points that SAM gets of each kind; k-means makes them"
+        4,
+        "paper, section 3.4 (c)",
+        "points that SAM gets of each kind; k-means makes them",
+        most=MANY,
     )
     k_means: Literal["seeded", "nan"] = setting(
         "seeded",

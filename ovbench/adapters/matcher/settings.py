@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ovbench.errors import UsageError
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import MANY, SIDE, setting
 from ovbench.models.patch_encoder import PatchEncoder
 
 
@@ -28,6 +28,7 @@ class MatcherSettings:
         "released code, --img-size: 518, which DINOv2 was trained on",
         "side of the square that pictures are squashed to, for both models; none is the size "
         "that the encoder was trained on",
+        most=SIDE,
     )
     reference: Literal["mask", "saliency"] = setting(
         "mask",
@@ -47,16 +48,21 @@ class MatcherSettings:
         "released code, scripts/coco.sh; centres: scripts/fss.sh",
         "what is drawn from: all matched points, or the centres of their clusters",
     )
-    centres: int = setting(8, "released code, --num_centers", "clusters of k-means++")
+    centres: int = setting(8, "released code, --num_centers", "clusters of k-means++", most=MANY)
     box: bool = setting(
         False, "released code, scripts/coco.sh", "prompt also with the box around all points"
     )
-    fewest: int = setting(1, "released code, scripts/coco.sh, --sample-range", "points of a prompt")
-    most: int = setting(6, "released code, scripts/coco.sh, --sample-range", "points of a prompt")
+    fewest: int = setting(
+        1, "released code, scripts/coco.sh, --sample-range", "points of a prompt", most=MANY
+    )
+    most: int = setting(
+        6, "released code, scripts/coco.sh, --sample-range", "points of a prompt", most=MANY
+    )
     samples: int = setting(
         64,
         "released code, scripts/coco.sh, --max_sample_iterations",
         "prompts of each number of points, drawn at random; of up to eight points, all are taken",
+        most=MANY,
     )
     multimask: bool = setting(
         True, "released code, scripts/coco.sh, --multimask_output", "three masks for each prompt"
@@ -75,6 +81,7 @@ class MatcherSettings:
         64,
         "released code, scripts/coco.sh, --use_dense_mask, and --points_per_side",
         "points per side of a grid of further prompts, one mask each; 0 is no grid",
+        most=256,
     )
     grid_pred_iou: float = setting(
         0.88, "released code, --pred_iou_thresh", "as pred_iou, for the grid"
@@ -107,6 +114,7 @@ class MatcherSettings:
         "exact, as with 0",
         "cells to which both sets are evenly repeated or thinned out for the earth mover's "
         "distance; it is exact where a common multiple fits; 0 solves a linear program",
+        most=SIDE,
     )
     least_coverage: float = setting(
         0.0, "released code, --coverage_filter", "masks below it are dropped, but for the best"
@@ -136,7 +144,10 @@ class MatcherSettings:
         0.7, "released code, --topk_scores_threshold", "share of the best score to be exceeded"
     )
     merged: int = setting(
-        9, "released code, scripts/coco.sh, --num_merging_mask", "masks that are joined at most"
+        9,
+        "released code, scripts/coco.sh, --num_merging_mask",
+        "masks that are joined at most",
+        most=MANY,
     )
 
     def __post_init__(self) -> None:

@@ -13,7 +13,7 @@ from ovbench.adapters.ovdiff.category_filter import FilterRule
 from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName, ReadingRule
 from ovbench.adapters.ovdiff.masks import AttributionRule, MaskRule
 from ovbench.adapters.ovdiff.prototypes import KINDS, PrototypeKind
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import MANY, SIDE, setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 
@@ -31,7 +31,7 @@ class OVDiffSettings:
         "paper, section 4",
         "Stable Diffusion that makes the support pictures: a name of the catalogue or a hub id",
     )
-    pictures: int = setting(32, "paper, section 4: N", "support pictures of each class")
+    pictures: int = setting(32, "paper, section 4: N", "support pictures of each class", most=MANY)
     prompt: str = setting("A good picture of a {}", "paper, section 3.2", "what they are asked by")
     negative_prompt: str = setting(
         "text, low quality, blurry, cartoon, meme, low resolution, bad, poor, faded",
@@ -43,7 +43,7 @@ class OVDiffSettings:
         "paper silent; released code, which runs on diffusers 0.14: dpm-solver++0.14",
         "of the sampling",
     )
-    steps: int = setting(30, "paper silent; released code", "of the solver")
+    steps: int = setting(30, "paper silent; released code", "of the solver", most=MANY)
     guidance: float = setting(8.0, "paper silent; released code", "towards the prompt")
     picture_rule: PictureRule = setting(
         "own",
@@ -82,13 +82,19 @@ class OVDiffSettings:
         "attribution below which it is background there, and with mask_rule=released_code at all",
     )
     maskcut_masks: int = setting(
-        3, "our choice: MaskCut's, in CutLER, section 3.2", "masks at most, with proposals=maskcut"
+        3,
+        "our choice: MaskCut's, in CutLER, section 3.2",
+        "masks at most, with proposals=maskcut",
+        most=MANY,
     )
     sam_model: str = setting(
         "sam_vit_b", "our choice: the smallest", "which SAM, with proposals=sam"
     )
     sam_points: int = setting(
-        32, "our choice: the default of SAM's authors", "points asked per side, with proposals=sam"
+        32,
+        "our choice: the default of SAM's authors",
+        "points asked per side, with proposals=sam",
+        most=256,
     )
 
     # What is looked at.
@@ -104,8 +110,11 @@ class OVDiffSettings:
         (0, 6, 7, 8, 9, 10, 11, 12, 15),
         "paper silent; released code, 0,6:13,15",
         "cross-attention layers whose queries are joined, from 0: 6 going down, the middle, 9 up",
+        most=MANY,
     )
-    sd_timestep: int = setting(200, "paper silent; released code", "of the noise added first")
+    sd_timestep: int = setting(
+        200, "paper silent; released code", "of the noise added first", most=999
+    )
     dino_model: str = setting("dino_vitb8", "paper, section 4.1; released code: ViT-B/8", "DINO")
     mae_model: str = setting(
         "facebook/vit-mae-base",
@@ -116,6 +125,7 @@ class OVDiffSettings:
         2.0,
         "released code: 448 pixels; 1 for a MAE that was trained on as many",
         "side of the square that MAE sees, over that which it was trained on",
+        most=16,
     )
     clip_architecture: str = setting(
         "ViT-B-16", "paper silent; released code", "open_clip's name of the CLIP"
@@ -126,7 +136,10 @@ class OVDiffSettings:
         "open_clip's tag of its weights, tag@revision, or random",
     )
     clip_layer: int = setting(
-        -2, "paper, section 4.1", "block of the CLIP, from 0; negative ones count from the last"
+        -2,
+        "paper, section 4.1",
+        "block of the CLIP, from 0; negative ones count from the last",
+        most=MANY,
     )
     clip_facet: Facet = setting(
         "key", "paper, section 4.1; token: table 2's CLIP (tokens)", "what is read of it"
@@ -149,7 +162,9 @@ class OVDiffSettings:
     kinds: tuple[PrototypeKind, ...] = setting(
         KINDS, "paper, equation 3; class alone: table 3, last row", "kinds of prototypes"
     )
-    parts: int = setting(32, "paper silent; released code", "clusters of k-means per region")
+    parts: int = setting(
+        32, "paper silent; released code", "clusters of k-means per region", most=MANY
+    )
     background: Literal["prototypes", "threshold"] = setting(
         "prototypes",
         "paper, section 3.4; threshold: section 4.3 and table 3, without background prototypes",
@@ -200,21 +215,25 @@ class OVDiffSettings:
         "released code: 448 pixels",
         "shorter side of the image in pixels; none is 448 in proportion to what the extractors "
         "were trained on",
+        most=SIDE,
     )
     max_long_side: int | None = setting(
         None,
         "our choice: 2048 for a shorter side of 448, so that narrow images stay affordable",
         "limit of the longer side; none is in proportion to the shorter one",
+        most=SIDE,
     )
     windows: tuple[int, ...] | None = setting(
         None,
         "paper, section 4: 448 and 336 pixels; () is table 3's row without windows",
         "sides of sliding windows; none is these, in proportion to the shorter side",
+        most=SIDE,
     )
     stride: int | None = setting(
         None,
         "paper, section 4: 224 pixels",
         "pixels between windows; none is this, in proportion to the shorter side",
+        most=SIDE,
     )
     whole_image: bool = setting(
         False,
@@ -222,10 +241,16 @@ class OVDiffSettings:
         "read the whole image once, too; it is always read where there are no windows",
     )
     pamr_iterations: int = setting(
-        0, "paper, table 1: a variant; TCL's code, which it follows: 10", "of PAMR; 0 is none"
+        0,
+        "paper, table 1: a variant; TCL's code, which it follows: 10",
+        "of PAMR; 0 is none",
+        most=MANY,
     )
     pamr_dilations: tuple[int, ...] = setting(
-        (1, 2, 4, 8, 12, 24), "TCL's code", "distances of the neighbours in PAMR, in pixels"
+        (1, 2, 4, 8, 12, 24),
+        "TCL's code",
+        "distances of the neighbours in PAMR, in pixels",
+        most=SIDE,
     )
 
     def __post_init__(self) -> None:

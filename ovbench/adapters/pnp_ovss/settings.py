@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from ovbench.errors import UsageError
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import MANY, SIDE, setting
 from ovbench.models.matcher import Matcher
 from ovbench.refine.resample import Kind
 
@@ -27,6 +27,7 @@ class PnPOVSSSettings:
         None,
         "paper, table 3: 224 to 768 (BridgeTower: 322 to 770); both codes squash to a square",
         "side of the square input in pixels; none is what suits the weights",
+        most=SIDE,
     )
     pixels: Literal["float", "pil"] = setting(
         "float",
@@ -51,17 +52,20 @@ class PnPOVSSSettings:
         None,
         "paper, table 2",
         "cross-attention layer, from 1; none is the one tuned for the weights",
+        most=MANY,
     )
     head: int | None = setting(
         None,
         "paper, table 2; the mean over heads is table 6's",
         "attention head, from 1; 0 is the mean over all; none is the one tuned for the weights",
+        most=MANY,
     )
     prefix: str = setting("A picture of", "paper, section 3", "what the prompt begins with")
     max_tokens: int = setting(
         500,
         "released code, tokenizer max_length; LAVIS cuts at 35",
         "longest prompt; classes beyond it are asked for in a further prompt",
+        most=SIDE,
     )
     prompt_classes: Literal["vocabulary", "candidates"] = setting(
         "vocabulary",
@@ -87,6 +91,7 @@ class PnPOVSSSettings:
         4,
         "paper, section 3.2 and table 5, whose rows are 0 to 4 drops",
         "how often the most salient patches are dropped and the image encoded anew",
+        most=MANY,
     )
     drop_rule: Literal["half", "median", "halving", "count"] = setting(
         "half",
@@ -96,7 +101,9 @@ class PnPOVSSSettings:
         "dropped again where fewer positive ones are left; ties as numpy.argsort has them",
         "which patches are dropped",
     )
-    drop_count: int = setting(10, "head code, save_len", "patches per drop with drop_rule=count")
+    drop_count: int = setting(
+        10, "head code, save_len", "patches per drop with drop_rule=count", most=MANY
+    )
     drop_fill: Literal["black", "mean"] = setting(
         "black",
         "CVPR-era code; head code zeroes normalised pixels, which is the mean colour",
@@ -165,6 +172,7 @@ class PnPOVSSSettings:
         "paper silent; head code for Context, ADE20K and COCO-Stuff: 3",
         "the background has a plane only where fewer classes than this may be in the image; none "
         "is everywhere",
+        most=65_535,
     )
     softmax: bool = setting(
         False,
@@ -175,6 +183,7 @@ class PnPOVSSSettings:
         10,
         "CutLER's numbers, named by the paper, section 4.1; CVPR-era code: 20",
         "mean-field iterations of the dense CRF; 0 is none",
+        most=MANY,
     )
     crf_spatial_weight: float = setting(7.0, "CutLER, POS_W", "weight of the smoothness kernel")
     crf_spatial_std: float = setting(3.0, "CutLER, POS_XY_STD", "its width in pixels")

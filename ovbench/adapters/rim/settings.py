@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ovbench.adapters.prompts import TemplateSet
 from ovbench.adapters.rim.matching import Positivity, Selection, Winner
 from ovbench.adapters.rim.painting import Overlap
-from ovbench.harness.settings import setting
+from ovbench.harness.settings import MANY, SIDE, setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 
@@ -30,6 +30,7 @@ class RIMSettings:
         32,
         "our choice, since the paper is silent: OVDiff's number",
         "reference pictures per class name",
+        most=MANY,
     )
     solver: Solver = setting(
         "pndm",
@@ -37,7 +38,10 @@ class RIMSettings:
         "how they are sampled",
     )
     steps: int = setting(
-        50, "our choice, since the paper is silent: the pipeline's default", "steps of the solver"
+        50,
+        "our choice, since the paper is silent: the pipeline's default",
+        "steps of the solver",
+        most=MANY,
     )
     guidance: float = setting(
         7.5,
@@ -49,6 +53,7 @@ class RIMSettings:
         "paper, equation 3: the mean over all layers",
         "cross-attention layers to read, by how many times coarser than the latents their maps "
         "are, such as 2,4; none is all",
+        most=MANY,
     )
     attention_threshold: float = setting(
         0.7, "paper, section 4.2 and figure 5b", "where the attention map is foreground"
@@ -65,7 +70,7 @@ class RIMSettings:
         "what cuts the foreground out of a reference picture",
     )
     points: int = setting(
-        5, "paper, section 4.2", "random points of the binarised map that prompt SAM"
+        5, "paper, section 4.2", "random points of the binarised map that prompt SAM", most=MANY
     )
     several_masks: bool = setting(
         True,
@@ -81,6 +86,7 @@ class RIMSettings:
         -1,
         "paper, section 4.2: the last; for CLIP and MAE our choice, since the paper is silent",
         "block of the vision transformer, negative from the last",
+        most=MANY,
     )
     facet: Facet = setting(
         "key",
@@ -96,19 +102,22 @@ class RIMSettings:
         261,
         "our choice, since the paper is silent: DIFT (Tang et al., NeurIPS 2023)",
         "how noisy the image is made for the U-Net",
+        most=999,
     )
     reference_side: int | None = setting(
         None,
         "our choice, since the paper is silent",
         "side of reference pictures for the encoder; none is what it was trained on",
+        most=SIDE,
     )
     short_side: int | None = setting(
         None,
         "our choice, since the paper is silent",
         "shorter side of test images for the encoder; none is what it was trained on",
+        most=SIDE,
     )
     max_long_side: int = setting(
-        2048, "our choice: MaskCLIP's released code", "limit of the longer side"
+        2048, "our choice: MaskCLIP's released code", "limit of the longer side", most=SIDE
     )
     pooled: Literal["foreground", "image"] = setting(
         "foreground",
@@ -119,6 +128,7 @@ class RIMSettings:
         8,
         "paper, figure 5a, by k-means on unit features with 10 starts (our choice)",
         "references per class name; 0 is the mean alone",
+        most=MANY,
     )
     background: Literal["class", "candidate", "none"] = setting(
         "class",
@@ -132,6 +142,7 @@ class RIMSettings:
         "backgrounds too different to have a mean",
         "references of the background: the mean, or so many centres of k-means on unit features, "
         "of which any may win",
+        most=MANY,
     )
     matching: Literal["relation", "cosine", "text"] = setting(
         "relation",
@@ -162,7 +173,9 @@ class RIMSettings:
         "paper, section 4.2; none: table 4",
         "regions of the test image, or every location by itself",
     )
-    points_per_side: int = setting(32, "paper, section 4.2", "grid of points that SAM is asked at")
+    points_per_side: int = setting(
+        32, "paper, section 4.2", "grid of points that SAM is asked at", most=256
+    )
     predicted_iou: float | None = setting(
         None,
         "paper silent; segment-anything's default: 0.88",
