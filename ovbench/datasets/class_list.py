@@ -8,8 +8,9 @@ name may stand the value that the class has in index masks, or its colour in RGB
     dog                        4: (ignore)                255 255 255: (ignore)
     255: (ignore)
 
-Without either, a class's value is the position of its line, counted from 0. What no line names
-must not occur in a mask: 255, too, is void only where a line says so.
+Without either, a class's value is the position of its line, counted from 0; no blank line may lie
+between such lines, as it might count or not. What no line names must not occur in a mask: 255, too,
+is void only where a line says so.
 """
 
 from __future__ import annotations
@@ -27,11 +28,13 @@ from ovbench.harness.regular import regular
 VOID = 255
 """Label of pixels that are never scored."""
 
+
 Key: TypeAlias = int | tuple[int, int, int]
 """What stands for a class in a mask: a value or a colour."""
 
 _IGNORE = "(ignore)"
 _KEYED = re.compile(r"\s*(\d+)(?:[\s,]+(\d+)[\s,]+(\d+))?\s*:(.*)")
+_LIKE_A_KEY = re.compile(r"([-+.,\s\d]*\d[-+.,\s\d]*):")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +99,25 @@ def read_class_list(path: Path) -> ClassList:
 
 
 def _lines(text: str, source: str) -> Iterator[_Line]:
+    rows, first, blank = text.split("\n"), None, None
     for position, (number, line) in enumerate(content_lines(text, source)):
+        first = first or number
+        blank = blank or next((n for n in range(first, number) if not rows[n - 1].strip()), None)
+        where = f"{source}, line {number}"
         if found := _KEYED.fullmatch(line):
-            first, *rest, name = found.groups()
-            key: Key = (int(first), int(rest[0]), int(rest[1])) if rest[0] else int(first)
+            red, *rest, name = found.groups()
+            key: Key = (int(red), int(rest[0]), int(rest[1])) if rest[0] else int(red)
             yield _Line(number, key, name.strip())
+        elif found := _LIKE_A_KEY.match(line):
+            raise UsageError(
+                f"{where}: {found[1].strip()!r} is neither a value, as in '7: cat', nor a colour, "
+                "as in '64 128 0: cat'"
+            )
+        elif blank:
+            raise UsageError(
+                f"{where}: line {blank} is blank, and whether it counts nobody can tell; remove "
+                "it, or begin each line with its value: '7: cat'"
+            )
         else:
             yield _Line(number, position, line.strip())
 
@@ -115,8 +132,10 @@ def _check(path: Path, lines: Sequence[_Line]) -> None:
         where = f"{path}, line {line.number}"
         if isinstance(line.key, tuple) != isinstance(lines[0].key, tuple):
             raise UsageError(f"{where}: either every line begins with a colour or none does")
-        if max(line.key if isinstance(line.key, tuple) else (line.key,)) > 255:
-            raise UsageError(f"{where}: {line} does not fit 8 bits; masks are 8-bit files")
+        if isinstance(line.key, tuple) and max(line.key) > 0xFF:
+            raise UsageError(f"{where}: {line} is no colour; masks of colours have 8 bits")
+        if isinstance(line.key, int) and line.key > 0xFFFF:
+            raise UsageError(f"{where}: {line} does not fit 16 bits; no index mask has more")
         if not line.name:
             raise UsageError(f"{where}: {line} has no name")
         if line.key in seen:

@@ -19,7 +19,7 @@ from ovbench.errors import DataError, UsageError
 
 Bytes = np.typing.NDArray[np.uint8]
 
-ANIMALS = "# what lives here\nbackground, grass\ncat, kitten\n\ndog\n255: (ignore)\n"
+ANIMALS = "# what lives here\n\nbackground, grass\ncat, kitten\n# or\ndog\n\n255: (ignore)\n"
 COLOURED = "0 0 0: background\n64,128,0: cat, kitten\n192 0 128 : dog\n255 255 255: (ignore)\n"
 
 
@@ -171,8 +171,13 @@ def test_colours_are_found_as_by_looking_each_up(
         ("#1 shirt\ncat\n", "line 1: begins with '#' and no blank behind it"),
         ("cat\nd\u2028og\n", r"line 2: holds the control character U\+2028"),
         ("cat\nd\x0bog\n", r"line 2: holds the control character U\+000B"),
-        ("cat\n300: dog\n", "line 2: 300 does not fit 8 bits"),
-        ("1 2 300: cat\n", "line 1: 1 2 300 does not fit 8 bits"),
+        ("cat\n65536: dog\n", "line 2: 65536 does not fit 16 bits"),
+        ("1 2 300: cat\n", "line 1: 1 2 300 is no colour"),
+        ("-1: cat\n", "line 1: '-1' is neither a value, as in '7: cat', nor a colour"),
+        ("cat\n 0.5 : dog\n", "line 2: '0.5' is neither a value"),
+        ("1 2: cat\n", "line 1: '1 2' is neither a value"),
+        ("cat\n\n# pets\ndog\n", "line 4: line 2 is blank, and whether it counts"),
+        ("0: cat\n\n7: dog\nowl\n", "line 4: line 2 is blank"),
         ("7:\n", "line 1: 7 has no name"),
         ("cat,,kitten\n", "line 1: an empty name beside a comma"),
         ("".join(f"c{i}\n" for i in range(256)), "256 classes; a folder has room for 255"),
@@ -187,6 +192,20 @@ def test_a_wrong_list_of_classes_is_one_clear_line(
         load_dataset("folder", root=root)
     assert str(caught.value).startswith(f"{root / 'classes.txt'}")
     assert "\n" not in str(caught.value)
+
+
+def test_values_of_16_bits(tmp_path: Path) -> None:
+    root = tree(tmp_path, "0: cat\n300: dog\n65535: (ignore)\n", ".png", a=row(0, 0, 0))
+    Image.fromarray(np.array([[0, 300, 65535]], dtype=np.uint16)).save(root / "masks" / "a.png")
+    assert load_dataset("folder", root=root).load(0).label.tolist() == [[0, 1, 255]]
+
+
+@pytest.mark.parametrize(
+    "classes", ["# pets\n\n0: cat\n\n1: dog\n\n", "\ncat\n# or a hound\ndog\n\n", "24h shop\ndog"]
+)
+def test_a_blank_line_that_cannot_count(tmp_path: Path, classes: str) -> None:
+    root = tree(tmp_path, classes, a=row(0, 1))
+    assert load_dataset("folder", root=root).load(0).label.tolist() == [[0, 1]]
 
 
 def test_most_classes_that_fit(tmp_path: Path) -> None:
