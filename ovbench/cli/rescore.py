@@ -18,12 +18,12 @@ def rescore(
     """Compute results again from the records of their runs.
 
     For results of older versions, damaged ones and edited ones; nothing is measured. Lines that
-    --drop-bad takes out are kept in records/dropped.jsonl, and the run's own command measures
-    their images again.
+    --drop-bad takes out are kept in records/dropped.jsonl; where images have no record any more,
+    it says which command measures them.
     """
     from ovbench.cli.console import say, tell
     from ovbench.errors import OvbenchError
-    from ovbench.harness.rescore import find_runs, finish
+    from ovbench.harness.rescore import UnfinishedError, find_runs, finish
     from ovbench.leaderboards.numbers import percent
 
     worst = 0
@@ -33,6 +33,12 @@ def rescore(
                 say(f"dropped {line}")
             miou = finish(store)["metrics"]["miou"]
             say(f"{store.path / 'result.json'}: mIoU {percent(miou)}")
+        except UnfinishedError as left:
+            if drop_bad:  # the records are mended, which was asked for
+                say(str(left))
+            else:
+                tell(f"error: {left}")
+                worst = max(worst, left.exit_code)
         except OvbenchError as error:  # one that cannot be mended is in nobody's way
             tell(f"error: {error}")
             worst = max(worst, error.exit_code)

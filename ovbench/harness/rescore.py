@@ -8,7 +8,11 @@ from typing import Any
 
 from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.results import summarise
-from ovbench.harness.store import RunStore, files_below
+from ovbench.harness.store import RunRecords, RunStore, files_below
+
+
+class UnfinishedError(OvbenchError):
+    """Images of a run have no record yet."""
 
 
 def find_runs(paths: Iterable[Path]) -> list[RunStore]:
@@ -35,7 +39,8 @@ def finish(store: RunStore) -> dict[str, Any]:
     Raises:
         UsageError: no run is there, or its files are damaged or not its own.
         DataError: every image is bad.
-        OvbenchError: an image has no record, or there is no room for the result.
+        UnfinishedError: an image has no record; says how to go on.
+        OvbenchError: there is no room for the result.
     """
     identity = store.identity()
     if identity is None:
@@ -46,9 +51,9 @@ def finish(store: RunStore) -> dict[str, Any]:
     if missing < 0:
         raise UsageError(f"{store.path}: records of more images than the run has ({expected})")
     if missing:
-        raise OvbenchError(
-            f"{store.path}: {missing} of {expected} images have no record here; the run's own "
-            "command measures them; several processes must all see this directory"
+        raise UnfinishedError(
+            f"{store.path}: {missing} of {expected} images have no record here; "
+            f"{_own_command(records)} measures them; several processes must all see this directory"
         )
     if not records.images:
         first = next(iter(records.bad.values()))
@@ -56,3 +61,9 @@ def finish(store: RunStore) -> dict[str, Any]:
     result = summarise(identity, records)
     store.write_result(result)
     return result
+
+
+def _own_command(records: RunRecords) -> str:
+    """What goes on with a run, as it was typed where that is recorded."""
+    command = records.sessions[-1].command if records.sessions else ""
+    return f"`{command}`" if command else "the run's own command"

@@ -45,6 +45,8 @@ from ovbench.harness.records import (
 SCHEMA_VERSION = 3
 """Of run directories; raised when their readers need what older ones do not have."""
 
+_RUN_ADVICE = "or measure again with --fresh"
+
 
 def essence(identity: Mapping[str, Any]) -> dict[str, Any]:
     """An identity without the names of folders and files, whose content it knows by digests."""
@@ -115,8 +117,7 @@ class RunStore:
         Raises:
             UsageError: the directory holds another run or cannot be written.
         """
-        advice = "or measure again with --fresh"
-        claim(self.path / "run.json", identity, "run", advice, images=list(images))
+        claim(self.path / "run.json", identity, "run", _RUN_ADVICE, images=list(images))
         ready_folder(self.shards / "rank-0.jsonl")
 
     def withdraw(self, rank: int) -> bool:
@@ -230,10 +231,11 @@ class RunStore:
 
     def _claimed(self) -> dict[str, Any] | None:
         path = self.path / "run.json"
-        content = _claimed(path)
+        content = _claimed(path, _RUN_ADVICE)
         if content is None or SEAL in content:
             return content
-        return {**content, "identity": identity_of_older_version(path, content["identity"])}
+        with _advising(_RUN_ADVICE):
+            return {**content, "identity": identity_of_older_version(path, content["identity"])}
 
     def _about(self) -> dict[str, Any]:
         content = self._claimed()
@@ -322,7 +324,7 @@ def claim(
     Raises:
         UsageError: the file holds another identity, is damaged or cannot be written.
     """
-    found = _claimed(path)
+    found = _claimed(path, advice)
     if found is None:
         ready_folder(path)
         content = {"schema_version": SCHEMA_VERSION, "identity": identity, **about}
@@ -364,7 +366,7 @@ def _in_words(leaf: str) -> str:
     return f"{part} of {rest}" if part == "code" and rest else leaf.replace("files.", "the ")
 
 
-def _claimed(path: Path) -> dict[str, Any] | None:
+def _claimed(path: Path, advice: str) -> dict[str, Any] | None:
     """What a file says of its directory, None where there is no such file."""
     try:
         path.lstat()
@@ -372,14 +374,22 @@ def _claimed(path: Path) -> dict[str, Any] | None:
         return None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
-    content = read_json(path)
-    if (SEAL in content or "schema_version" in content) and not is_sealed(content):
-        raise UsageError(
-            f"{path}: not as it was written, its digest differs; give another --output"
-        )
-    if not isinstance(content.get("identity"), dict):
-        raise UsageError(f"{path}: not written by ovbench; give another --output")
+    with _advising(advice):
+        content = read_json(path)
+        if (SEAL in content or "schema_version" in content) and not is_sealed(content):
+            raise UsageError(f"{path}: not as it was written, its digest differs")
+        if not isinstance(content.get("identity"), dict):
+            raise UsageError(f"{path}: not written by ovbench")
     return content
+
+
+@contextmanager
+def _advising(advice: str) -> Iterator[None]:
+    """What is wrong with a directory's file is said with what to do about it."""
+    try:
+        yield
+    except UsageError as error:
+        raise UsageError(f"{error}; give another --output {advice}") from None
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:

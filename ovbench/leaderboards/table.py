@@ -183,21 +183,18 @@ def _prompt_words(result: Result) -> str:
 
 
 def _checked(file: Path) -> Result:
-    result = read_json(file)
+    run = shlex.quote(str(file.parent))
+    again = f"`ovbench rescore {run}` computes it again from the run's records"
+    try:
+        result = read_json(file)
+    except UsageError as error:
+        raise UsageError(f"{error}; {again}") from None
     found = result.get("schema_version")
     if found != SCHEMA_VERSION:
         old = "not a result of ovbench" if found is None else f"written with schema {found}"
         raise UsageError(
-            f"{file}: {old}, this ovbench reads {SCHEMA_VERSION}; `{_rescore(file)}` computes it "
-            "again from the run's records, or leave it out"
+            f"{file}: {old}, this ovbench reads {SCHEMA_VERSION}; {again}, or leave it out"
         )
     if not is_sealed(result):
-        raise UsageError(
-            f"{file}: not as it was written, its digest differs; `{_rescore(file)}` computes it "
-            "again from the run's records"
-        )
+        raise UsageError(f"{file}: not as it was written, its digest differs; {again}")
     return result
-
-
-def _rescore(file: Path) -> str:
-    return f"ovbench rescore {shlex.quote(str(file.parent))}"

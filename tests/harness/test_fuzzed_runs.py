@@ -164,13 +164,13 @@ def damaged(run: Path, name: str, content: bytes) -> Path:
 )
 def test_files_that_are_something_else(run: Path, content: bytes, reason: str) -> None:
     file = damaged(run, "result.json", content)
-    with pytest.raises(UsageError, match=f"(?s)result.json: .*({reason})"):
+    with pytest.raises(UsageError, match=f"(?s)result.json: .*({reason}).*ovbench rescore {run}`"):
         find_results([run])
     finish(RunStore(run))
     assert find_results([file])
     damaged(run, "run.json", content)
     for read in (lambda: finish(RunStore(run)), lambda: compare(run, run)):
-        with pytest.raises(UsageError, match=f"(?s)run.json: .*({reason})"):
+        with pytest.raises(UsageError, match=f"(?s)run.json: .*({reason}).*--fresh"):
             read()
 
 
