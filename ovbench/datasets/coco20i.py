@@ -29,8 +29,7 @@ from ovbench.datasets.layouts import not_here, pictures
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.below import leads_outside
-from ovbench.harness.images import read_image, read_label
-from ovbench.harness.protocol import Image
+from ovbench.harness.images import read_label
 from ovbench.harness.regular import regular
 
 NUM_CLASSES, FOLDS, EPISODES, SEED = 80, 4, 1000, 0
@@ -98,9 +97,9 @@ class HSNetPictures:
     home: Path
     classes: Sequence[int]
 
-    def image(self, name: str) -> Image:
+    def file(self, name: str) -> Path:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""
-        return read_image(self.home / name)
+        return self.home / name
 
     def mask(self, name: str, label: int) -> Mask:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""
@@ -116,9 +115,9 @@ class InstancePictures:
         self._folder, self._instances, self._classes = folder, instances, classes
         self._ids = {entry.file_name: number for number, entry in instances.images.items()}
 
-    def image(self, name: str) -> Image:
+    def file(self, name: str) -> Path:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""
-        return read_image(self._folder / name)
+        return self._folder / name
 
     def mask(self, name: str, label: int) -> Mask:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import filecmp
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.images import read_image
 from ovbench.harness.protocol import (
     Background,
     BackgroundRule,
@@ -23,6 +25,7 @@ from ovbench.harness.protocol import (
     Image,
     LabelMap,
     Prompt,
+    PromptSource,
     Sample,
     Vocabulary,
 )
@@ -50,12 +53,8 @@ class Episode:
 class Pictures(Protocol):
     """Pictures and the objects in them."""
 
-    def image(self, name: str) -> Image:
-        """A picture, RGB ``(H, W, 3)`` uint8.
-
-        Raises:
-            DataError: missing or corrupt; names the file.
-        """
+    def file(self, name: str) -> Path:
+        """Where a picture is."""
         ...
 
     def mask(self, name: str, label: int) -> Mask:
@@ -72,6 +71,8 @@ class EpisodeDataset:
 
     Attributes:
         vocabulary: background and every class that occurs.
+        chosen: every episode of a class is shown what the vocabulary shows of it, not the
+            support that was drawn.
     """
 
     def __init__(
@@ -80,12 +81,15 @@ class EpisodeDataset:
         vocabulary: Vocabulary,
         episodes: Sequence[Episode],
         pictures: Pictures,
+        *,
+        chosen: bool = False,
     ) -> None:
         self.info = info
         self.vocabulary = vocabulary
         self.ids = [episode.id for episode in episodes]
         self._episodes = episodes
         self._pictures = pictures
+        self.chosen = chosen
         # A reference may show what to look for in several pictures in a row.
         self._prompt = lru_cache(maxsize=4)(self._read_prompt)
 
@@ -99,7 +103,7 @@ class EpisodeDataset:
         image, mask = self._pair(episode.query, episode.label)
         label = mask.astype(self.vocabulary.label_dtype)
         label *= episode.label
-        return Sample(episode.id, image, label, self._prompt(episode.support, episode.label))
+        return Sample(episode.id, image, label, self._prompt_of(episode))
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
         """Labels of the vocabulary, as they are: the files' own masks name no class.
@@ -110,22 +114,69 @@ class EpisodeDataset:
         labels = {label: label for label in range(len(self.vocabulary))}
         return LabelEncoding.of(self.info.name, labels).decode(raw, source)
 
+    def shown_by(
+        self, vocabulary: Vocabulary, source: PromptSource | None, left_out: Collection[str]
+    ) -> EpisodeDataset:
+        """The same questions, asked by chosen pictures.
+
+        Args:
+            vocabulary: this one's classes with their exemplars; without any, prompts are empty.
+            source: of the exemplars, as far as it is known.
+            left_out: ids of episodes that are not asked.
+        """
+        asked = [episode for episode in self._episodes if episode.id not in left_out]
+        info = replace(self.info, prompts=source)
+        return EpisodeDataset(info, vocabulary, asked, self._pictures, chosen=True)
+
+    def asking(self, files: Iterable[Path]) -> list[str]:
+        """Ids of the episodes whose picture is, byte by byte, one of some files."""
+        of_size: dict[int, list[Path]] = {}
+        for file in files:
+            of_size.setdefault(file.stat().st_size, []).append(file)
+
+        def is_one(name: str) -> bool:
+            path = self._pictures.file(name)
+            if not path.is_file():  # loading it says so
+                return False
+            alike = of_size.get(path.stat().st_size, ())
+            return any(filecmp.cmp(path, file, shallow=False) for file in alike)
+
+        found = {name: is_one(name) for name in {episode.query for episode in self._episodes}}
+        return [episode.id for episode in self._episodes if found[episode.query]]
+
+    def asked_labels(self, left_out: Collection[str] = ()) -> set[int]:
+        """The classes of all episodes but some, by their labels."""
+        return {e.label for e in self._episodes if e.id not in left_out}
+
+    def _prompt_of(self, episode: Episode) -> Prompt:
+        if not self.chosen:
+            return self._prompt(episode.support, episode.label)
+        query = self._query_of(episode.label)
+        return _prompt(query.name, query.name, query.exemplars, episode.label)
+
     def _read_prompt(self, support: str, label: int) -> Prompt:
         image, mask = self._pair(support, label)
         if not mask.any():
             raise DataError(f"{self.info.name}: the picture {support} shows nothing to look for")
-        name = self.vocabulary.classes[label - self.vocabulary.offset].name
-        query = ClassQuery(name, exemplars=(Exemplar(image, mask),))
-        return Prompt(f"{support}: {name}", Vocabulary((query,), Background()), (0, label))
+        name = self._query_of(label).name
+        return _prompt(f"{support}: {name}", name, (Exemplar(image, mask),), label)
+
+    def _query_of(self, label: int) -> ClassQuery:
+        return self.vocabulary.classes[label - self.vocabulary.offset]
 
     def _pair(self, name: str, label: int) -> tuple[Image, Mask]:
-        image, mask = self._pictures.image(name), self._pictures.mask(name, label)
+        image, mask = read_image(self._pictures.file(name)), self._pictures.mask(name, label)
         if mask.shape != image.shape[:2]:
             raise DataError(
                 f"{self.info.name}: the picture {name} has {image.shape[1]}x{image.shape[0]} "
                 f"pixels, its mask {mask.shape[1]}x{mask.shape[0]}"
             )
         return image, mask
+
+
+def _prompt(key: str, name: str, exemplars: tuple[Exemplar, ...], label: int) -> Prompt:
+    query = ClassQuery(name, exemplars=exemplars)
+    return Prompt(key, Vocabulary((query,), Background()), (0, label))
 
 
 def episode_info(

@@ -19,7 +19,6 @@ from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image
-from ovbench.harness.protocol import Image
 
 NUM_CLASSES, PICTURES = 240, 10
 EXPECTED_EPISODES = NUM_CLASSES * PICTURES
@@ -38,9 +37,9 @@ class ClassPictures:
 
     home: Path
 
-    def image(self, name: str) -> Image:
+    def file(self, name: str) -> Path:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""
-        return read_image(self.home / f"{name}.jpg")
+        return self.home / f"{name}.jpg"
 
     def mask(self, name: str, label: int) -> Mask:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""

@@ -18,7 +18,7 @@ from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.images import read_image
-from ovbench.harness.protocol import Background, ClassQuery, Image, Vocabulary
+from ovbench.harness.protocol import Background, ClassQuery, Vocabulary
 
 REFERENCE = "00"
 LAYOUT = "PerSeg/Images/<object>/NN.jpg and PerSeg/Annotations/<object>/NN.png"
@@ -30,9 +30,9 @@ class ObjectPictures:
 
     home: Path
 
-    def image(self, name: str) -> Image:
+    def file(self, name: str) -> Path:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""
-        return read_image(self.home / "Images" / f"{name}.jpg")
+        return self.home / "Images" / f"{name}.jpg"
 
     def mask(self, name: str, label: int) -> Mask:
         """See :class:`~ovbench.datasets.episodes.Pictures`."""

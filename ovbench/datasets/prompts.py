@@ -8,22 +8,24 @@ They come from a user's folder or are drawn from another split of the dataset::
 
 A folder is named as its class, with ``_`` for blanks and slashes. Whatever is not black in
 ``<stem>_mask.png`` is the object in the picture ``<stem>``; the mask may be missing.
+
+A folder also takes the place of the supports that an image-prompted benchmark draws.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from ovbench.datasets.episodes import EpisodeDataset
 from ovbench.datasets.files import turned, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
 from ovbench.harness.images import read_image, read_mask
 from ovbench.harness.protocol import (
-    ClassQuery,
     Dataset,
     DatasetInfo,
     Exemplar,
@@ -70,7 +72,7 @@ class ShownDataset:
 
 def show_classes(
     dataset: Dataset, prompts: str, *, shots: int | None, seed: int, open_split: Opener
-) -> ShownDataset:
+) -> Dataset:
     """The dataset with exemplars in its vocabulary.
 
     Args:
@@ -80,30 +82,65 @@ def show_classes(
         open_split: opens the split, with the dataset's vocabulary.
 
     Raises:
-        UsageError: the dataset brings prompts of its own, or a class is not shown.
+        UsageError: a class is not shown, or the dataset's own prompts cannot be replaced so.
     """
     info, vocabulary = dataset.info, dataset.vocabulary
+    folder = Path(prompts).expanduser()
+    if folder.is_dir() and shots is not None:
+        raise UsageError("--shots goes with --prompts SPLIT; of a folder all pictures are used")
     if info.prompted:
+        return _show_episodes(dataset, folder)
+    if folder.is_dir():
+        names, asked = _read_folder(folder, vocabulary)
+        source = PromptSource(folder.resolve().name, None, names)
+        return ShownDataset(replace(info, prompts=source), asked, dataset)
+    supply = _open(prompts, info, open_split)
+    count = 1 if shots is None else shots
+    chosen = draw(supply, count, seed, frozenset(dataset.ids))
+    names = tuple(tuple(supply.ids[i] for i in places) for places in chosen)
+    asked = _shown(vocabulary, _exemplars(supply, chosen))
+    return ShownDataset(replace(info, prompts=PromptSource(prompts, count, names)), asked, dataset)
+
+
+def _show_episodes(dataset: Dataset, folder: Path) -> Dataset:
+    """Episodes asked by the pictures of a folder, without those that ask for one of these."""
+    info, vocabulary = dataset.info, dataset.vocabulary
+    if not isinstance(dataset, EpisodeDataset):
         raise UsageError(
             f"{info.name} shows each image's class by a picture of its own; leave --prompts out"
         )
-    folder = Path(prompts).expanduser()
-    if folder.is_dir():
-        if shots is not None:
-            raise UsageError("--shots goes with --prompts SPLIT; of a folder all pictures are used")
-        found = [read_class(folder, query.name) for query in vocabulary.classes]
-        source = PromptSource(folder.resolve().name, None, tuple(names for names, _ in found))
-        shown = [exemplars for _, exemplars in found]
-    else:
-        supply = _open(prompts, info, open_split)
-        count = 1 if shots is None else shots
-        chosen = draw(supply, count, seed, frozenset(dataset.ids))
-        names = tuple(tuple(supply.ids[i] for i in places) for places in chosen)
-        source = PromptSource(prompts, count, names)
-        shown = list(_exemplars(supply, chosen))
-    classes = zip(vocabulary.classes, shown, strict=True)
-    asked = tuple(replace(query, exemplars=exemplars) for query, exemplars in classes)
-    return ShownDataset(replace(info, prompts=source), replace(vocabulary, classes=asked), dataset)
+    if not folder.is_dir():
+        raise UsageError(
+            f"--prompts {folder}: no such folder; {info.name} has no other split with its classes"
+        )
+    names, shown = _read_folder(folder, vocabulary)
+    files = [
+        _home(folder, query.name) / picture
+        for query, pictures in zip(vocabulary.classes, names, strict=True)
+        for picture in pictures
+    ]
+    left_out = tuple(dataset.asking(files))
+    if alone := dataset.asked_labels() - dataset.asked_labels(left_out):
+        raise UsageError(
+            f"--prompts {folder}: every image of {vocabulary.names[min(alone)]!r} in {info.name} "
+            f"{info.split} is among its pictures, and none is left to measure; show it by fewer"
+        )
+    return dataset.shown_by(
+        shown, PromptSource(folder.resolve().name, None, names, left_out), left_out
+    )
+
+
+def _read_folder(
+    folder: Path, vocabulary: Vocabulary
+) -> tuple[tuple[tuple[str, ...], ...], Vocabulary]:
+    """The names of the pictures of each class, and the vocabulary that they show."""
+    found = [read_class(folder, query.name) for query in vocabulary.classes]
+    return tuple(names for names, _ in found), _shown(vocabulary, [shown for _, shown in found])
+
+
+def _shown(vocabulary: Vocabulary, exemplars: Iterable[tuple[Exemplar, ...]]) -> Vocabulary:
+    classes = zip(vocabulary.classes, exemplars, strict=True)
+    return replace(vocabulary, classes=tuple(replace(q, exemplars=shown) for q, shown in classes))
 
 
 def show_names(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
@@ -114,11 +151,7 @@ def show_names(vocabulary: Vocabulary, folder: Path) -> Vocabulary:
     """
     if not folder.is_dir():
         raise UsageError(f"--prompts {folder}: no such folder")
-    classes: list[ClassQuery] = []
-    for query in vocabulary.classes:
-        _, exemplars = read_class(folder, query.name)
-        classes.append(replace(query, exemplars=exemplars))
-    return replace(vocabulary, classes=tuple(classes))
+    return _read_folder(folder, vocabulary)[1]
 
 
 def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar, ...]]:
@@ -130,13 +163,7 @@ def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar
     Raises:
         UsageError: there are none, or one is unreadable or does not fit its mask.
     """
-    plain = name.replace(" ", "_").replace("/", "_")
-    homes = [folder / spelt for spelt in (name, plain) if not leads_outside(spelt)]
-    home = next((home for home in homes if home.is_dir()), None)
-    if home is None:
-        raise UsageError(
-            f"--prompts {folder}: no folder {plain!r} with pictures of the class {name!r}"
-        )
+    home = _home(folder, name)
     _, files = next(walk(home))
     images = sorted(f for f in files if f.lower().endswith(SUFFIXES))
     masks = _masks(images, home)
@@ -146,6 +173,16 @@ def read_class(folder: Path, name: str) -> tuple[tuple[str, ...], tuple[Exemplar
     if alone := masks.keys() - {Path(picture).stem for picture in pictures}:
         raise UsageError(f"{home / masks[min(alone)]}: a mask without its picture")
     return tuple(pictures), tuple(_read(home, p, masks.get(Path(p).stem)) for p in pictures)
+
+
+def _home(folder: Path, name: str) -> Path:
+    """The folder of a class."""
+    plain = name.replace(" ", "_").replace("/", "_")
+    homes = [folder / spelt for spelt in (name, plain) if not leads_outside(spelt)]
+    for home in homes:
+        if home.is_dir():
+            return home
+    raise UsageError(f"--prompts {folder}: no folder {plain!r} with pictures of the class {name!r}")
 
 
 def _masks(images: Sequence[str], home: Path) -> dict[str, str]:

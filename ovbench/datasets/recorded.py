@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.datasets import load_dataset
+from ovbench.datasets.episodes import EpisodeDataset
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Dataset, Vocabulary
 
@@ -29,6 +30,9 @@ def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> D
     if dataset.vocabulary.sha256 != vocabulary["sha256"]:
         # A run does not say whether its names were asked for: the benchmark's own come first.
         dataset = _asked_with(vocabulary, dataset, lambda names: _open(identity, names, root))
+    if isinstance(dataset, EpisodeDataset) and (chosen := identity.get("prompts")):
+        # Only the name of their folder is recorded: nothing is shown in place of the pictures.
+        dataset = dataset.shown_by(dataset.vocabulary, None, chosen.get("left_out", ()))
     listing = "\n".join(dataset.ids[: identity["limit"]])
     if hashlib.sha256(listing.encode()).hexdigest() != recorded["ids_sha256"]:
         raise UsageError(f"{recorded['name']}: the images here are not those of the run")

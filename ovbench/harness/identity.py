@@ -98,4 +98,5 @@ def _prompts(dataset: Dataset) -> dict[str, Any] | None:
         "shots": known.shots,
         "pictures": {name: list(pictures) for name, pictures in shown},
         "sha256": digest,
+        **({"left_out": list(known.left_out)} if known.left_out else {}),
     }

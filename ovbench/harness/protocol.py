@@ -230,11 +230,13 @@ class PromptSource:
         source: a folder's name, or the split they were drawn from.
         shots: how many were drawn for each class, or None where a user chose them.
         pictures: for each class the names of its pictures.
+        left_out: images of the split that are among them, and are therefore not measured.
     """
 
     source: str
     shots: int | None
     pictures: tuple[tuple[str, ...], ...]
+    left_out: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,12 +274,16 @@ class DatasetInfo:
 
     def count_warnings(self, found: int) -> list[str]:
         """What a result must say where the number of images is not the official one."""
-        if self.expected_images in (None, found):
-            return []
-        return [
-            f"{self.name} {self.split} has {found} images here; the official list has "
-            f"{self.expected_images}"
-        ]
+        shown = len(self.prompts.left_out) if self.prompts else 0
+        said = []
+        if shown:
+            said.append(f"{shown} images of {self.name} {self.split} are prompts, so not measured")
+        if self.expected_images not in (None, found + shown):
+            said.append(
+                f"{self.name} {self.split} has {found + shown} images here; the official list has "
+                f"{self.expected_images}"
+            )
+        return said
 
 
 @runtime_checkable

@@ -82,20 +82,6 @@ def test_one_picture_of_ones_own(tmp_path: Path, folder: Path) -> None:
     assert "none shows circle, star; give some with" in str(done.exception)
 
 
-def test_prompted_benchmarks_bring_their_own(tmp_path: Path, folder: Path) -> None:
-    for n in range(2):
-        for part in ("Images", "Annotations"):
-            home = tmp_path / "PerSeg" / part / "cat"
-            home.mkdir(parents=True, exist_ok=True)
-            suffix = "jpg" if part == "Images" else "png"
-            Image.fromarray(np.full((6, 8, 3), 99, np.uint8)).save(home / f"0{n}.{suffix}")
-    arguments = ("run", *FAST, "--dataset", "perseg", "--root", tmp_path)
-    done = ovbench(*arguments, "--prompts", folder)
-    assert str(done.exception) == (
-        "perseg shows each image's class by a picture of its own; leave --prompts out"
-    )
-
-
 def test_what_is_wrong_is_one_line_and_exit_code_2(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "ovbench", "run", *FAST, "--dataset", "toyworld"]
     command += ["--prompts", str(tmp_path)]

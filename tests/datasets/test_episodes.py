@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import pickle
 import shutil
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from tiny_episodes import Bytes, coco, corner, fss, mask_file, perseg, picture
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.coco20i import FOLDS, draw, read_lists
@@ -22,41 +21,11 @@ from ovbench.harness.images import write_label
 from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Options, evaluate
 
-Bytes = np.typing.NDArray[np.uint8]
 # Of the episodes' names: an accidental change of the draws is noticed.
 FSS_DIGEST, COCO_DIGEST = "3f2798f268227282", "1b0a16566ce05182"
 
-IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
-
-
-def picture(path: Path, shape: tuple[int, ...], shade: int = 99) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full((*shape[:2], 3), shade, np.uint8)).save(path)
-
-
-def mask_file(path: Path, mask: Bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(mask).save(path)
-
-
-def corner(side: int, value: int = 255) -> Bytes:
-    mask = np.zeros((6, 8), np.uint8)
-    mask[:side, :side] = value
-    return mask
-
 
 # PerSeg
-
-
-def perseg(root: Path, **objects: int) -> Path:
-    """Objects with this many pictures; picture n shows a square of side n + 1."""
-    for name, count in objects.items():
-        for n in range(count):
-            picture(root / "PerSeg" / "Images" / name / f"{n:02d}.jpg", (6, 8))
-            palette = root / "PerSeg" / "Annotations" / name / f"{n:02d}.png"
-            palette.parent.mkdir(parents=True, exist_ok=True)
-            write_label(palette, corner(n + 1, 1))
-    return root
 
 
 def test_perseg_looks_for_each_object_as_its_first_picture_shows_it(tmp_path: Path) -> None:
@@ -140,18 +109,6 @@ def test_fss_draws_what_hsnet_draws() -> None:
     assert digest[:16] == FSS_DIGEST
 
 
-def fss(root: Path, home: str, folders: list[str]) -> Path:
-    """Every class has ten tiny pictures; linked, because they are all alike."""
-    source = root / "one"
-    for n in range(1, 11):
-        picture(source / f"{n}.jpg", (6, 8), shade=20 * n)
-        mask_file(source / f"{n}.png", corner(min(n, 6)))
-    (root / home).mkdir(parents=True, exist_ok=True)
-    for folder in folders:
-        (root / home / folder).symlink_to(source)
-    return root
-
-
 @pytest.mark.parametrize("home", ["fewshot_data", "FSS-1000", "fewshot_data/fewshot_data"])
 def test_fss_is_read(tmp_path: Path, home: str) -> None:
     dataset = load_dataset("fss1000", root=fss(tmp_path, home, class_folders()))
@@ -212,28 +169,6 @@ def test_the_draws_are_the_same_everywhere() -> None:
     episodes = draw(list(range(0, 80, 4)), some_lists(0))
     text = repr([(e.label, e.query, e.support) for e in episodes])
     assert hashlib.sha256(text.encode()).hexdigest()[:16] == COCO_DIGEST
-
-
-def coco(root: Path, fold: int, images: int = 3, side: int = 70) -> Path:
-    """``instances_val2014.json`` in which every picture shows all classes of a fold."""
-    shape = (side, side + 10)
-    content: dict[str, Any] = {"images": [], "annotations": [],
-                               "categories": [{"id": i, "name": str(i)} for i in IDS]}  # fmt: skip
-    for number in range(1, images + 1):
-        name = f"COCO_val2014_{number:012d}.jpg"
-        picture(root / "val2014" / name, shape)
-        content["images"].append(
-            {"id": number, "file_name": name, "height": shape[0], "width": shape[1]}
-        )
-        for c in range(fold, 80, 4):
-            corners = [0, 0, 50, 0, 50, 50, 0, 50] if c else [0, 0, 40, 0, 40, 40, 0, 40]
-            content["annotations"].append(
-                {"image_id": number, "category_id": IDS[c], "iscrowd": 0,
-                 "area": (corners[2] * corners[2]), "segmentation": [corners]}
-            )  # fmt: skip
-    (root / "annotations").mkdir(parents=True, exist_ok=True)
-    (root / "annotations" / "instances_val2014.json").write_text(json.dumps(content))
-    return root
 
 
 def test_folds_divide_the_classes(tmp_path: Path) -> None:
