@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -55,23 +55,30 @@ def watcher() -> Iterator[Watcher]:
         yield one
 
 
+# What cannot be read is damaged on a disk, which no dataset holds.
+BAD: dict[int, Sequence[int]] = {}
+
+
 @dataclass
 class MemoryDataset:
     """A few random images with random labels, some of which may be unreadable."""
 
     count: int = 12
-    bad: Sequence[int] = ()
+    bad: InitVar[Sequence[int]] = ()
     info: DatasetInfo = field(default_factory=lambda: DatasetInfo("memory", "val", "class"))
     vocabulary: Vocabulary = field(
         default_factory=lambda: Vocabulary.of("cat", "dog", "bird", background=True)
     )
+
+    def __post_init__(self, bad: Sequence[int]) -> None:
+        BAD[id(self)] = bad
 
     @property
     def ids(self) -> list[str]:
         return [f"image-{i:03d}" for i in range(self.count)]
 
     def load(self, index: int) -> Sample:
-        if index in self.bad:
+        if index in BAD[id(self)]:
             raise DataError(f"image-{index:03d}.jpg: truncated")
         rng = np.random.default_rng(index)
         height, width = rng.integers(10, 30, size=2)
@@ -82,6 +89,20 @@ class MemoryDataset:
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
         return raw
+
+
+class KilledAfter:
+    """An observer that kills its run once so many images are recorded."""
+
+    def __init__(self, images: int) -> None:
+        self.left = images
+
+    def started(self, remaining: int, total: int) -> None: ...
+
+    def recorded(self, image: str, confusion: object) -> None:
+        self.left -= 1
+        if not self.left:
+            raise KeyboardInterrupt
 
 
 class Thresholds:
@@ -98,6 +119,11 @@ class Thresholds:
 @pytest.fixture
 def memory_dataset() -> type[MemoryDataset]:
     return MemoryDataset
+
+
+@pytest.fixture
+def killed_after() -> type[KilledAfter]:
+    return KilledAfter
 
 
 @pytest.fixture

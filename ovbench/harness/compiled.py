@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 # What a class has without being told, says where it lies, or stands in no certain order.
 _NO_CODE = {"__module__", "__qualname__", "__doc__", "__dict__", "__weakref__", "__firstlineno__",
-            "__static_attributes__"}  # fmt: skip
+            "__static_attributes__", "__slotnames__"}  # fmt: skip  # the last is pickle's
 _Plain = bool | int | float | complex | str | bytes | None
 
 
@@ -64,7 +64,7 @@ def _parts(value: Any) -> Iterable[Any]:
 
 @_parts.register
 def _(value: FunctionType) -> Iterable[Any]:
-    cells = [cell.cell_contents for cell in value.__closure__ or () if _is_full(cell)]
+    cells = [cell.cell_contents for cell in value.__closure__ or () if is_full(cell)]
     scope = value.__globals__
     named = {name: scope[name] for name in _names(value.__code__) if name in scope}
     own = [item for item in sorted(named.items()) if _is_of(scope, item[1])]
@@ -116,6 +116,14 @@ def _(value: np.ndarray) -> Iterable[Any]:
     return (str(array.dtype), array.shape, array.tobytes())
 
 
+def is_full(cell: Any) -> bool:
+    """Whether a name that a function closes over is bound yet."""
+    try:
+        return cell.cell_contents is not cell
+    except ValueError:
+        return False
+
+
 def _names(code: CodeType) -> Iterator[str]:
     """The globals and attributes that a function names, and those within it."""
     yield from code.co_names
@@ -129,10 +137,3 @@ def _is_of(scope: Mapping[str, Any], value: object) -> bool:
     if isinstance(value, FunctionType | type):
         return value.__module__ == scope.get("__name__")
     return isinstance(value, bool | int | float | str | tuple | np.ndarray)
-
-
-def _is_full(cell: Any) -> bool:
-    try:
-        return cell.cell_contents is not cell
-    except ValueError:  # a name that is not bound yet
-        return False

@@ -51,7 +51,7 @@ class Filter:
             version,
             settings_of(chooser),
             tuple(getattr(chooser, "checkpoints", ())),
-            code_of(chooser),
+            code_of(type(chooser)),
         )
 
     def identity(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from typing import Any
 from ovbench.harness.methods import Subject
 from ovbench.harness.protocol import PROTOCOL_VERSION, Dataset
 from ovbench.harness.registry import DATASETS
-from ovbench.harness.sources import code_of, code_of_entry
+from ovbench.harness.sources import code_of, code_of_entry, is_strange
 
 
 def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
@@ -63,6 +63,13 @@ def code_of_dataset(dataset: Dataset) -> dict[str, str]:
     """The code that reads a dataset; see :func:`~ovbench.harness.sources.code_of`."""
     entry = DATASETS.entries.get(dataset.info.name)
     return {**code_of(*_layers(dataset)), **(code_of_entry(entry) if entry else {})}
+
+
+def untold(dataset: Dataset) -> Dataset | None:
+    """A dataset of a user's own class, or the one it is made from, if no digests tell of it."""
+    layers = list(_layers(dataset))
+    told = any(hasattr(layer, "digests") for layer in layers)
+    return None if told else next((one for one in layers if is_strange(type(one))), None)
 
 
 def _files(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:

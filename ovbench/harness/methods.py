@@ -75,7 +75,7 @@ class Method:
             runtime or Runtime(),
             settings=settings_of(segmenter),
             checkpoints=_checkpoints(segmenter),
-            code=code_of(segmenter),
+            code=code_of(type(segmenter)),
         )
         return cls(subject, segmenter)
 

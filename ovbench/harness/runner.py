@@ -23,6 +23,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness import held
 from ovbench.harness.asking import ask, takes_candidates
 from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
@@ -30,7 +31,7 @@ from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
 from ovbench.harness.filters import Filter
 from ovbench.harness.fresh import settle, stage_of
-from ovbench.harness.identity import code_of_dataset, conditions
+from ovbench.harness.identity import code_of_dataset, conditions, untold
 from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.metrics import Confusion, check_ignore_label
@@ -52,6 +53,7 @@ from ovbench.harness.records import BadImage, Session
 from ovbench.harness.rescore import finish
 from ovbench.harness.settings_file import tuned_on
 from ovbench.harness.sources import plugins_in
+from ovbench.harness.state import State
 from ovbench.harness.store import (
     RunStore,
     ShardWriter,
@@ -257,24 +259,32 @@ class Run:
             raise UsageError("save_predictions needs an output directory to save them in")
         world = join_world()
         try:
-            identity = self.identity()
+            given = self._given() if world.rank == 0 else {}
+            # Each process may hold its own device: the first one's objects speak for all.
+            states = world.broadcast({role: held.began(one) for role, one in given.items()})
+            identity = self._identity(states)
             if output is None and kept:
                 names = identity["method"]["name"], identity["dataset"]["name"]
                 output = default_directory(*names, identity_digest(identity))
-            with nullcontext(output) if output else passing_directory(world) as directory:
-                return self._execute_in(directory, identity, world)
+            unread = [name for state in states.values() for name in state.unread]
+            try:
+                with nullcontext(output) if output else passing_directory(world) as directory:
+                    return self._execute_in(directory, identity, world, unread)
+            finally:
+                for one in given.values():
+                    held.ended(one)
         finally:
             world.leave()
 
     def _execute_in(
-        self, directory: Path, identity: Mapping[str, Any], world: World
+        self, directory: Path, identity: Mapping[str, Any], world: World, unread: Sequence[str]
     ) -> dict[str, Any] | None:
         start = _agree_on_start(world, identity, self.ids, directory, self.options.fresh)
-        if start.done and self.subject.version == UNREGISTERED and world.rank == 0:
-            # A class is known by its code; what an object holds, its weights say, is not.
+        if start.done and unread and world.rank == 0:
             warnings.warn(
-                f"{directory}: {len(start.done)} images were measured before by the same code of "
-                f"{self.subject.name}, maybe in another state; Options(fresh=True) measures again",
+                f"{directory}: {len(start.done)} images were measured before, maybe with other "
+                f"values of {', '.join(unread)}, which nobody can read; Options(fresh=True) "
+                "measures again",
                 RuntimeWarning,
                 stacklevel=4,
             )
@@ -306,6 +316,20 @@ class Run:
 
     def identity(self) -> dict[str, Any]:
         """Everything that can move a number of this run."""
+        return self._identity({role: held.began(one) for role, one in self._given().items()})
+
+    def _given(self) -> dict[str, object]:
+        """The objects from Python whose state can move a number, by what they are here."""
+        asked = self.class_filter
+        method = getattr(self.predictor, "segmenter", None)
+        given = {
+            "the method": method if self.subject.version == UNREGISTERED else None,
+            "the filter": asked.chooser if asked and asked.version == UNREGISTERED else None,
+            "the dataset": untold(self.dataset),
+        }
+        return {role: one for role, one in given.items() if one is not None}
+
+    def _identity(self, states: Mapping[str, State]) -> dict[str, Any]:
         subject, info = self.subject, self.dataset.info
         return {
             **conditions(subject, self.dataset, self.ids),
@@ -321,6 +345,7 @@ class Run:
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
             **({"tuning": tuned_on(subject.tuning, self.ids)} if subject.tuning else {}),
             "code": self._code(),
+            **({"state": {role: state.digest for role, state in states.items()}} if states else {}),
         }
 
     def _code(self) -> dict[str, str]:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from types import FunctionType
 
 import ovbench
 from ovbench.harness.compiled import compiled_digest
@@ -34,7 +35,8 @@ def code_of(*things: object) -> dict[str, str]:
     """Whose code answers, and its digest.
 
     Args:
-        things: objects of classes that are registered or not, such as a method and a filter.
+        things: objects of classes that are registered or not, such as a method and a filter, or
+            classes, of which no function counts that an object of theirs was given.
 
     Returns:
         By package, or by class where it is none of an installed plugin's, SHA-256 as hex;
@@ -42,10 +44,10 @@ def code_of(*things: object) -> dict[str, str]:
     """
     found = {"ovbench": _own_digest()}
     for thing in things:
-        given = type(thing)
-        found.update(_class_code(given))  # type: ignore[arg-type]  # classes are hashable
+        given = thing if isinstance(thing, type) else type(thing)
+        found.update(_class_code(given))
         if _top(given) not in {"ovbench", *_plugins()}:
-            compiled = compiled_digest(thing, _is_strange)
+            compiled = compiled_digest(thing, is_strange)
             found[_name(given)] = _joined([found.get(_name(given), ""), compiled])
     return found
 
@@ -76,7 +78,7 @@ def _class_code(given: type) -> Mapping[str, str]:
     found = {}
     for base in given.__mro__:
         place = _place(base.__module__)
-        if place is None or (base is not given and not _is_strange(base)):
+        if place is None or (base is not given and not is_strange(base)):
             continue
         if (top := _top(base)) in _plugins():
             found[_plugins()[top]] = _package_digest(place)
@@ -85,8 +87,8 @@ def _class_code(given: type) -> Mapping[str, str]:
     return found
 
 
-def _is_strange(given: type) -> bool:
-    """Whether a class is neither Python's, nor ovbench's, nor an installed package's."""
+def is_strange(given: type | FunctionType) -> bool:
+    """Whether it is neither Python's, nor ovbench's, nor an installed package's."""
     top = _top(given)
     if top in {"builtins", "ovbench", *sys.stdlib_module_names, *_plugins()}:
         return False
@@ -98,7 +100,7 @@ def _name(given: type) -> str:
     return f"{given.__module__}.{given.__qualname__}"
 
 
-def _top(given: type) -> str:
+def _top(given: type | FunctionType) -> str:
     return given.__module__.partition(".")[0]
 
 

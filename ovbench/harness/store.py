@@ -363,7 +363,11 @@ def nothing_left_behind(made: Sequence[Path], withdraw: Callable[[], bool]) -> I
 def _in_words(leaf: str) -> str:
     """What a reader of a message calls a part of an identity."""
     part, _, rest = leaf.partition(".")
-    return f"{part} of {rest}" if part == "code" and rest else leaf.replace("files.", "the ")
+    return (
+        f"{part} of {rest}"
+        if part in {"code", "state"} and rest
+        else leaf.replace("files.", "the ")
+    )
 
 
 def _claimed(path: Path, advice: str) -> dict[str, Any] | None:

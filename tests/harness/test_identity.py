@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
@@ -18,6 +21,9 @@ from ovbench.harness.protocol import Runtime, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 from ovbench.harness.seeds import parse_seeds
 
+# How often a method may still be asked: not a part of what it holds.
+LIVES: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
+
 
 def constant(label: int, lives: int = 99) -> Any:
     """A class of one name for every label; dies after some images."""
@@ -26,13 +32,13 @@ def constant(label: int, lives: int = 99) -> Any:
         def prepare(self, vocabulary: Vocabulary) -> None: ...
 
         def segment(self, images, candidates=None):
-            self.lives -= 1
-            if self.lives < 0:
+            LIVES[self] -= 1
+            if LIVES[self] < 0:
                 raise MemoryError
             return [np.full(image.shape[:2], label, np.uint8) for image in images]
 
     method = Always()
-    method.lives = lives
+    LIVES[method] = lives
     return method
 
 
@@ -116,7 +122,7 @@ def test_what_was_measured_before_says_so_and_is_measured_again_when_asked(memor
         evaluate(constant(3, lives=5), memory_dataset(), output="run", options=fresh)
     rest = constant(3, lives=7)
     again = evaluate(rest, memory_dataset(), output="run", options=fresh)
-    assert rest.lives == 0
+    assert LIVES[rest] == 0
     assert again["metrics"] == evaluate(constant(3), memory_dataset())["metrics"]
     assert json.loads(Path("run", "result.json").read_text()) == again
     assert sorted(path.name for path in Path("run").iterdir()) == [
@@ -242,32 +248,129 @@ def test_processes_on_several_machines_need_a_place_that_all_of_them_see() -> No
         pass
 
 
-class Holding:
-    """Answers with what it was built with, which no run can tell from its code."""
-
-    def __init__(self, label: int) -> None:
-        self.held = {"label": np.array(label)}
+class Answering:
+    """Answers with the first class that it may."""
 
     def prepare(self, vocabulary: Vocabulary) -> None: ...
 
+    def segment(self, images, candidates):
+        pairs = zip(images, candidates, strict=True)
+        return [np.full(image.shape[:2], min(allowed), np.uint8) for image, allowed in pairs]
+
+
+class Holding:
+    """Answers with what it holds, counts its calls and keeps what it prepared."""
+
+    def __init__(self, label: int) -> None:
+        self.held = {"label": np.array(label)}
+        self.calls = 0
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        self.embeddings = np.ones(len(vocabulary)) * (self.calls + 1)
+
     def segment(self, images):
+        self.calls += 1
         return [np.full(image.shape[:2], self.held["label"], np.uint8) for image in images]
 
 
-def test_old_numbers_of_an_object_that_may_hold_something_else_are_never_shown_in_silence(
-    memory_dataset: Any, tmp_path: Path
+def measured(method: Any, dataset: Any, **options: Any) -> dict[str, Any]:
+    """A run into one directory, which says nothing of what it cannot read."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate(method, dataset, output="run", options=Options(**options))
+    assert found is not None
+    return found
+
+
+def test_two_objects_of_one_class_are_two_runs(memory_dataset: Any) -> None:
+    right = [evaluate(Holding(label), memory_dataset())["metrics"] for label in (0, 1)]
+    first = measured(Holding(0), memory_dataset())
+    assert measured(Holding(0), memory_dataset()) == first
+    with pytest.raises(UsageError, match=r"differs in: state of the method\).*--fresh"):
+        measured(Holding(1), memory_dataset())
+    second = measured(Holding(1), memory_dataset(), fresh=True)
+    assert [first["metrics"], second["metrics"]] == right
+    assert first["run"]["id"] != second["run"]["id"]
+
+
+def test_an_object_that_was_only_run_is_read_again_and_one_that_was_trained_is_not(
+    memory_dataset: Any, watcher: Any
 ) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        first = evaluate(Holding(0), memory_dataset(), output=tmp_path / "run")
-    with pytest.warns(RuntimeWarning, match=r"12 images were measured before .* another state; Op"):
-        again = evaluate(Holding(1), memory_dataset(), output=tmp_path / "run")
-    assert first is not None
-    assert again is not None
-    assert again["metrics"]["miou"] == first["metrics"]["miou"]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        fresh = Options(fresh=True)
-        new = evaluate(Holding(1), memory_dataset(), output=tmp_path / "run", options=fresh)
-    assert new is not None
-    assert new["metrics"]["miou"] != first["metrics"]["miou"]
+    method = Holding(0)
+    first = measured(method, memory_dataset())
+    for _ in range(2):  # as a notebook's cell, and a dataset in between
+        evaluate(method, memory_dataset(count=5))
+        assert measured(method, memory_dataset()) == first
+    assert method.calls == 12 + 5 + 5
+    method.held["label"] += 1
+    with pytest.raises(UsageError, match="state of the method"):
+        measured(method, memory_dataset())
+    assert measured(method, memory_dataset(), fresh=True)["metrics"] != first["metrics"]
+
+
+def test_a_run_that_was_cut_short_goes_on_with_the_object_and_with_one_made_like_it(
+    memory_dataset: Any, killed_after: Any
+) -> None:
+    whole = evaluate(Holding(1), memory_dataset())
+    method = Holding(1)
+    for killed in (method, method, Holding(1)):
+        with pytest.raises(KeyboardInterrupt):
+            evaluate(killed, memory_dataset(), output="run", observer=killed_after(4))
+        with pytest.raises(UsageError, match="state of the method"):
+            measured(Holding(2), memory_dataset())
+    resumed = measured(Holding(1), memory_dataset())
+    assert whole is not None
+    assert (resumed["metrics"], resumed["run"]["id"]) == (whole["metrics"], whole["run"]["id"])
+
+
+def test_a_dataset_and_a_filter_from_python_are_known_by_what_they_hold(
+    memory_dataset: Any,
+) -> None:
+    class Shifted(memory_dataset):
+        """Holds its labels, of which no file tells."""
+
+        def __init__(self, shift: int) -> None:
+            super().__init__()
+            self.shift = np.array(shift, np.uint8)
+
+        def load(self, index):
+            sample = super().load(index)
+            scored = sample.label < 255
+            return replace(sample, label=np.where(scored, (sample.label + self.shift) % 4, 255))
+
+    class Choosing:
+        def __init__(self, chosen: int) -> None:
+            self.chosen = {chosen}
+
+        def prepare(self, vocabulary): ...
+
+        def select(self, images):
+            return [self.chosen] * len(images)
+
+    first = measured(Holding(1), Shifted(0))
+    assert measured(Holding(1), Shifted(0)) == first
+    with pytest.raises(UsageError, match=r"differs in: state of the dataset\)"):
+        measured(Holding(1), Shifted(1))
+    asked = Answering(), memory_dataset()
+    options = Options(classes="predicted", fresh=True)
+    evaluate(*asked, class_filter=Choosing(1), output="run", options=options)
+    options = Options(classes="predicted")
+    with pytest.raises(UsageError, match=r"differs in: state of the filter\)"):
+        evaluate(*asked, class_filter=Choosing(2), output="run", options=options)
+
+
+def test_only_of_what_cannot_be_read_a_warning_says_that_it_may_have_changed(
+    memory_dataset: Any,
+) -> None:
+    def reading(label: int) -> Any:
+        method = Holding(label)
+        method.log = open(os.devnull)  # noqa: SIM115
+        return method
+
+    first = measured(reading(0), memory_dataset())
+    words = r"12 images were measured before, maybe with other values of Holding\.log \(TextIO"
+    with pytest.warns(RuntimeWarning, match=words):
+        again = evaluate(reading(0), memory_dataset(), output="run")
+    assert again == first
+    with pytest.raises(UsageError, match="state of the method"):
+        measured(reading(1), memory_dataset())

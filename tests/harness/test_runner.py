@@ -61,9 +61,11 @@ def test_batches_do_not_change_numbers(tmp_path, memory_dataset, thresholds, bat
     assert numbers(one) == numbers(many)
 
 
-def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, memory_dataset, thresholds) -> None:
-    class Dying:
-        """Asks the real method, and dies at the third batch."""
+def test_an_interrupted_run_goes_on_where_it_stopped(
+    tmp_path, memory_dataset, thresholds, killed_after
+) -> None:
+    class Noting:
+        """Asks the real method, and notes what it was asked."""
 
         def __init__(self) -> None:
             self.batches: list[int] = []
@@ -72,33 +74,31 @@ def test_an_interrupted_run_goes_on_where_it_stopped(tmp_path, memory_dataset, t
             thresholds.prepare(vocabulary)
 
         def segment(self, images, candidates=None):
-            if len(self.batches) == self.lives:
-                raise MemoryError
             self.batches.append(len(images))
             return thresholds.segment(images)
 
-    whole = evaluate(thresholds, memory_dataset(), output=tmp_path / "whole",
-                     options=Options(batch_size=5))  # fmt: skip
-    dying = Dying()
-    dying.lives = 2
     options = Options(batch_size=5)
-    with pytest.raises(MemoryError):
-        evaluate(dying, memory_dataset(), output=tmp_path / "run", options=options)
+    whole = evaluate(thresholds, memory_dataset(), output=tmp_path / "whole", options=options)
+    method = Noting()
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(method, memory_dataset(), output=tmp_path / "run", options=options,
+                 observer=killed_after(10))  # fmt: skip
     shard = tmp_path / "run" / "records" / "rank-0.jsonl"
     lines = shard.read_bytes().splitlines(keepends=True)
     shard.write_bytes(b"".join(lines[:8]) + lines[8][:20])  # session, 7 of 10 records, a torn one
-    dying.lives = 99
-    dying.batches = []
-    resumed = evaluate(dying, memory_dataset(), output=tmp_path / "run", options=options)
-    assert dying.batches == [5, 2]  # the second batch whole, as it was; the first not again
+    resumed = evaluate(method, memory_dataset(), output=tmp_path / "run", options=options)
+    # The second batch again, whole as it was; the first not.
+    assert method.batches == [5, 5, 5, 2]
     assert numbers(resumed) == numbers(whole)
     images = [json.loads(x).get("image") for x in shard.read_text().splitlines()]
     assert len([i for i in images if i]) == len({i for i in images if i}) == 12
 
 
-def test_a_finished_run_is_not_measured_again(tmp_path, memory_dataset, thresholds) -> None:
+def test_a_finished_run_is_not_measured_again(
+    tmp_path, memory_dataset, thresholds, monkeypatch
+) -> None:
     first = evaluate(thresholds, memory_dataset(), output=tmp_path)
-    thresholds.prepare = None
+    monkeypatch.delattr("ovbench.harness.runner.SegmenterPredictor.prepare")
     assert evaluate(thresholds, memory_dataset(), output=tmp_path) == first
 
 
