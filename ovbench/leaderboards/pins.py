@@ -101,7 +101,19 @@ def _conditions(result: Result) -> dict[str, Any]:
     return {
         **{name: run[name] for name in _CONDITIONS},
         "vocabulary_sha256": result["vocabulary"]["sha256"],
+        **dict(_brought(result)),
     }
+
+
+def _brought(result: Result) -> Iterator[tuple[str, Any]]:
+    """What a user brought along: files by what they hold, whatever their folders are called."""
+    if files := result.get("files"):
+        yield from (("variant", None), ("files", dict(files)))
+    if prompts := result.get("prompts"):
+        drawn = f"{prompts['source']} x{prompts['shots']}"
+        yield "prompts", prompts["sha256"] if prompts["shots"] is None else drawn
+    if asked := result.get("filter"):
+        yield "filter", {name: asked[name] for name in ("name", "settings")}
 
 
 def _name(conditions: Mapping[str, Any]) -> str:
@@ -109,7 +121,9 @@ def _name(conditions: Mapping[str, Any]) -> str:
     classes = "" if conditions["classes"] == "all" else f", classes {conditions['classes']}"
     background = ", background ignored" if conditions["background"] == "ignore" else ""
     images = f", {conditions['num_images']} images"
-    return f"{method} on {conditions['dataset']}{background}{classes}{images}"
+    labels = (conditions.get("files") or {}).get("labels")
+    own = f", labels {labels[:8]}" if labels else ""
+    return f"{method} on {conditions['dataset']}{background}{classes}{images}{own}"
 
 
 def _verdict(pin: Pin, result: Result) -> Verdict:
@@ -200,6 +214,7 @@ _SHAPE: Mapping[str, Callable[[Any], bool]] = {
     **dict.fromkeys(("conditions.method", "conditions.dataset"), lambda v: isinstance(v, str)),
     "conditions.preset": lambda v: v is None or isinstance(v, str),
     "conditions.num_images": _is_number,
+    "conditions.files": lambda v: v is None or isinstance(v, dict),
     "tolerance.miou": _is_number,
     "tolerance.per_class": _is_number,
     "miou": _is_score,

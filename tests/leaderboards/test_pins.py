@@ -115,3 +115,35 @@ def test_other_versions_and_weights_are_told_but_pass(folder: Path) -> None:
     (verdict, _) = against_pins([other, measured("b", 30.0)], read_pins(folder))
     assert verdict.finding == "within"
     assert verdict.details == ["other weights", "torch 1.0 → 2.0"]
+
+
+def test_what_a_user_brings_along_is_pinned_by_what_it_holds(tmp_path: Path) -> None:
+    """Folders of one name, with images of the same names, are not each other's pins."""
+
+    def on(**brought: Any) -> dict[str, Any]:
+        return {**measured("a", dataset="folder", variant="mine"), **brought}
+
+    def clip(threshold: float) -> dict[str, Any]:
+        return {"name": "clip", "version": "1", "settings": {"t": threshold}, "checkpoints": []}
+
+    def shown(source: str, shots: int | None, digest: str) -> dict[str, Any]:
+        return {"source": source, "shots": shots, "pictures": {}, "sha256": digest}
+
+    different = [
+        on(files={"images": "0" * 64, "labels": "1" * 64}),
+        on(files={"images": "0" * 64, "labels": "2" * 64}),
+        on(prompts=shown("mine", None, "3")),
+        on(prompts=shown("mine", None, "4")),
+        on(prompts=shown("train", 1, "5")),
+        on(prompts=shown("train", 5, "6")),
+        on(filter=clip(0.1)),
+        on(filter=clip(0.2)),
+    ]
+    assert len(set(pin(different, tmp_path))) == 8
+    verdicts = against_pins(different, read_pins(tmp_path))
+    assert [verdict.finding for verdict in verdicts] == ["within"] * 8
+    moved = on(files=different[0]["files"])
+    moved["run"] = {**moved["run"], "variant": "elsewhere"}
+    found = against_pins([moved], read_pins(tmp_path))
+    (within,) = (v for v in found if v.finding == "within")
+    assert within.run == "a on folder, 1449 images, labels 11111111"
