@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def explain(
-    run: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    run: Annotated[Path, typer.Argument(help="A run directory.")],
     image: Annotated[
         str,
-        typer.Argument(metavar="IMAGE", help="Its id in the run's dataset, or a file."),
+        typer.Argument(help="Its id in the run's dataset, or a file."),
     ],
     at: Annotated[str, typer.Option("--at", metavar="X,Y", help="The pixel, from top left.")],
     root: opt.Root = None,
@@ -32,6 +32,7 @@ def explain(
     from ovbench.datasets.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
+    from ovbench.harness.asking import prepare
     from ovbench.harness.protocol import Explaining
     from ovbench.harness.replay import method_of
     from ovbench.harness.runner import seed_everything
@@ -51,7 +52,7 @@ def explain(
     if not isinstance(segmenter, Explaining):
         raise UsageError(f"{name} cannot say why; a method that can has explain(image, x, y)")
     seed_everything(identity["seed"])
-    segmenter.prepare(dataset.vocabulary)
+    prepare(segmenter, dataset.vocabulary)
     found = segmenter.explain(picture, x, y)
     answer = dataset.vocabulary.names[found.label]
     path = output or Path(f"{Path(image).stem}-{x}-{y}.png")

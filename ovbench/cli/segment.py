@@ -47,7 +47,7 @@ def segment(
     from ovbench.datasets.contact_sheet import contact_sheet
     from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
-    from ovbench.harness.asking import ask
+    from ovbench.harness.asking import ask, prepare
     from ovbench.harness.atomic import replacing
     from ovbench.harness.images import read_image, write_label
     from ovbench.harness.methods import load_method
@@ -72,7 +72,7 @@ def segment(
         checkpoints=checkpoints,
         seed=seed,
     )
-    loaded.segmenter.prepare(vocabulary)
+    prepare(loaded.segmenter, vocabulary)
     (answer,) = ask(loaded.segmenter, [picture])
     path = output or Path(f"{image.stem}-{method}.png")
     sheet = contact_sheet(vocabulary, [Sample(image.name, picture, answer)])

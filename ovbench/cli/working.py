@@ -97,6 +97,7 @@ class _Notes:
 class _Lines(_Notes):
     @contextmanager
     def watch(self, title: str, total: float | None) -> Iterator[Advance]:
+        self.says(f"{title}: {total:.0f} to do" if total else title)
         pace = Pace(total or 0, LOG_EVERY_S)
 
         def advance(done: float) -> None:

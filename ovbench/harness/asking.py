@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
-from ovbench.harness.protocol import Image, LabelMap, Segmenter
+from ovbench.harness.progress import progress
+from ovbench.harness.protocol import Image, LabelMap, Segmenter, Vocabulary
 
 _WIDTHS: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32)
 
@@ -23,6 +24,12 @@ def takes_candidates(segmenter: Segmenter) -> bool:
     except ValueError:  # built in, and says nothing of itself
         return True
     return True
+
+
+def prepare(segmenter: Segmenter, vocabulary: Vocabulary) -> None:
+    """Prepare a method for a vocabulary, which whoever watches is told."""
+    with progress(f"prepare for {len(vocabulary)} classes", total=None):
+        segmenter.prepare(vocabulary)
 
 
 def ask(

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from ovbench.errors import UsageError
 from ovbench.harness.twins import fault_in_names
+from ovbench.harness.typed import check_types
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """An RGB image, ``(H, W, 3)`` uint8."""
@@ -369,7 +370,7 @@ class Runtime:
         seed: for every random choice a method makes.
 
     Raises:
-        UsageError: a seed that is none; see :func:`checked_seed`.
+        UsageError: a seed that is none, see :func:`checked_seed`, or a value of another type.
     """
 
     device: str = "cpu"
@@ -379,6 +380,7 @@ class Runtime:
 
     def __post_init__(self) -> None:
         checked_seed(self.seed)
+        check_types(self)
 
 
 @runtime_checkable

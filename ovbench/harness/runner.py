@@ -24,7 +24,7 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness import held
-from ovbench.harness.asking import ask, takes_candidates
+from ovbench.harness.asking import ask, prepare, takes_candidates
 from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
@@ -62,6 +62,7 @@ from ovbench.harness.store import (
     missing_folders,
     nothing_left_behind,
 )
+from ovbench.harness.typed import check_types
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -98,7 +99,7 @@ class SegmenterPredictor:
 
     def prepare(self) -> Sequence[str]:
         """Prepare the method for the dataset's vocabulary; returns its ``notes``."""
-        self.segmenter.prepare(self.vocabulary)
+        prepare(self.segmenter, self.vocabulary)
         return tuple(getattr(self.segmenter, "notes", ()))
 
     def predict(self, samples: Sequence[Sample], candidates: Candidates) -> Sequence[LabelMap]:
@@ -138,10 +139,7 @@ class Options:
     command: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("limit", "batch_size", "workers"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise UsageError(f"{name.replace('_', '-')} {value}: must be at least 1")
+        check_types(self, counts=("limit", "batch_size", "workers"))
 
 
 def evaluate(

@@ -39,6 +39,7 @@ from ovbench.harness.store import (
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 from ovbench.harness.tuners import Tunable
 from ovbench.harness.tuning import Example, Phase
+from ovbench.harness.typed import check_types
 
 
 class Observer(Protocol):
@@ -64,6 +65,9 @@ class Options:
     trials: int | None = 34
     limit: int | None = 100
     batch_size: int = 1
+
+    def __post_init__(self) -> None:
+        check_types(self, counts=("trials", "limit", "batch_size"))
 
 
 def load_examples(dataset: Dataset, limit: int | None = None) -> list[Example]:

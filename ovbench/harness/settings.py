@@ -19,6 +19,7 @@ from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ovbench.errors import UsageError
+from ovbench.harness.typed import type_name
 
 S = TypeVar("S")
 
@@ -63,7 +64,7 @@ def describe(cls: type[Any]) -> list[SettingInfo]:
     return [
         SettingInfo(
             f.name,
-            _type_name(hints[f.name]),
+            type_name(hints[f.name]),
             None if f.default is MISSING else f.default,
             f.metadata.get("source", ""),
             f.metadata.get("help", ""),
@@ -116,7 +117,7 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
             parsed[name] = _parse(value, hints[name])
         except (ValueError, OverflowError):
             raise UsageError(
-                f"setting {name}={value!r}: expected {_type_name(hints[name])}"
+                f"setting {name}={value!r}: expected {type_name(hints[name])}"
             ) from None
         _refuse_excess(name, parsed[name], known[name].metadata.get("most"))
     try:
@@ -205,16 +206,3 @@ def _parse_union(value: Any, options: tuple[Any, ...]) -> Any:
             except ValueError:
                 continue
     raise ValueError
-
-
-def _type_name(hint: Any) -> str:
-    origin, args = get_origin(hint), get_args(hint)
-    if origin in (Union, types.UnionType):
-        return " or ".join("none" if a is type(None) else _type_name(a) for a in args)
-    if origin is Literal:
-        return " or ".join(str(a) for a in args)
-    if origin is tuple:
-        return f"{_type_name(args[0])},..."
-    if hint is float:
-        return "finite float"
-    return getattr(hint, "__name__", str(hint))

@@ -107,7 +107,7 @@ def test_edit_run_and_see_the_new_number(tmp_path: Path) -> None:
     # What was cut short is not finished by other code.
     refused = author.run("--output", "cut")
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == (
+    assert refused.stderr == "load mine\n" + (
         "error: cut holds another run (differs in: code of author-method); "
         "give another --output or measure again with --fresh\n"
     )

@@ -162,10 +162,12 @@ def test_a_log_gets_a_line_now_and_then(
 ) -> None:
     with work_shown():
         work()
-    assert capsys.readouterr().err == "2 things, [red] ones\n"
+    begun = ["2 things, [red] ones", "things: 4 to do", "parts: 2 to do"]
+    assert capsys.readouterr().err.splitlines() == begun
     monkeypatch.setattr(working, "LOG_EVERY_S", 0)
     with work_shown():
         work()
     lines = capsys.readouterr().err.splitlines()
-    assert lines[2] == "parts: 2/2, 0 s left"
-    assert lines[3] == "things: 4/4, 0 s left"
+    assert lines[:2] == begun[:2]
+    assert lines[4] == "parts: 2/2, 0 s left"
+    assert lines[5] == "things: 4/4, 0 s left"
