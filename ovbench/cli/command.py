@@ -8,7 +8,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
-from typer.core import TyperCommand, TyperGroup, TyperOption
+from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
 from ovbench.errors import UsageError
 
@@ -121,7 +121,15 @@ def _dressed(params: Any, function: Callable[..., Any] | None) -> Any:
             param.rich_help_panel = _PANEL_OF.get(param.opts[0], param.rich_help_panel)
             if param.metavar is None:
                 param.metavar = _metavar(hints.get(param.name or "", bool))
+        elif isinstance(param, TyperArgument):
+            argument: Any = param
+            argument.metavar = param.metavar or str(param.name).upper()
+            argument.display_type_rich = _nothing  # its name says what it is
     return params
+
+
+def _nothing(ctx: Any) -> None:
+    """The type of an argument, as help shows it."""
 
 
 def _told(error: Any, ctx: Any) -> UsageError:

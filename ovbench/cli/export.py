@@ -9,7 +9,9 @@ import typer
 
 
 def export(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run directories, or folders of them.")
+    ],
     to: Annotated[Literal["tensorboard", "wandb"], typer.Option("--to", help="Which one.")],
     logdir: Annotated[
         Path | None,

@@ -16,7 +16,7 @@ _DOCUMENTS = ("markdown", "html", "latex")
 def leaderboard(
     runs: Annotated[
         list[Path] | None,
-        typer.Argument(metavar="RUN...", help="Run directories, or folders of them."),
+        typer.Argument(metavar="RUN", help="Run directories, or folders of them."),
     ] = None,
     dataset: Annotated[
         list[str] | None,

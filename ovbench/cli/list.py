@@ -34,7 +34,7 @@ def everything(context: typer.Context, as_json: opt.AsJson = False) -> None:
 
 def methods(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show this method's settings.")
+        str | None, typer.Argument(metavar="NAME", help="Show this method's settings.")
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
@@ -53,7 +53,7 @@ def methods(
 
 def datasets(
     name: Annotated[
-        str | None, typer.Argument(metavar="[NAME]", help="Show what may be chosen of it.")
+        str | None, typer.Argument(metavar="NAME", help="Show what may be chosen of it.")
     ] = None,
     as_json: opt.AsJson = False,
 ) -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def profile(
     methods: Annotated[
-        list[str], typer.Argument(metavar="METHOD...", help="See `ovbench list methods`.")
+        list[str], typer.Argument(metavar="METHOD", help="See `ovbench list methods`.")
     ],
     dataset: opt.DatasetName,
     root: opt.Root = None,

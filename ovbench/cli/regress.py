@@ -18,7 +18,9 @@ GATE_FAILED = 3
 
 
 def regress(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run directories, or folders of them.")
+    ],
     paper: Annotated[
         bool, typer.Option("--paper", help="Hold the runs against what papers report.")
     ] = False,

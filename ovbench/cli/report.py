@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def report(
     runs: Annotated[
         list[Path],
-        typer.Argument(metavar="RUN...", help="Run directories; the first is the reference."),
+        typer.Argument(metavar="RUN", help="Run directories; the first is the reference."),
     ],
     root: opt.Root = None,
     images: Annotated[

@@ -9,7 +9,9 @@ import typer
 
 
 def rescore(
-    runs: Annotated[list[Path], typer.Argument(help="Run directories, or folders of them.")],
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN", help="Run directories, or folders of them.")
+    ],
     drop_bad: Annotated[
         bool,
         typer.Option("--drop-bad", help="First take damaged and foreign lines out of the records."),

@@ -20,7 +20,9 @@ app = typer.Typer(
 
 
 def show(
-    classes: Annotated[list[str], typer.Argument(help="Names, as they stand in the prompt.")],
+    classes: Annotated[
+        list[str], typer.Argument(metavar="CLASS", help="Names, as they stand in the prompt.")
+    ],
     method: Annotated[
         str | None, typer.Option("--method", "-m", help="Make them as this method does.")
     ] = None,

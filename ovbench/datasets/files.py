@@ -18,6 +18,7 @@ from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import is_turned, read_image, read_label
 from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.regular import regular
+from ovbench.text import visible
 
 
 class Pictures(Protocol):
@@ -180,7 +181,9 @@ def utf8(where: Path | str, name: str) -> str:
     try:
         name.encode()
     except UnicodeEncodeError:
-        raise UsageError(f"{where}: the file name {name!r} is not UTF-8; rename it") from None
+        raise UsageError(
+            f"{where}: the file name '{visible(name)}' is not UTF-8; rename it"
+        ) from None
     return name
 
 

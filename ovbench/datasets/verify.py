@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -86,21 +86,27 @@ class VerifyReport:
 
     def lines(self) -> list[str]:
         """The report as text."""
-        total = int(self.pixels.sum()) + self.ignored
         variant = f" ({self.info.variant})" if self.info.variant else ""
         lines = [
             f"{self.info.name}{variant} {self.info.split}: {self.readable} of {self.listed} "
             "images read",
-            f"image sizes from {_size(self.smallest)} to {_size(self.largest)}, "
-            f"{total} pixels, {_share(self.ignored, total)} of them not scored",
+            *(self._contents() if self.readable else ()),
         ]
-        rows = zip(self.names, self.pixels.tolist(), self.images.tolist(), strict=True)
-        for name, pixels, images in rows:
-            lines.append(f"  {name:24} {_share(pixels, total):>8} of pixels, in {images} images")
         lines += [f"warning: {warning}" for warning in self.warnings]
         lines += [f"problem: {problem}" for problem in self.problems]
         lines.append(f"{len(self.problems)} problems, {len(self.warnings)} warnings")
         return lines
+
+    def _contents(self) -> Iterator[str]:
+        """What the images hold that could be read."""
+        total = int(self.pixels.sum()) + self.ignored
+        yield (
+            f"image sizes from {_size(self.smallest)} to {_size(self.largest)}, "
+            f"{total} pixels, {_share(self.ignored, total)} of them not scored"
+        )
+        rows = zip(self.names, self.pixels.tolist(), self.images.tolist(), strict=True)
+        for name, pixels, images in rows:
+            yield f"  {name:24} {_share(pixels, total):>8} of pixels, in {images} images"
 
     def content(self) -> dict[str, Any]:
         """The report for machines, JSON-ready; sizes are [width, height]."""
@@ -151,7 +157,7 @@ def verify(
             if progress:
                 progress(done)
     absent = [n for n, count in zip(report.names, report.pixels, strict=True) if count == 0]
-    if absent:
+    if absent and report.readable:
         more = f" and {len(absent) - SHOWN} more classes" if len(absent) > SHOWN else ""
         report.warnings.append(f"no pixel of {', '.join(absent[:SHOWN])}{more}")
     return report

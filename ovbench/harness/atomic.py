@@ -28,6 +28,9 @@ def ready_folder(path: Path) -> None:
         if path.is_dir():
             raise UsageError(f"{path}: is a folder; name a file")
         path.parent.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        above = next(folder for folder in path.parents if os.path.lexists(folder))
+        raise UsageError(f"{above}: is no folder, so nothing can be written in it") from None
     except OSError as error:
         raise unwritable(path, error) from None
     if not os.access(path.parent, os.W_OK):

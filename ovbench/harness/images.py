@@ -36,6 +36,9 @@ FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "JPEG2000")
 LABEL_FORMATS = ("PNG", "TIFF")
 """What keeps an index as it was written."""
 
+_OTHER_SUFFIXES = (".tif", ".tiff", ".gif", ".bmp", ".png", ".PNG")
+"""Of files that keep their values and may lie where another kind is looked for."""
+
 # The limit is kept below, in a line that names the file. Pillow's own is a warning first.
 Pillow.MAX_IMAGE_PIXELS = None
 # Of damaged tags that no pixel depends on; it names lines of its own code, and no file.
@@ -228,7 +231,10 @@ def _require_file(path: Path) -> None:
         if path.is_symlink():
             target = os.readlink(path)
             raise DataError(f"{path}: a link to {target}, which is not there") from None
-        raise DataError(f"{path}: no such file") from None
+        others = (path.with_suffix(suffix) for suffix in _OTHER_SUFFIXES)
+        other = next((one.name for one in others if one.exists()), None)
+        hint = f", but {other} is there; save it as {path.name}" if other else ""
+        raise DataError(f"{path}: no such file{hint}") from None
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise DataError(f"{path}: cannot be read ({reason})") from None

@@ -195,7 +195,12 @@ def resolve_device(device: str) -> str:
         return f"cuda:{local_rank}" if torch.cuda.is_available() else "cpu"
     try:
         wanted = torch.device(device)
-        torch.empty(1, device=wanted)
+    except RuntimeError:
+        raise UsageError(
+            f"--device {device}: PyTorch knows no such device; write auto, cpu, cuda, cuda:1, ..."
+        ) from None
+    try:
+        torch.ones(1, device=wanted).item()  # some devices compute nothing
     except (RuntimeError, AssertionError) as error:
         reason = str(error).splitlines()[0]
         raise UsageError(f"--device {device}: {reason}") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator
 from typing import Any
@@ -15,16 +16,17 @@ from ovbench.cli.command import EXAMPLES
 
 
 def commands(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:
-    """Every command below a group, by the words that call it."""
+    """Every group and command below a group, by the words that call it."""
     for name, command in group.commands.items():
         path = f"{words} {name}".strip()
+        yield path, command
         if hasattr(command, "commands"):
             yield from commands(command, path)
-        else:
-            yield path, command
 
 
-COMMANDS = dict(commands(get_command(app)))
+TREE = dict(commands(get_command(app)))
+GROUPS = {words: command for words, command in TREE.items() if hasattr(command, "commands")}
+COMMANDS = {words: command for words, command in TREE.items() if words not in GROUPS}
 
 
 def test_every_command_has_an_example() -> None:
@@ -43,6 +45,20 @@ def test_examples_parse_and_options_are_in_panels(words: str) -> None:
             assert option.rich_help_panel, option.name
         assert option.help, option.name
         assert "<" not in str(option.metavar)
+
+
+def test_every_word_of_help_is_of_one_style() -> None:
+    tree = [("", get_command(app)), *GROUPS.items(), *COMMANDS.items()]
+    for words, command in tree:
+        context = command.make_context(words, [], resilient_parsing=True)
+        for param in command.get_params(context):
+            shown = param.display_type_rich(context) or ""
+            assert not set(shown) & set("<>[]"), (words, param.name, shown)
+            if param.param_type_name == "argument":
+                assert re.fullmatch(r"[A-Z_]+", param.metavar), (words, param.metavar)
+            elif param.is_flag:
+                assert not shown, (words, param.name)
+        assert "<" not in command.get_usage(context)
 
 
 def test_without_words_there_is_help() -> None:

@@ -270,7 +270,7 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
             pass
     except OSError:
         pytest.skip("this file system has no such names")
-    with pytest.raises(UsageError, match=r"images: the file name 'caf\\udce9\.jpg' is not UTF-8"):
+    with pytest.raises(UsageError, match=r"images: the file name 'caf\\xe9\.jpg' is not UTF-8"):
         load_dataset("folder", root=root)
 
 

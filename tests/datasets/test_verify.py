@@ -49,6 +49,20 @@ def test_a_whole_dataset(tiny_voc: Path) -> None:
     assert report.warnings[0] == "voc val has 5 images here; the official list has 1449"
 
 
+def test_where_nothing_can_be_read_nothing_is_said_of_what_it_holds(tiny_voc: Path) -> None:
+    for mask in (tiny_voc / "VOCdevkit" / "VOC2012" / "SegmentationClass").glob("*.png"):
+        mask.rename(mask.with_suffix(".tif"))
+    report = verify(load_dataset("voc", root=tiny_voc))
+    first, *problems, last = [x for x in report.lines() if not x.startswith("warning: voc val has")]
+    assert first == "voc val: 0 of 5 images read"
+    assert len(problems) == 5
+    assert re.fullmatch(
+        r"problem: .*/(\w+)\.png: no such file, but \1\.tif is there; save it as \1\.png",
+        problems[0],
+    )
+    assert last == "5 problems, 1 warnings"
+
+
 def test_every_problem_is_found_and_named(tiny_voc: Path) -> None:
     home = tiny_voc / "VOCdevkit" / "VOC2012"
     missing = home / "SegmentationClass" / "2007_000027.png"
