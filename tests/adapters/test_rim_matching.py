@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import asdict
 from itertools import permutations
 
 import numpy as np
@@ -18,6 +19,8 @@ from ovbench.adapters.rim.matching import (
     by_relation,
     ranking_distribution,
 )
+from ovbench.adapters.rim.settings import PRESETS, RIMSettings
+from ovbench.harness.settings import override
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:
@@ -154,6 +157,21 @@ def test_where_only_agents_may_win_all_others_are_below_them() -> None:
         nearest = sorted([0, 2, 3, 5, 6], key=lambda r: -cosine(region, whole[r]))[:3]
         for r in range(7):
             assert found[p, r] == (plain[p, r] if r in nearest else -1)
+
+
+def test_agents_only_is_exponential_and_no_other_reference_wins() -> None:
+    default, preset = (override(RIMSettings, v) for v in ({}, PRESETS["agents_only"]))
+    changed = {k: v for k, v in asdict(preset).items() if v != getattr(default, k)}
+    assert changed == {"positivity": "exp", "winner": "agent"}
+    regions, whole = features(1, 6, 9), features(2, 7, 9)
+    parts = [features(3 + r, 8, 9) for r in range(7)]
+    expected = transcribed(regions, whole, parts, [*range(7)], 4, "exp", 0.1)
+    for region, similarities in zip(regions, expected, strict=True):
+        order = sorted(range(7), key=lambda r: -cosine(region, whole[r]))
+        similarities[order[4:]] = -1
+    ranking = Ranking(preset.agents, temperature=preset.temperature, **PRESETS["agents_only"])
+    found = by_relation(torch.tensor(regions), references(whole, parts), ranking, generator())
+    np.testing.assert_allclose(found.numpy(), expected, atol=1e-5)
 
 
 def test_the_example_of_the_paper() -> None:

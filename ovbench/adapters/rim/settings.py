@@ -50,7 +50,8 @@ class RIMSettings:
     )
     attention_reductions: tuple[int, ...] | None = setting(
         None,
-        "paper, equation 3: the mean over all layers",
+        "paper, equation 3: each layer's and step's map over its own maximum, and the mean of all; "
+        "that heads are averaged before, and the tokens of a name after, is our reading",
         "cross-attention layers to read, by how many times coarser than the latents their maps "
         "are, such as 2,4; none is all",
         most=MANY,
@@ -70,7 +71,10 @@ class RIMSettings:
         "what cuts the foreground out of a reference picture",
     )
     points: int = setting(
-        5, "paper, section 4.2", "random points of the binarised map that prompt SAM", most=MANY
+        5,
+        "paper, section 4.2; it samples them, which we read as at random",
+        "random points of the binarised map that prompt SAM",
+        most=MANY,
     )
     several_masks: bool = setting(
         True,
@@ -257,4 +261,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "table3_mae": {"features": "mae"},
     "table4_no_proposals": {"proposals": "none"},
     "table5_random_agents": {"agents_by": "random"},
+    # Our reading of equations 7 and 9: scores that are positive by themselves, and no winner from
+    # outside the region's agents.
+    "agents_only": {"positivity": "exp", "winner": "agent"},
 }
