@@ -95,6 +95,7 @@ ALLOWED = {
 HARNESS_GROUND = (
     "protocol",
     "twins",
+    "typed",
     "metrics",
     "boundary",
     "definitions",
@@ -219,3 +220,46 @@ def test_light_modules_do_not_import_torch(module: str) -> None:
 def test_the_renderer_stands_on_nothing() -> None:
     for path in (PACKAGE / "toyworld").glob("*.py"):
         assert {name.partition(".")[0] for name in imports_of(path)} <= {"toyworld"}
+
+
+# What comes with the package, and what the system says of itself. All else is a user's: a pipe or a
+# device may lie there.
+NOT_A_USERS = {
+    "datasets/names.py: _folder(benchmark) / f'{name}.txt'",
+    "datasets/names.py: packaged",
+    "harness/conformance.py: Path('/proc/self/statm')",
+    "harness/environment.py: Path('/proc/cpuinfo')",
+    "harness/profiler.py: Path('/proc/self/status')",
+    "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
+    "leaderboards/reported.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",
+    "models/inventory.py: folder / 'card.json'",
+}
+
+
+def read_by(call: ast.Call) -> ast.expr | None:
+    """What a call reads a file from, if it is one of those that do."""
+    if isinstance(call.func, ast.Name):
+        reads = call.func.id in ("loadmat", "load_file") or (
+            call.func.id == "open" and "w" not in ast.unparse(call.args[1])
+        )
+        return call.args[0] if reads else None
+    if not isinstance(call.func, ast.Attribute):
+        return None
+    if call.func.attr in ("read_text", "read_bytes"):
+        return call.func.value
+    if call.func.attr == "open" and call.args and ast.unparse(call.args[0]) in ("'r'", "'rb'"):
+        return call.func.value
+    return call.args[0] if ast.unparse(call.func) == "torch.load" else None
+
+
+def test_a_users_files_are_read_only_where_they_are_files() -> None:
+    found = set()
+    for path in sorted(PACKAGE.rglob("*.py")):
+        name = path.relative_to(PACKAGE).as_posix()
+        if name.startswith("toyworld/"):  # made here
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            read = read_by(node) if isinstance(node, ast.Call) else None
+            if read is not None and not ast.unparse(read).startswith("regular("):
+                found.add(f"{name}: {ast.unparse(read)}")
+    assert found == NOT_A_USERS

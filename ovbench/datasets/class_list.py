@@ -23,7 +23,6 @@ from typing import TypeAlias
 
 from ovbench.datasets.names import content_lines, read_text
 from ovbench.errors import UsageError
-from ovbench.harness.regular import regular
 
 VOID = 255
 """Label of pixels that are never scored."""
@@ -78,7 +77,7 @@ def read_class_list(path: Path) -> ClassList:
         UsageError: missing, or wrong; names the line.
     """
     try:
-        text = read_text(regular(path))
+        text = read_text(path)
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
     lines = list(_lines(text, str(path)))

@@ -18,6 +18,7 @@ from ovbench.datasets.files import Files
 from ovbench.datasets.json_fields import each_once, entries, field, integer, known_id, size, text
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.protocol import BackgroundRule, LabelMap
+from ovbench.harness.regular import regular
 
 # Ids of the 59 classes in alphabetical order of their names, which is label order
 # (mmsegmentation, tools/dataset_converters/pascal_context.py).
@@ -55,10 +56,10 @@ class MatFiles(Files):
         from scipy.io import loadmat
 
         path = self.source(image)
-        if not path.exists():
-            raise DataError(f"{path}: no such file")
         try:
-            label = loadmat(path, variable_names="LabelMap")["LabelMap"]
+            label = loadmat(regular(path), variable_names="LabelMap")["LabelMap"]
+        except FileNotFoundError:
+            raise DataError(f"{path}: no such file") from None
         except Exception as error:  # whatever the parser meets in a broken file
             raise DataError(
                 f"{path}: not a file of the label pack ({_first_line(error)}); fetch it again"

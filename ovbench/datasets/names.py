@@ -22,6 +22,7 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import Background, ClassQuery, Kind, Vocabulary
+from ovbench.harness.regular import regular
 from ovbench.harness.twins import fault_in_names
 
 
@@ -110,7 +111,7 @@ def read_text(path: Path) -> str:
         UsageError: not text or not readable; names the file.
     """
     try:
-        return path.read_text(encoding="utf-8-sig")
+        return regular(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise UsageError(f"{path}, line {line}: not UTF-8 text") from None

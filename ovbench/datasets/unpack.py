@@ -24,6 +24,7 @@ from typing import IO, TypeAlias
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import replacing
 from ovbench.harness.below import leads_outside
+from ovbench.harness.regular import regular
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the number of files done and the number of all."""
@@ -115,6 +116,10 @@ def unpacked_bytes(archive: Path, only: Sequence[str] = ()) -> int:
 def _members(archive: Path) -> Iterator[list[Member]]:
     """The plain files of an archive; whatever is wrong with it becomes a UsageError."""
     try:
+        regular(archive)
+    except OSError as error:
+        raise UsageError(f"{archive}: cannot be read ({error.strerror})") from None
+    try:
         if zipfile.is_zipfile(archive):
             with zipfile.ZipFile(archive) as file:
                 _check_count(archive, len(file.infolist()))
@@ -127,7 +132,9 @@ def _members(archive: Path) -> Iterator[list[Member]]:
         elif archive.suffix == ".zip":
             raise zipfile.BadZipFile("not a zip file, or its end is missing")
         else:
-            yield [Member(archive.name, archive.stat().st_size, lambda: archive.open("rb"))]
+            yield [
+                Member(archive.name, archive.stat().st_size, lambda: regular(archive).open("rb"))
+            ]
     except _BROKEN as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         # The readers' own errors have no number; those of the system say nothing of the archive.
@@ -175,7 +182,7 @@ def _check_count(archive: Path, found: int) -> None:
     Raises:
         zipfile.BadZipFile: its end states another number of files than were found.
     """
-    with archive.open("rb") as file:
+    with regular(archive).open("rb") as file:
         file.seek(max(0, archive.stat().st_size - _ZIP_END))
         tail = file.read()
     stated = int.from_bytes(tail[(end := tail.rfind(b"PK\5\6")) + 10 : end + 12], "little")

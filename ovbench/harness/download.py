@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPException, HTTPResponse
@@ -11,7 +12,9 @@ from typing import IO
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
+from ovbench.errors import UsageError
 from ovbench.harness.progress import progress
+from ovbench.harness.regular import regular
 
 TIMEOUT_S = 10.0
 """Seconds without a byte after which a download has failed."""
@@ -55,6 +58,9 @@ class Download:
         Raises:
             OSError, HTTPException: no answer, or the answer broke off; what has arrived stays.
         """
+        for path in (self.part, self._origin):
+            if os.path.lexists(path):
+                regular(path)  # else it would be waited for
         start = self.part.stat().st_size if self.part.exists() else 0
         try:
             response = self._open(start)
@@ -102,7 +108,7 @@ class Download:
     def _open(self, start: int) -> HTTPResponse:
         headers = {"Range": f"bytes={start}-"} if start else {}
         with suppress(OSError):
-            validator = self._origin.read_text().partition("\n")[0]
+            validator = regular(self._origin).read_text().partition("\n")[0]
             # A weak one does not promise equal bytes, and servers do not take it.
             if start and validator and not validator.startswith("W/"):
                 headers["If-Range"] = validator
@@ -114,7 +120,7 @@ class Download:
         total = (response.headers.get("Content-Range") or "").rpartition("/")[2]
         before = ""
         with suppress(OSError):
-            before = self._origin.read_text().partition("\n")[2]
+            before = regular(self._origin).read_text().partition("\n")[2]
         return before.isdecimal() and total.isdecimal() and before != total
 
 
@@ -123,9 +129,15 @@ def digest_of(path: Path, algorithm: str) -> str:
 
     Args:
         algorithm: "md5", "sha1" or "sha256".
+
+    Raises:
+        UsageError: it cannot be read; names it.
     """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, algorithm).hexdigest()
+    try:
+        with regular(path).open("rb") as file:
+            return hashlib.file_digest(file, algorithm).hexdigest()
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _copy(response: HTTPResponse, out: IO[bytes], start: int, name: str) -> None:

@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ovbench.harness.registry import METHODS
+from ovbench.harness.regular import regular
 from ovbench.harness.settings import refuse_unknown_preset, refuse_unknown_setting
 
 
@@ -100,7 +101,7 @@ def _statements(module: str) -> tuple[ast.stmt, ...]:
     """Of a module's source; none where it cannot be read."""
     for path in _places(module):
         try:
-            return tuple(ast.parse(path.read_bytes()).body)
+            return tuple(ast.parse(regular(path).read_bytes()).body)
         except (OSError, SyntaxError, ValueError, RecursionError):
             continue
     return ()

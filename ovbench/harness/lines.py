@@ -34,6 +34,8 @@ class LineWriter:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
+            if os.path.lexists(path):
+                regular(path)
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
         except OSError as error:
             raise unwritable(path, error) from None

@@ -20,6 +20,7 @@ from types import FunctionType
 import ovbench
 from ovbench.harness.compiled import compiled_digest
 from ovbench.harness.registry import DATASETS, FILTERS, METHODS, Entry
+from ovbench.harness.regular import regular
 
 SUFFIXES = (
     *(".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"),
@@ -138,7 +139,7 @@ def _package_digest(place: Path) -> str:
         home = waiting.pop()
         imported: set[bytes] = set()
         for path, name in _source_files(home):
-            with suppress(OSError), open(path, "rb") as file:
+            with suppress(OSError), regular(Path(path)).open("rb") as file:
                 text = file.read()
                 digests.append(f"{name} {hashlib.sha256(text).hexdigest()}")
                 imported.update(_IMPORT.findall(text))

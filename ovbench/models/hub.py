@@ -16,6 +16,7 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.progress import say
+from ovbench.harness.regular import regular
 from ovbench.models.catalogue import Need, Repository
 
 CONNECT_TIMEOUT_S = 5.0
@@ -69,7 +70,7 @@ def cached(repository: Repository) -> Snapshot | None:
     name, revision = split(repository.id)
     home = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
     branch = home / "refs" / (revision or "main")
-    commit = branch.read_text().strip() if branch.is_file() else revision
+    commit = regular(branch).read_text().strip() if branch.is_file() else revision
     if not commit:
         return None
     path = home / "snapshots" / commit

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ovbench.harness.regular import regular
 from ovbench.models.pretrained import reading
 
 _NAMES: Mapping[str, str] = {
@@ -37,7 +38,7 @@ def load_mae(file: Path) -> tuple[Any, Mapping[str, Any]]:
     from transformers import ViTConfig, ViTModel
 
     with reading(file), torch.serialization.safe_globals([Namespace]):
-        content = torch.load(file, map_location="cpu", weights_only=True)
+        content = torch.load(regular(file), map_location="cpu", weights_only=True)
         if not isinstance(content, dict) or "pos_embed" not in content.get("model", {}):
             raise ValueError("no weights of MAE")
         weights = content["model"]

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 from ovbench.errors import UsageError
 from ovbench.harness.json_files import parse
+from ovbench.harness.regular import regular
 from ovbench.models.matcher import Normalisation
 from ovbench.models.pretrained import reading
 
@@ -42,7 +43,7 @@ def load_parts(model_class: Any, head: str, folder: Path) -> Parts:
 
 
 def _check_type(folder: Path, expected: str) -> None:
-    found = parse((folder / "config.json").read_bytes()).get("model_type")
+    found = parse(regular(folder / "config.json").read_bytes()).get("model_type")
     if found != expected:
         raise ValueError(f"config.json says model type {found!r}, not {expected!r}")
 
@@ -54,6 +55,6 @@ def _normalisation(folder: Path) -> Normalisation:
     """
     from transformers.image_utils import OPENAI_CLIP_MEAN, OPENAI_CLIP_STD
 
-    config = parse((folder / "preprocessor_config.json").read_bytes())
+    config = parse(regular(folder / "preprocessor_config.json").read_bytes())
     mean = config.get("image_mean", OPENAI_CLIP_MEAN)
     return Normalisation(tuple(mean), tuple(config.get("image_std", OPENAI_CLIP_STD)))

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from ovbench.errors import UsageError
 from ovbench.harness.json_files import parse
 from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.mae_file import load_mae
@@ -246,7 +247,7 @@ def _load(path: Path) -> Any:
 
 
 def _class_of(folder: Path) -> tuple[str, Mapping[str, Any]]:
-    config = parse((folder / "config.json").read_bytes())
+    config = parse(regular(folder / "config.json").read_bytes())
     kind = config.get("model_type")
     if kind not in _CLASSES:
         raise ValueError(f"config.json says model type {kind!r}, not {' or '.join(_CLASSES)}")

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
 
@@ -128,10 +129,12 @@ def load_head(path: Path) -> nn.Conv2d:
 def _folder_state(folder: Path) -> Mapping[str, Tensor]:
     from safetensors.torch import load_file
 
-    state = load_file(folder / "model.safetensors")
+    state = load_file(regular(folder / "model.safetensors"))
     return {name.removeprefix("decoder."): weight.float() for name, weight in state.items()}
 
 
 def _released_state(file: Path) -> Mapping[str, Tensor]:
-    state: Mapping[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True)["decoder"]
+    state: Mapping[str, Tensor] = torch.load(regular(file), map_location="cpu", weights_only=True)[
+        "decoder"
+    ]
     return state

@@ -21,6 +21,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.precision import DTYPES
 from ovbench.models.sam_guidance import Guidance, guided
@@ -302,9 +303,9 @@ def model_from_folder(folder: Path) -> Any:
     """A ``segment_anything`` ``Sam`` as described and stored in a folder."""
     from safetensors.torch import load_file
 
-    numbers = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    numbers = json.loads(regular(folder / CONFIG).read_text(encoding="utf-8"))
     model = build_sam(SamConfig(**numbers))
-    model.load_state_dict(load_file(folder / WEIGHTS))
+    model.load_state_dict(load_file(regular(folder / WEIGHTS)))
     return model
 
 
@@ -328,7 +329,7 @@ def _from_file(path: Path) -> Any:
         raise UsageError(f"{path.name}: no SAM known by this name; there are: {_official_names()}")
     model = build_sam(OFFICIAL[found[1]])
     try:
-        model.load_state_dict(torch.load(path, map_location="cpu", weights_only=True))
+        model.load_state_dict(torch.load(regular(path), map_location="cpu", weights_only=True))
     except Exception as error:  # a cut or foreign file fails in many ways
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(

@@ -100,7 +100,7 @@ class Shelf:
             OvbenchError: it was removed or damaged since.
         """
         try:
-            image, attribution = (path.read_bytes() for path in self._paths(index))
+            image, attribution = (regular(path).read_bytes() for path in self._paths(index))
             with Pillow.open(io.BytesIO(image)) as picture:
                 return Picture(np.array(picture), array_of(attribution))
         except (OSError, ValueError, SyntaxError) as error:
@@ -125,7 +125,7 @@ class Shelf:
 
     def _digest(self, index: int) -> str | None:
         try:
-            contents = [path.read_bytes() for path in self._paths(index)]
+            contents = [regular(path).read_bytes() for path in self._paths(index)]
         except OSError:
             return None
         return hashlib.sha256(b"".join(contents)).hexdigest()

@@ -15,6 +15,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
+from ovbench.harness.regular import regular
 
 _ABOUT = "about.json"
 
@@ -87,7 +88,7 @@ def _code_of(build: Callable[[], Any]) -> str:
 def _modules_digest(folder: Path) -> str:
     digest = hashlib.sha256()
     for module in sorted(folder.glob("*.py")):
-        digest.update(f"\n{module.name}\n".encode() + module.read_bytes())
+        digest.update(f"\n{module.name}\n".encode() + regular(module).read_bytes())
     return digest.hexdigest()
 
 
@@ -104,7 +105,7 @@ def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
 def _read(path: Path) -> dict[str, npt.NDArray[Any]] | None:
     """What a file holds, or None where there is none or it is damaged."""
     try:
-        with zipfile.ZipFile(path) as archive:
+        with zipfile.ZipFile(regular(path)) as archive:
             # Whole members: only at its end a member's checksum is compared.
             contents = {name: archive.read(name) for name in archive.namelist()}
         # Damage at the file's end can hide members.

@@ -22,6 +22,7 @@ from ovbench.errors import OvbenchError
 from ovbench.harness.files.cache import cache_home
 from ovbench.harness.json_files import read_json, write_json
 from ovbench.harness.progress import progress
+from ovbench.harness.regular import regular
 
 _HOME = "digests"
 _THREADS = 4
@@ -75,9 +76,7 @@ def _stamp(path: str) -> list[int]:
 
 def _digest(path: str) -> str:
     try:
-        if not os.path.isfile(path):  # a pipe or a device would be read without an end
-            return ""
-        with open(path, "rb") as file:
+        with regular(Path(path)).open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()
     except (OSError, ValueError):
         return ""
