@@ -118,7 +118,7 @@ def test_a_class_that_nothing_shows_is_refused() -> None:
 
 def test_every_row_of_the_tables_has_its_preset() -> None:
     chosen = {name: choose_method("ipseg", name, {}).settings for name in PRESETS}
-    by_table: dict[str, set[Any]] = {"table3": set(), "table4": set(), "table6": set()}
+    by_table: dict[str, set[Any]] = {f"table{number}": set() for number in (3, 4, 6, 7)}
     for name, settings in chosen.items():
         values = settings.features, settings.points, settings.centres, settings.prompt_mask
         if name[:6] in by_table:
@@ -128,6 +128,7 @@ def test_every_row_of_the_tables_has_its_preset() -> None:
     rows = [(32, 32), (32, 16), (32, 8), (32, 4), (32, 2), (4, 4), (8, 4), (16, 4), (64, 4)]
     assert by_table["table4"] == {("both", k, c, rest) for k, c in rows}
     assert by_table["table6"] == {("both", 32, 4, m) for m in ("none", "saliency", "truth")}
+    assert by_table["table7"] == {(f, 32, 4, rest) for f in ("mae", "clip")}
     assert chosen["paper"] == IPSegSettings()
     assert chosen["released_code"].timestep == 100
 

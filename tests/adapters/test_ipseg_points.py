@@ -34,6 +34,20 @@ def test_the_most_and_the_least_similar_places() -> None:
     assert worst.tolist() == sorted(range(400), key=lambda i: (flat[i], i))[:32]
 
 
+def test_of_equal_places_the_released_code_takes_those_that_torch_puts_first() -> None:
+    """Rows that stand in for two, as in pictures that are no squares."""
+    rows = np.random.default_rng(0).random((15, 20), np.float32)
+    similarities = rows[np.arange(20) * 15 // 20]
+    best, worst = extremes(similarities, 32, released=True)
+    flat = torch.from_numpy(similarities).reshape(1, -1)
+    assert best.tolist() == torch.argsort(flat, dim=1, descending=True)[0, :32].tolist()
+    assert worst.tolist() == torch.argsort(1 - flat, dim=1, descending=True)[0, :32].tolist()
+    settings = replace(SETTINGS, points=32, k_means="nan")
+    seen = point_prompt(similarities, settings, (96, 96), 0).points
+    expected = positions(k_means_with_nan(places(best, settings), 3), 20, (96, 96))
+    assert seen[: len(expected)].tolist() == expected.tolist()
+
+
 @pytest.mark.parametrize(("side", "count"), [(3, 4), (1, 1), (4, 8)])
 def test_a_small_grid_is_halved(side: int, count: int) -> None:
     best, worst = extremes(np.arange(side * side, dtype=float).reshape(side, side), 32)

@@ -16,6 +16,7 @@ from torch import Tensor
 from ovbench.adapters.candidates import allowed_labels, pairs
 from ovbench.adapters.exemplars import require_exemplars
 from ovbench.adapters.ipseg.asking import Asker
+from ovbench.adapters.ipseg.encoders import load_encoder
 from ovbench.adapters.ipseg.features import Extractor
 from ovbench.adapters.ipseg.labels import Canvas, similarity_in
 from ovbench.adapters.ipseg.points import point_prompt
@@ -24,7 +25,6 @@ from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import ClassQuery, Exemplar, Image, LabelMap, Runtime, Vocabulary
 from ovbench.models.diffusion import load_diffusion
-from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.saliency import load_saliency
 from ovbench.models.sam import load_sam
 
@@ -50,17 +50,17 @@ class IPSeg:
         Raises:
             UsageError: weights that cannot be had.
         """
-        alone = settings.features
-        diffusion = None if alone == "dinov2" else load_diffusion(settings.diffusion, runtime)
-        dino = None if alone == "sd" else _load_dino(settings, runtime)
+        reads_diffusion = settings.features in ("both", "sd")
+        diffusion = load_diffusion(settings.diffusion, runtime) if reads_diffusion else None
+        encoder = load_encoder(settings, runtime)
         by_saliency = settings.prompt_mask == "saliency"
         self._saliency = load_saliency(settings.saliency, runtime) if by_saliency else None
         self._sam = load_sam(settings.sam, runtime)
-        models = (diffusion, dino, self._saliency, self._sam)
+        models = (diffusion, encoder, self._saliency, self._sam)
         self.checkpoints = tuple(c for model in models if model for c in model.checkpoints)
         self.settings = settle(settings, self.checkpoints)
         self._seed = runtime.seed
-        self._extractor = Extractor(self.settings, diffusion, dino, runtime.seed)
+        self._extractor = Extractor(self.settings, diffusion, encoder, runtime.seed)
         self._prompts: dict[str, Prompt] = {}
 
     def prepare(self, vocabulary: Vocabulary) -> None:
@@ -134,7 +134,3 @@ class IPSeg:
                 if taken != self.settings.prompt_mask:
                     said.append(f"a picture of {query.name}: {HOW[taken]}")
         return said
-
-
-def _load_dino(settings: IPSegSettings, runtime: Runtime) -> PatchEncoder:
-    return load_patch_encoder("dinov2", settings.dinov2, runtime, settings.position_offset)

@@ -1,4 +1,4 @@
-"""Features of a picture from Stable Diffusion and DINOv2, on one grid of places."""
+"""Features of a picture from Stable Diffusion and a transformer, on one grid of places."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
 
+from ovbench.adapters.ipseg.encoders import Encoder
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.profiler import stage
 from ovbench.harness.protocol import Image
 from ovbench.models.diffusion import Diffusion
 from ovbench.models.images import Normalised, input_tensor, slide
-from ovbench.models.patch_encoder import PatchEncoder
 
 LAYERS = ("up_blocks.0.resnets.1", "up_blocks.1.attentions.1", "up_blocks.2.attentions.1")
 """What enters output blocks 2, 5 and 8 of Stable Diffusion's U-Net, coarse to fine: s5, s4, s3."""
@@ -24,7 +24,7 @@ LAYERS = ("up_blocks.0.resnets.1", "up_blocks.1.attentions.1", "up_blocks.2.atte
 FINEST, COARSEST = 2, 8
 """Latents per place of the finest and of the coarsest layer."""
 
-SD_WEIGHTS, DINO_WEIGHT = (0.01, 0.02, 0.03), 1.0
+SD_WEIGHTS, ENCODER_WEIGHT = (0.01, 0.02, 0.03), 1.0
 """Of the released code's sum: 0.1 times 0.1, 0.2 and 0.3 for s5, s4 and s3."""
 
 
@@ -89,17 +89,17 @@ class Extractor:
     """Reads features with the models it was given.
 
     Attributes:
-        diffusion, dino: None where the settings do not use them.
+        diffusion, encoder: None where the settings do not use them.
     """
 
     def __init__(
         self,
         settings: Settled,
         diffusion: Diffusion | None,
-        dino: PatchEncoder | None,
+        encoder: Encoder | None,
         seed: int,
     ) -> None:
-        self._settings, self.diffusion, self.dino = settings, diffusion, dino
+        self._settings, self.diffusion, self.encoder = settings, diffusion, encoder
         self._noise_seed = seed if settings.noise_seed is None else settings.noise_seed
 
     def blocks(self, layers: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -113,23 +113,24 @@ class Extractor:
             return (1.0,)
         return (
             *(SD_WEIGHTS if self.diffusion else ()),
-            *((DINO_WEIGHT,) if self.dino else ()),
+            *((ENCODER_WEIGHT,) if self.encoder else ()),
         )
 
     @torch.no_grad()
     def layers(self, image: Image) -> tuple[Tensor, ...]:
         """Features of a picture, ``(d, grid, grid)`` float32 each.
 
-        Stable Diffusion's three layers, coarse to fine, and behind them DINOv2's, as far as
-        they are used.
+        Stable Diffusion's three layers, coarse to fine, and behind them the transformer's, as far
+        as they are used.
         """
         found: list[Tensor] = []
         if self.diffusion is not None:
             with stage("diffusion"):
                 found += self._of_diffusion(self.diffusion, image)
-        if self.dino is not None:
-            with stage("dinov2"):
-                found.append(self._of_dino(self.dino, image))
+        if self.encoder is not None:
+            alone = self._settings.features
+            with stage("dinov2" if alone == "both" else alone):
+                found.append(self._of_encoder(self.encoder, image))
         return tuple(found)
 
     def _of_diffusion(self, model: Diffusion, image: Image) -> list[Tensor]:
@@ -159,7 +160,7 @@ class Extractor:
         layers = zip(read.split(sizes), repeats, strict=True)
         return [self._inside(box, layer[:, ::step, ::step]) for layer, step in layers]
 
-    def _of_dino(self, model: PatchEncoder, image: Image) -> Tensor:
+    def _of_encoder(self, model: Encoder, image: Image) -> Tensor:
         """Tokens behind the last block, without the final normalisation (released code)."""
         grid = self._settings.grid
         box = Letterbox.of(image, grid * model.patch_size)
@@ -185,10 +186,10 @@ def concatenated(layers: Sequence[Tensor]) -> Tensor:
     brought to unit length, and Stable Diffusion's three count together as much as DINOv2.
 
     Args:
-        layers: ``(d, g, g)`` each: Stable Diffusion's three, DINOv2's, or all four.
+        layers: ``(d, g, g)`` each: Stable Diffusion's three, a transformer's, or all four.
     """
-    dino = len(layers) % len(LAYERS)
-    of_diffusion = len(layers) - dino
-    shares = [of_diffusion**-0.5 for _ in range(of_diffusion)] + [1.0] * dino
+    of_encoder = len(layers) % len(LAYERS)
+    of_diffusion = len(layers) - of_encoder
+    shares = [of_diffusion**-0.5 for _ in range(of_diffusion)] + [1.0] * of_encoder
     units = zip(layers, shares, strict=True)
     return torch.cat([functional.normalize(layer, dim=0) * share for layer, share in units])

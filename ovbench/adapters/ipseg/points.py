@@ -42,7 +42,8 @@ def point_prompt(
         frame: height and width of the picture in whose pixels the points are.
         seed: of k-means.
     """
-    best, worst = extremes(similarities, settings.points)
+    released = settings.k_means == "nan"
+    best, worst = extremes(similarities, settings.points, released=released)
     found = [
         positions(
             _centres(places(chosen, settings), settings, seed),
@@ -55,19 +56,22 @@ def point_prompt(
 
 
 def extremes(
-    similarities: npt.NDArray[np.floating], count: int
+    similarities: npt.NDArray[np.floating], count: int, *, released: bool = False
 ) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Flat indices of the most and of the least similar places, the extreme one first.
 
     On a grid of less than twice ``count`` places each half is taken. Of equal places the first
-    one goes first.
+    one goes first, or, as in the released code, the one that torch's sort happens to put there:
+    it decides from where k-means starts. A picture that is no square has many equal places.
     """
     flat = similarities.ravel()
     count = max(1, min(count, flat.size // 2))
-    return (
-        np.argsort(-flat, kind="stable")[:count],
-        np.argsort(flat, kind="stable")[:count],
-    )
+    if released:
+        tensor = torch.from_numpy(flat)
+        orders = [torch.argsort(v, descending=True).numpy() for v in (tensor, 1 - tensor)]
+    else:
+        orders = [np.argsort(v, kind="stable") for v in (-flat, flat)]
+    return orders[0][:count], orders[1][:count]
 
 
 def places(indices: npt.NDArray[np.intp], settings: Settled) -> Points:

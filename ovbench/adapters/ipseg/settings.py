@@ -21,8 +21,11 @@ MaskRule = Literal["saliency", "pca", "truth", "none"]
 class IPSegSettings:
     """Settings of :class:`~ovbench.adapters.ipseg.IPSeg`."""
 
-    features: Literal["both", "sd", "dinov2"] = setting(
-        "both", "paper, section 3.3.1; one alone is table 3's", "which features are compared"
+    features: Literal["both", "sd", "dinov2", "mae", "clip"] = setting(
+        "both",
+        "paper, section 3.3.1: Stable Diffusion and DINOv2; one of them alone is table 3's; mae "
+        "and clip are table 7's, alone by our choice: its MAE is far below table 3's sd",
+        "which features are compared",
     )
     diffusion: str = setting(
         "stable_diffusion_v1_5", "paper, section 4.1", "Stable Diffusion: catalogue name or hub id"
@@ -32,10 +35,25 @@ class IPSegSettings:
         "released code, dinov2_vitb14; the paper does not say which",
         "DINOv2: catalogue name or hub id",
     )
+    mae: str = setting(
+        "facebook/vit-mae-base",
+        "our choice, as large as DINOv2; paper, table 7, does not say which",
+        "with features=mae, MAE: catalogue name or hub id",
+    )
+    clip_architecture: str = setting(
+        "ViT-B-16",
+        "our choice, as large as DINOv2; paper, table 7, does not say which",
+        "with features=clip, open_clip's name of the CLIP",
+    )
+    clip_pretrained: str = setting(
+        "openai",
+        "paper, table 7, by its reference",
+        "with features=clip, open_clip's tag of its weights, tag@revision, or random",
+    )
     sam: str = setting("sam_vit_h", "released code; the paper does not say which", "SAM")
     saliency: str = setting(
         "found_dino_vits8",
-        "our choice: FOUND in place of TSDN (paper) and A2S (released code), all unsupervised",
+        "our choice: FOUND in place of TSDN (paper, released code) and A2S, all unsupervised",
         "saliency model that finds the object in a prompt",
     )
     timestep: int = setting(
@@ -56,7 +74,7 @@ class IPSegSettings:
     position_offset: float = setting(
         0.0,
         "paper silent; released code has DINOv2's own 0.1",
-        "patches added to the grid at which DINOv2's positions are sampled",
+        "patches added to the grid at which a transformer's positions are sampled",
     )
     inside: Literal["nearest", "cells"] = setting(
         "nearest",
@@ -104,8 +122,9 @@ class IPSegSettings:
     )
     k_means: Literal["seeded", "nan"] = setting(
         "seeded",
-        "paper silent; nan: released code, which starts from torch's permutation of seed 0, and "
-        "where a cluster that runs empty becomes NaN and takes all points",
+        "paper silent; nan: released code, which takes equal places as torch's sort has them, "
+        "starts from torch's permutation of seed 0, and where a cluster that runs empty becomes "
+        "NaN and takes all points",
         "what k-means starts from and does with empty clusters: from the run's seed, dropping "
         "them, or as the released code",
     )
@@ -168,7 +187,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
         "sam_input": "square",
         "sam_passes": "cascade",
     },
-    # Tables 3, 4 and 6 of the paper, row by row.
+    # Tables 3, 4, 6 and 7 of the paper, row by row.
     "table3_without_dinov2": {"features": "sd"},
     "table3_without_sd": {"features": "dinov2"},
     "table3_both": {},
@@ -178,6 +197,9 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     # Both of its rows with a saliency model: neither TSDN nor A2S is here.
     "table6_saliency": {},
     "table6_truth": {"prompt_mask": "truth"},
+    # Table 7; its third row, DINOv2, has table 3's figures for both.
+    "table7_mae": {"features": "mae"},
+    "table7_clip": {"features": "clip"},
 }
 
 PUBLISHED_GRID = 60
