@@ -13,7 +13,7 @@ import time
 import warnings
 from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
@@ -24,6 +24,7 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness import held
+from ovbench.harness.alone import alone_in
 from ovbench.harness.asking import ask, prepare, takes_candidates
 from ovbench.harness.below import leads_outside
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
@@ -266,8 +267,11 @@ class Run:
                 output = default_directory(*names, identity_digest(identity))
             unread = [name for state in states.values() for name in state.unread]
             try:
-                with nullcontext(output) if output else passing_directory(world) as directory:
-                    return self._execute_in(directory, identity, world, unread)
+                with (
+                    nullcontext(output) if output else passing_directory(world) as directory,
+                    ExitStack() as alone,
+                ):
+                    return self._execute_in(directory, identity, world, unread, alone)
             finally:
                 for one in given.values():
                     held.ended(one)
@@ -275,9 +279,14 @@ class Run:
             world.leave()
 
     def _execute_in(
-        self, directory: Path, identity: Mapping[str, Any], world: World, unread: Sequence[str]
+        self,
+        directory: Path,
+        identity: Mapping[str, Any],
+        world: World,
+        unread: Sequence[str],
+        alone: ExitStack,
     ) -> dict[str, Any] | None:
-        start = _agree_on_start(world, identity, self.ids, directory, self.options.fresh)
+        start = _agree_on_start(world, identity, self.ids, directory, self.options.fresh, alone)
         if start.done and unread and world.rank == 0:
             warnings.warn(
                 f"{directory}: {len(start.done)} images were measured before, maybe with other "
@@ -483,18 +492,22 @@ def _agree_on_start(
     images: Sequence[str],
     directory: Path,
     fresh: bool,
+    alone: ExitStack,
 ) -> _Start:
     """Rank 0 claims the directory and reads what is done; the others take its word.
 
     Each process reading for itself would see what a faster one has already written, and the
     shares would overlap or leave gaps.
+
+    Args:
+        alone: keeps other commands out of the directory until it is closed.
     """
     if len(set(world.gather(identity_digest(identity)))) > 1:
         raise UsageError("the processes of this run were started with different arguments or data")
     answer: _Start | OvbenchError | None = None
     if world.rank == 0:
         try:
-            answer = _start(identity, images, directory, fresh)
+            answer = _start(identity, images, directory, fresh, alone)
         except OvbenchError as error:
             answer = error
     answer = world.broadcast(answer)
@@ -505,11 +518,17 @@ def _agree_on_start(
 
 
 def _start(
-    identity: Mapping[str, Any], images: Sequence[str], directory: Path, fresh: bool
+    identity: Mapping[str, Any],
+    images: Sequence[str],
+    directory: Path,
+    fresh: bool,
+    alone: ExitStack,
 ) -> _Start:
+    made = missing_folders(directory)
+    alone.enter_context(alone_in(directory))
     settle(directory)
     store = RunStore(stage_of(directory, identity) if fresh else directory)
-    made = missing_folders(store.path)
+    made = [*missing_folders(store.path), *made]
     store.claim(identity, images)
     return _Start(store, frozenset(store.records().images), made)
 

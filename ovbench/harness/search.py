@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ovbench.errors import ContractError, UsageError
+from ovbench.harness.alone import alone_in
 from ovbench.harness.counting import present_labels
 from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.identity import conditions
@@ -148,7 +149,11 @@ class Search:
     def execute(self, directory: Path) -> dict[str, Any]:
         """Make the trials that are left; see :func:`tune`."""
         made = missing_folders(directory)
-        claim(directory / "tune.json", self.identity(), "search")
+        with alone_in(directory):
+            claim(directory / "tune.json", self.identity(), "search")
+            return self._search(directory, made)
+
+    def _search(self, directory: Path, made: Sequence[Path]) -> dict[str, Any]:
         with (
             TrialLog(directory / "trials.jsonl") as log,
             nothing_left_behind(made, lambda: _withdraw(directory)),

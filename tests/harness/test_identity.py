@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import pytest
 
-from ovbench.errors import DataError, UsageError
+from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.fresh import _move, _remove
 from ovbench.harness.progress import watching
@@ -164,6 +164,37 @@ def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
         "result.json",
         "run.json",
     ]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_of_two_that_measure_into_one_directory_at_once_one_is_refused(
+    memory_dataset, monkeypatch, there: bool
+) -> None:
+    """The second begins at the first's third image, with other code and with the same."""
+    monkeypatch.setattr("ovbench.harness.alone.PATIENCE_S", 0)
+    right = evaluate(constant(2), memory_dataset())
+    if there:
+        evaluate(constant(1), memory_dataset(), output="run")
+    refused = []
+
+    class Second:
+        def started(self, remaining: int, total: int) -> None: ...
+
+        def recorded(self, image: str, confusion: object) -> None:
+            if image == "image-002":
+                for label in (3, 2):
+                    for fresh in (True, False):
+                        with pytest.raises(OvbenchError, match="run: another process is writing"):
+                            evaluate(constant(label), memory_dataset(), output="run",
+                                     options=Options(fresh=fresh))  # fmt: skip
+                        refused.append(label)
+
+    found = evaluate(constant(2), memory_dataset(), output="run",
+                     options=Options(fresh=True), observer=Second())  # fmt: skip
+    assert refused == [3, 3, 2, 2]
+    assert found["metrics"] == right["metrics"]
+    assert found["run"]["id"] == right["run"]["id"]
+    assert evaluate(constant(2), memory_dataset(), output="run") == found
 
 
 def test_measuring_again_removes_nothing_but_the_old_run(memory_dataset, tmp_path: Path) -> None:
