@@ -96,7 +96,9 @@ def list_(as_json: opt.AsJson = False) -> None:
     table = Table("prompt", "pictures", "size", "sampling", "model")
     for item in sets:
         size = decimal(item.bytes)
-        table.add_row(item.key["prompt"], str(item.pictures), size, *_words(item.key))
+        how, model = _words(item.key)
+        drawn = how if item.is_of_this_code else f"{how}, drawn by other code"
+        table.add_row(item.key["prompt"], str(item.pictures), size, drawn, model)
     for kind in arrays:
         table.add_row(f"{kind.kind}: {kind.files}", "", decimal(kind.bytes), "", "")
     show(table)

@@ -10,11 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.files.cache import cache_home, digest_of_key
+from ovbench.harness.progress import say
 from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
+from ovbench.support.drawing_code import drawing_code
 from ovbench.support.making import make_missing
 from ovbench.support.recipe import Recipe
 from ovbench.support.shelf import HOME, Shelf
+from ovbench.support.stored import stored_sets
 
 FORMAT = 1
 """Of what is kept; raised when the same recipe gives other pictures or other files."""
@@ -87,6 +90,7 @@ class SupportSets:
         whole = {name: shelf.whole(count) for name, shelf in shelves.items()}
         lacking = {name: count - len(found) for name, found in whole.items() if len(found) < count}
         if lacking:
+            _tell_of_other_code([shelves[name] for name in lacking])
             incomplete = {name: shelves[name] for name in lacking}
             whole |= make_missing(self.recipe, self._runtime, count, incomplete, lacking)
         return [self._set(name, shelves[name], whole[name], count) for name in names]
@@ -108,9 +112,25 @@ class SupportSets:
             "noise": recipe.noise,
             "weights": [asdict(record) for record in self.checkpoints],
             "precision": self._runtime.precision,
+            "code": drawing_code(),
         }
 
     @staticmethod
     def _set(name: str, shelf: Shelf, digests: Mapping[int, str], count: int) -> SupportSet:
         content = {"key": shelf.key, "pictures": [digests[index] for index in range(count)]}
         return SupportSet(name, count, digest_of_key(content), shelf)
+
+
+def _tell_of_other_code(shelves: Sequence[Shelf]) -> None:
+    """Say how many of some classes are there as other code drew them."""
+    old = {_without_code(one.key) for one in stored_sets() if not one.is_of_this_code}
+    found = sum(_without_code(s.key) in old for s in shelves if not s.folder.exists())
+    if found:
+        say(
+            f"{found} of {len(shelves)} classes have support pictures that other code drew; they "
+            "are made again, and `ovbench support list` names the old ones"
+        )
+
+
+def _without_code(key: Mapping[str, Any]) -> str:
+    return digest_of_key({name: value for name, value in key.items() if name != "code"})

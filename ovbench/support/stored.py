@@ -11,6 +11,7 @@ from typing import Any
 from ovbench.harness.files.cache import cache_home
 from ovbench.harness.json_files import parse
 from ovbench.harness.regular import regular
+from ovbench.support.drawing_code import drawing_code
 from ovbench.support.shelf import HOME, NOTE
 
 
@@ -28,6 +29,11 @@ class StoredSet:
     pictures: int
     bytes: int
     key: Mapping[str, Any]
+
+    @property
+    def is_of_this_code(self) -> bool:
+        """Whether what would draw its pictures today is what drew them."""
+        return self.key.get("code") == drawing_code()
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,8 @@ from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.files import shared
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.support import Recipe, SupportSet, SupportSets
+from ovbench.support import Recipe, SupportSet, SupportSets, drawing_code
+from ovbench.support.stored import stored_sets
 
 
 def make(names: tuple[str, ...] = NAMES, count: int = COUNT) -> list[SupportSet]:
@@ -148,6 +149,36 @@ def test_everything_that_decides_a_picture_is_in_its_key(
     other.checkpoints = (replace(other.checkpoints[0], sha256="0"), *other.checkpoints[1:])
     made += [other.make(["ring"], 1)[0].digest]
     assert len(set(made)) == len(painter.batches) == len(recipes) + 2
+
+
+def test_pictures_of_other_code_are_named_and_never_mixed_with_new_ones(
+    painter: Painter, cache: Path, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (old,) = make(("ring",), 2)
+    assert [one.is_of_this_code for one in stored_sets()] == [True]
+    monkeypatch.setattr(drawing_code, "MODULES", drawing_code.MODULES[:-1])
+    drawing_code.drawing_code.cache_clear()
+    try:
+        watcher.lines.clear()
+        (new,) = make(("ring",), 3)
+        assert watcher.lines[0] == (
+            "1 of 1 classes have support pictures that other code drew; they are made again, and "
+            "`ovbench support list` names the old ones"
+        )
+        assert new.digest != old.digest
+        assert (len(painter.batches), len(contents(cache))) == (2, 2 * 2 + 2 * 3)
+        assert sorted(one.is_of_this_code for one in stored_sets()) == [False, True]
+        watcher.lines.clear()
+        make(("ring",), 4)
+        assert "other code" not in " ".join(watcher.lines)
+    finally:
+        drawing_code.drawing_code.cache_clear()
+
+
+def test_everything_that_draws_is_known_as_such() -> None:
+    used = {name for name in sys.modules if name.startswith("ovbench.models.diffusion")}
+    assert used <= set(drawing_code.MODULES)
+    assert "ovbench.models.diffusion" in used
 
 
 def test_pictures_of_two_classes_or_places_never_share_a_seed() -> None:
