@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
+from unicodedata import normalize
 
 from ovbench.leaderboards.sheet import Cell, Sheet
 from ovbench.text import visible
@@ -83,6 +84,7 @@ def _cell(sheet: Sheet, cell: Cell) -> str:
 
 
 def _escaped(text: str) -> str:
-    # Two of these in a row would become one character, such as a dash.
-    apart = re.sub(r"([-'`,])(?=\1)", "\\1\0", visible(text))
+    # pdfLaTeX has letters with accents, and no accents that are characters of their own, which is
+    # how macOS writes file names. Two of these in a row would become one character, such as a dash.
+    apart = re.sub(r"([-'`,])(?=\1)", "\\1\0", visible(normalize("NFC", text)))
     return apart.translate(_ESCAPES).replace("\0", "{}")

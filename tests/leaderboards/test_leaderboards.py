@@ -166,6 +166,11 @@ def test_latex_compiles_no_special_character_by_accident() -> None:
     assert r"a\_b (x=50\% \& \#1 \{\textasciitilde{}\textasciicircum{}\textbackslash{}\})" in line
 
 
+def test_latex_needs_no_character_that_pdflatex_lacks_but_those_of_names() -> None:
+    assert publish(several(), "latex").isascii()
+    assert "caf\xe9" in publish([result("cafe\u0301", 1.0)], "latex")
+
+
 def test_html_escapes() -> None:
     text = publish([result("<b>&", 1.0)], "html")
     assert "<td>&lt;b&gt;&amp;</td>" in text
