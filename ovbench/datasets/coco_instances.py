@@ -33,6 +33,11 @@ class ImageEntry:
     height: int
     width: int
 
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
 
 @dataclass(frozen=True, slots=True)
 class Annotation:

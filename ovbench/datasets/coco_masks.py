@@ -71,7 +71,9 @@ def _fill_runs(code: dict[str, Any], height: int, width: int) -> Mask:
     """Runs of pixels outside and inside in turn, down the columns."""
     size, counts = code.get("size"), code.get("counts")
     if size != [height, width]:
-        raise ValueError(f"its size is {str(size)[:40]}, the image's [{height}, {width}]")
+        raise ValueError(
+            f"its size is {str(size)[:40]}, the one stated for the image [{height}, {width}]"
+        )
     if isinstance(counts, list):
         if not all(isinstance(n, int) and 0 <= n <= height * width for n in counts):
             raise ValueError("its counts are no numbers of pixels")
@@ -132,7 +134,9 @@ def _check_polygon(polygon: Any, height: int, width: int) -> None:
     corners = np.asarray(polygon, dtype=np.float64).reshape(-1, 2)
     side = np.array([width, height])
     if (corners < -MARGIN * side).any() or (corners > (1 + MARGIN) * side).any():
-        raise ValueError(f"a polygon lies far outside the image's {width}x{height} pixels")
+        raise ValueError(
+            f"a polygon lies far outside the {width}x{height} pixels stated for the image"
+        )
     steps = np.abs(np.diff(corners, axis=0, append=corners[:1])).max(axis=1)
     if steps.sum() > MAX_OUTLINE:
         raise ValueError(f"a polygon's outline has more than {MAX_OUTLINE:,} pixels")

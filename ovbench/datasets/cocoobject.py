@@ -107,13 +107,20 @@ class InstanceLabels:
         """The file of all of them."""
         return self.instances.path
 
+    def stated_size(self, image: str) -> tuple[int, int]:
+        """See :class:`~ovbench.datasets.files.Labels`."""
+        return self.instances.images[self._number(image)].size
+
     def read(self, image: str) -> LabelMap:
         """See :class:`~ovbench.datasets.files.Labels`."""
+        values = {category: 1 + i for i, category in enumerate(self.instances.categories)}
+        return self.instances.paint(self._number(image), values)
+
+    def _number(self, image: str) -> int:
         number = int(image) if image.isdecimal() else -1
         if number not in self.instances.images:
             raise DataError(f"{self.instances.path}: has no image {image}")
-        values = {category: 1 + i for i, category in enumerate(self.instances.categories)}
-        return self.instances.paint(number, values)
+        return number
 
 
 Parts = tuple[Sequence[str], ImageFiles, Labels, LabelEncoding]

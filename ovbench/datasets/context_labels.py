@@ -135,21 +135,29 @@ class DetailLabels:
         """The file of all of them."""
         return self.path
 
+    def stated_size(self, image: str) -> tuple[int, int]:
+        """See :class:`~ovbench.datasets.files.Labels`."""
+        found = self._image(image)
+        return found.height, found.width
+
     def read(self, image: str) -> LabelMap:
         """Ids, ``(H, W)`` uint16; where regions overlap, the last one shows, as in ``getMask``.
 
         Raises:
             DataError: the file has no such image, or a mask that cannot be decoded.
         """
-        found = self.images.get(image)
-        if found is None:
-            raise DataError(f"{self.path}: has no image {image}")
+        found = self._image(image)
         painted = np.zeros((found.height, found.width), dtype=np.uint16)
         for region in found.regions:
             source = f"{self.path}, image {image}, annotation {region.id}"
             mask = decode_mask(region.code, found.height, found.width, source)
             painted[mask] = region.category
         return painted
+
+    def _image(self, name: str) -> DetailImage:
+        if name not in self.images:
+            raise DataError(f"{self.path}: has no image {name}")
+        return self.images[name]
 
 
 def _region(one: Any) -> Region:

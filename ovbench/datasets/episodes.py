@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.files import require_size
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.images import read_image
 from ovbench.harness.protocol import (
@@ -165,12 +166,9 @@ class EpisodeDataset:
         return self.vocabulary.classes[label - self.vocabulary.offset]
 
     def _pair(self, name: str, label: int) -> tuple[Image, Mask]:
-        image, mask = read_image(self._pictures.file(name)), self._pictures.mask(name, label)
-        if mask.shape != image.shape[:2]:
-            raise DataError(
-                f"{self.info.name}: the picture {name} has {image.shape[1]}x{image.shape[0]} "
-                f"pixels, its mask {mask.shape[1]}x{mask.shape[0]}"
-            )
+        picture = self._pictures.file(name)
+        image, mask = read_image(picture), self._pictures.mask(name, label)
+        require_size(f"{self.info.name}: the mask of {name}", mask.shape, name, image, picture)
         return image, mask
 
 

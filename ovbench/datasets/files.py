@@ -7,16 +7,14 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
-
-import numpy.typing as npt
+from typing import Protocol
 
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.images import is_turned, read_image, read_label
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.protocol import DatasetInfo, Image, LabelMap, Sample, Vocabulary
 from ovbench.harness.regular import regular
 from ovbench.text import visible
 
@@ -44,6 +42,10 @@ class Labels(Protocol):
         """The file that holds them, for messages."""
         ...
 
+    def stated_size(self, image: str) -> tuple[int, int] | None:
+        """The height and width that a file of annotations states; None where there is none."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Files:
@@ -55,6 +57,10 @@ class Files:
     def source(self, image: str) -> Path:
         """The file of an id."""
         return self.folder / f"{image}{self.suffix}"
+
+    def stated_size(self, image: str) -> tuple[int, int] | None:
+        """None: label maps have the size that they have."""
+        return None
 
     def ids(self) -> set[str]:
         """What lies in the folder and below it; empty if it does not exist.
@@ -113,13 +119,10 @@ class FileDataset:
         """
         name = self.ids[index]
         image = read_image(self.images.source(name))
-        source = self.labels.source(name)
+        source, picture = self.labels.source(name), self.images.source(name)
+        require_size(source, self.labels.stated_size(name), name, image, picture)
         label = self.decode(self.labels.read(name), source)
-        if label.shape != image.shape[:2]:
-            raise DataError(
-                f"{source}: {_size(label)} pixels, but its image {name} has {_size(image)}; "
-                f"the two do not belong together{turned(self.images.source(name), label.shape)}"
-            )
+        require_size(source, label.shape, name, image, picture)
         return Sample(name, image, label)
 
     def digests(self, ids: Sequence[str]) -> dict[str, str]:
@@ -221,6 +224,26 @@ def read_id_list(path: Path) -> list[str]:
     return list(seen)
 
 
+def require_size(
+    source: Path | str, size: tuple[int, ...] | None, name: str, image: Image, picture: Path
+) -> None:
+    """Labels have the size of their image.
+
+    Args:
+        source: of the labels.
+        size: their height and width; None where nobody states it.
+        name, image, picture: of the image: its id, its pixels, its file.
+
+    Raises:
+        DataError: they have another; names both, and what EXIF data have to do with it.
+    """
+    if size is not None and size != image.shape[:2]:
+        raise DataError(
+            f"{source}: {_size(size)} pixels, but its image {name} has {_size(image.shape)}; "
+            f"the two do not belong together{turned(picture, size)}"
+        )
+
+
 def turned(picture: Path, drawn: tuple[int, ...]) -> str:
     """What to say of a label map that lies on its picture once that is turned; else nothing.
 
@@ -235,5 +258,5 @@ def turned(picture: Path, drawn: tuple[int, ...]) -> str:
     )
 
 
-def _size(array: npt.NDArray[Any]) -> str:
-    return f"{array.shape[1]}x{array.shape[0]}"
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]}x{shape[0]}"

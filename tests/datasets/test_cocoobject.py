@@ -272,13 +272,13 @@ def test_the_variant_is_part_of_the_identity(tmp_path: Path) -> None:
         ({"segmentation": [[]]}, "three or more pairs"),
         (
             {"segmentation": {"counts": [0, 4], "size": [2, 2]}},
-            r"its size is \[2, 2\], the image's \[6, 8\]",
+            r"its size is \[2, 2\], the one stated for the image \[6, 8\]",
         ),
         ({"segmentation": "?"}, "neither polygons nor a run-length code"),
         ({"segmentation": []}, "neither polygons nor a run-length code"),
         ({"segmentation": [[0, 0, 1, 1]]}, "three or more pairs"),
         ({"segmentation": [[0, 0, 1, 1, 2, 0, 1]]}, "three or more pairs"),
-        ({"segmentation": [[0, 0, 5, 0, 5, 1e9]]}, "far outside the image's 8x6 pixels"),
+        ({"segmentation": [[0, 0, 5, 0, 5, 1e9]]}, "far outside the 8x6 pixels stated for"),
         ({"segmentation": [[0, 0, 5, 0, 5, -2e9]]}, "far outside"),
         ({"segmentation": [[0, 0, 5, 0, 5, 1e30]]}, "corners are no numbers"),
         ({"segmentation": [[0, 0, 5, 0, 5, "5"]]}, "corners are no numbers"),
@@ -471,3 +471,25 @@ def test_both_variants_find_the_pictures_in_one_way(
 def test_the_file_of_instances_is_found_in_detectron2_s_tree(tmp_path: Path) -> None:
     instances(tmp_path / "coco", box(1, 0, 0, 2, 2))
     assert load_dataset("cocoobject", root=tmp_path).load(0).label.sum() == 4
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [[[0, 0, 5, 0, 5, 5]], {"size": [6, 8], "counts": [48]}, [[0, 0, 79, 0, 79, 59]]],
+)
+def test_a_stated_size_is_that_of_the_picture(tmp_path: Path, segmentation: Any) -> None:
+    one = {"category_id": 1, "iscrowd": 0, "area": 1, "segmentation": segmentation}
+    root = instances(tmp_path, one, size=(80, 60))
+    picture(root, "000000000007", 6, 8)
+    said = r"instances_val2017\.json: 60x80 pixels, but its image 000000000007 has 8x6; the two do"
+    with pytest.raises(DataError, match=said):
+        load_dataset("cocoobject", root=root).load(0)
+
+
+def test_a_picture_that_exif_turns_says_so(tmp_path: Path) -> None:
+    root = instances(tmp_path, size=(8, 6))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turned by 90 degrees
+    Image.new("RGB", (8, 6)).save(root / "val2017" / "000000000007.jpg", exif=exif)
+    with pytest.raises(DataError, match=r"6x8 pixels, .* has 8x6; .* turned as its EXIF data says"):
+        load_dataset("cocoobject", root=root).load(0)

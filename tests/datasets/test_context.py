@@ -320,3 +320,12 @@ def test_asking_for_what_only_a_converter_makes(tmp_path: Path) -> None:
     root = pack(tmp_path, a=np.array([[2]], np.uint16))
     with pytest.raises(UsageError, match=r"SegmentationClassContext: not there; mmsegmentation's"):
         load_dataset("context", root=root, variant="converted")
+
+
+def test_a_size_that_the_detail_api_states_is_that_of_the_picture(tmp_path: Path) -> None:
+    root = detail(tmp_path, ("a", 2, np.ones((4, 6), bool)))
+    pictures(root, a=(5, 7))
+    with pytest.raises(
+        DataError, match=r"merged\.json: 6x4 pixels, but its image a has 7x5; the two"
+    ):
+        load_dataset("context", root=root).load(0)

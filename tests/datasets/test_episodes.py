@@ -69,7 +69,9 @@ def test_what_is_wrong_with_a_perseg_folder(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="the picture cat/00 shows nothing to look for"):
         load_dataset("perseg", root=root).load(0)
     write_label(reference, np.ones((2, 3), np.uint8))
-    with pytest.raises(DataError, match="cat/00 has 8x6 pixels, its mask 3x2"):
+    with pytest.raises(
+        DataError, match="mask of cat/00: 3x2 pixels, but its image cat/00 has 8x6; the two"
+    ):
         load_dataset("perseg", root=root).load(0)
     reference.unlink()
     with pytest.raises(DataError, match=r"Annotations/cat/00\.png: no such file"):
