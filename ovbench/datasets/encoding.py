@@ -48,7 +48,9 @@ class LabelEncoding:
             DataError: a value the benchmark does not know; names ``source``.
         """
         last = len(self.table) - 1
-        labels = np.take(self.table, np.minimum(raw, last))
+        # A file of 8 bits holds nothing beyond a table of 16, whose end its numbers do not reach.
+        beyond = np.iinfo(raw.dtype).max > last
+        labels = np.take(self.table, np.minimum(raw, last) if beyond else raw)
         strays = (labels == UNKNOWN) | (raw > last)
         if strays.any():
             values = np.unique(raw[strays]).tolist()

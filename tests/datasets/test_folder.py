@@ -196,6 +196,7 @@ def test_a_wrong_list_of_classes_is_one_clear_line(
 
 def test_values_of_16_bits(tmp_path: Path) -> None:
     root = tree(tmp_path, "0: cat\n300: dog\n65535: (ignore)\n", ".png", a=row(0, 0, 0))
+    assert load_dataset("folder", root=root).load(0).label.tolist() == [[0, 0, 0]]
     Image.fromarray(np.array([[0, 300, 65535]], dtype=np.uint16)).save(root / "masks" / "a.png")
     assert load_dataset("folder", root=root).load(0).label.tolist() == [[0, 1, 255]]
 

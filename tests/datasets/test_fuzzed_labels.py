@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import io
 import random
-import signal
 import struct
 import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
+from fuzzing import seconds
 from PIL import Image
 from raw_files import PALETTE, chunk, index_png, index_tiff, png, wide_tiff
 
@@ -102,20 +100,6 @@ def tags_changed(content: bytes, rng: random.Random) -> bytes:
     return bytes(changed)
 
 
-@contextmanager
-def soon() -> Iterator[None]:
-    def late(*_: object) -> None:
-        raise TimeoutError
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(SECONDS)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder of two images."""
@@ -151,7 +135,7 @@ def test_damaged_label_files(root: Path, tmp_path: Path) -> None:
         for reader in (files, dataset):
             mask.write_bytes(content if reader is dataset else intact)
             try:
-                with soon():
+                with seconds(SECONDS):
                     reader.load(0)
                 answered += 1
             except OvbenchError as error:
@@ -163,7 +147,7 @@ def test_damaged_label_files(root: Path, tmp_path: Path) -> None:
         if number % 50 == 0:
             before = everything(tmp_path)
             try:
-                with soon():
+                with seconds(SECONDS):
                     score_folder(mine, dataset, unanswered="miss", output=tmp_path / f"run{number}")
             except OvbenchError as error:
                 assert "\n" not in str(error), number  # noqa: PT017
@@ -207,7 +191,7 @@ def test_damaged_lists(root: Path) -> None:
         (root / "classes.txt").write_bytes(classes)
         (root / "few.txt").write_bytes(split)
         try:
-            with soon():
+            with seconds(SECONDS):
                 dataset = load_dataset("folder", root=root, split="few")
                 for image in dataset.ids:
                     path = dataset.images.source(image)  # type: ignore[attr-defined]
