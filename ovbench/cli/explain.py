@@ -28,13 +28,13 @@ def explain(
     ] = None,
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""
-    from ovbench.cli.console import save_picture, say
+    from ovbench.cli.console import save_picture, say, tell
     from ovbench.datasets.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
     from ovbench.harness.asking import prepare
     from ovbench.harness.protocol import Explaining
-    from ovbench.harness.replay import method_of
+    from ovbench.harness.replay import differences, method_of
     from ovbench.harness.runner import seed_everything
     from ovbench.harness.store import RunStore
 
@@ -51,6 +51,8 @@ def explain(
     segmenter, name = method.segmenter, method.subject.name
     if not isinstance(segmenter, Explaining):
         raise UsageError(f"{name} cannot say why; a method that can has explain(image, x, y)")
+    if changed := list(differences(identity, method)):
+        tell(f"{name} is not what {run} measured: {'; '.join(changed)}")
     seed_everything(identity["seed"])
     prepare(segmenter, dataset.vocabulary)
     found = segmenter.explain(picture, x, y)

@@ -141,11 +141,12 @@ def _load(identity: Mapping[str, Any], dataset: Dataset, device: str) -> _Loaded
         class_filter,
         Counter(dataset.vocabulary, dataset.info.ignore_label, identity["classes"]),
         identity["seed"],
-        list(_differences(identity, method)),
+        list(differences(identity, method)),
     )
 
 
-def _differences(identity: Mapping[str, Any], method: Method) -> Iterator[str]:
+def differences(identity: Mapping[str, Any], method: Method) -> Iterator[str]:
+    """In what a method that was loaded now is not the one that was measured, in words."""
     subject, recorded = method.subject, identity["method"]
     if subject.version != recorded["version"]:
         yield f"its version is {subject.version}, it was {recorded['version']}"

@@ -25,7 +25,9 @@ def run(folder: Path, method: str, *arguments: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_pixel_of_a_run_is_explained_as_it_was_answered(tmp_path: Path) -> None:
+def test_a_pixel_of_a_run_is_explained_as_it_was_answered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run(tmp_path / "run", "ovdiff", *SETTINGS, "--seed", "3")
     picture = tmp_path / "why.png"
     command = ("explain", tmp_path / "run", "val-000000", "--device", "cpu")
@@ -40,6 +42,13 @@ def test_a_pixel_of_a_run_is_explained_as_it_was_answered(tmp_path: Path) -> Non
     assert third == str(picture)
     page = Image.open(picture)
     assert page.width > 300
+    assert "is not what" not in done.stderr
+    with monkeypatch.context() as patch:
+        patch.setattr("ovbench.harness.sources._own_digest", lambda: "edited since")
+        edited = ovbench(*command, "--at", "40,70", "-o", picture)
+    assert edited.stdout == done.stdout
+    told = f"ovdiff is not what {tmp_path / 'run'} measured: its code is not that of the run"
+    assert told in edited.stderr.splitlines()
 
     outside = ovbench(*command, "--at", "96,0")
     assert outside.returncode == 2

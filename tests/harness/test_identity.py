@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -57,7 +58,8 @@ class Listening:
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def watch(self, title: str, total: int): ...
+    def watch(self, title: str, total: float | None) -> AbstractContextManager[Any]:
+        return nullcontext(lambda _done: None)
 
     def says(self, line: str) -> None:
         self.lines.append(line)
