@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovbench.adapters import ipseg
 from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.datasets import load_dataset
@@ -75,7 +76,11 @@ def test_a_prompt_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
     method.prepare(both)
     assert len(read) == 4  # the second class alone
     method.prepare(one_class(2))
-    method.prepare(one_class(1))  # forgotten: only the last vocabulary is kept
+    method.prepare(one_class(1))  # as when images of several classes alternate
+    assert len(read) == 4
+    monkeypatch.setattr(ipseg, "REMEMBERED", 1)
+    method.prepare(one_class(2))
+    method.prepare(one_class(1))  # forgotten
     assert len(read) == 5
     assert (method.segment([image])[0] == first[0]).all()
 

@@ -31,6 +31,11 @@ from ovbench.models.sam import load_sam
 Prompt = tuple[tuple[Tensor, ...], str]
 """An exemplar's embedding, and how its object was found."""
 
+REMEMBERED = 1000
+"""Pictures whose embeddings are kept (our choice), a few kB each: benchmarks come back to a class
+again and again, with others in between.
+"""
+
 HOW = {
     "pca": "no object found, its first principal component was taken",
     "none": "nothing stands out, the whole picture was taken",
@@ -64,16 +69,19 @@ class IPSeg:
         self._prompts: dict[str, Prompt] = {}
 
     def prepare(self, vocabulary: Vocabulary) -> None:
-        """Embed every exemplar, or remember it from the vocabulary before this one.
+        """Embed every exemplar, or remember it from one of the vocabularies before.
 
         Raises:
             UsageError: a class is not shown, or has no mask where the settings need one.
         """
         require_exemplars(vocabulary, "ipseg")
         shown = {e.sha256: e for query in vocabulary.classes for e in query.exemplars}
-        self._prompts = {
+        read = {
             key: self._prompts.get(key) or self._read(exemplar) for key, exemplar in shown.items()
         }
+        before = [(key, prompt) for key, prompt in self._prompts.items() if key not in read]
+        # The latest stand last.
+        self._prompts = dict([*before, *read.items()][-max(REMEMBERED, len(read)) :])
         self._vocabulary = vocabulary
         self._embeddings = [self._embedding(query) for query in vocabulary.classes]
         self.notes = (
