@@ -233,6 +233,7 @@ NOT_A_USERS = {
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
     "leaderboards/reported.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",
     "models/inventory.py: folder / 'card.json'",
+    "support/drawing_code.py: Path(spec.origin)",
 }
 
 
