@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment, linprog
 
@@ -78,8 +79,11 @@ def score_masks(
     held = masks[:, points[:, 1], points[:, 0]].sum(axis=1)
     # As in the released code, an empty mask is compared as if it were the whole picture.
     compared = np.where(touched.any(axis=1, keepdims=True), touched, True)
+    # Of many prompts most masks touch the same cells as another.
+    different, which = np.unique(compared, axis=0, return_inverse=True)
+    emd = np.array([1 - earth_movers_distance(cost[:, mask], cells) for mask in different])
     return Scores(
-        np.array([1 - earth_movers_distance(cost[:, mask], cells) for mask in compared]),
+        emd[which.ravel()],
         held / np.maximum(touched.sum(axis=1), 1) + TINY,
         held / len(points) + TINY,
     )
@@ -100,10 +104,22 @@ def choose(scores: Scores, settings: MatcherSettings) -> tuple[npt.NDArray[np.in
         kept = kept[values[kept] >= min(least, values[kept].max())]
     total = settings.alpha * scores.emd[kept]
     total += settings.beta * scores.purity[kept] * scores.coverage[kept] ** settings.exponent
-    order = np.argsort(-total, kind="stable")
+    order = _best_first(total, settings)
     kept, total = kept[order], total[order]
     near = _near(total, settings) if settings.merge_by == "distance" else _high(total, settings)
     return kept[near][: settings.merged], float(total[0])
+
+
+def _best_first(total: Values, settings: MatcherSettings) -> npt.NDArray[np.intp]:
+    """Indices; of masks joined by their share of the best score only as many as are joined.
+
+    Masks that touch the same cells have the same score, so that which of them are joined is left
+    to whom the released code leaves it: torch's topk.
+    """
+    if settings.merge_by == "distance":
+        return np.argsort(-total, kind="stable")
+    best = torch.from_numpy(total).topk(min(settings.merged, len(total))).indices
+    return best.numpy()
 
 
 def _near(total: Values, settings: MatcherSettings) -> Bools:
