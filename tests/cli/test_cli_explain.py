@@ -62,7 +62,7 @@ def test_what_cannot_be_explained_is_said_in_a_line(tmp_path: Path) -> None:
     run(tmp_path / "run", "random")
     done = ovbench("explain", tmp_path / "run", "val-000000", "--at", "0,0", "--device", "cpu")
     assert done.returncode == 2
-    assert done.stderr.startswith("error: random cannot say why")
+    assert done.stderr.startswith("load random\nerror: random cannot say why")
     run(tmp_path / "told", "random", "--classes", "oracle")
     done = ovbench("explain", tmp_path / "told", "val-000000", "--at", "0,0", "--device", "cpu")
     assert done.returncode == 2
