@@ -27,7 +27,7 @@ from PIL import Image
 from rich.console import Console
 from rich.table import Table
 
-from ovbench.harness.profiler import peak_memory
+from ovbench.harness.contract.stages import peak_memory
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 
 Pixels = npt.NDArray[np.uint8]

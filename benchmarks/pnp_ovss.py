@@ -28,8 +28,8 @@ from torch.nn import functional
 
 from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
-from ovbench.harness.profiler import measure
-from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime, Vocabulary
+from ovbench.harness.contract.stages import measure
 from ovbench.models.blip import BLIP
 from ovbench.models.matcher import Normalisation
 

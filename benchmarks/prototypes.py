@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.ovdiff.matching import PrototypeSet, nearest_similarity
-from ovbench.harness.profiler import peak_memory
+from ovbench.harness.contract.stages import peak_memory
 
 CLASSES, PROTOTYPES = 171, 65
 

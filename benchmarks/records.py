@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 
 from ovbench.harness.boundary import boundary_areas
+from ovbench.harness.contract.protocol import LabelMap
 from ovbench.harness.metrics import confusion
-from ovbench.harness.protocol import LabelMap
 from ovbench.harness.record_checks import Expected
 from ovbench.harness.records import Cost, ImageRecord, counts_of, decode, encode
 

@@ -14,9 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ovbench.datasets import load_dataset
-    from ovbench.harness.filters import load_filter
-    from ovbench.harness.methods import load_method
-    from ovbench.harness.protocol import (
+    from ovbench.harness.contract.protocol import (
         Background,
         ClassFilter,
         ClassQuery,
@@ -28,20 +26,22 @@ if TYPE_CHECKING:
         Segmenter,
         Vocabulary,
     )
+    from ovbench.harness.filters import load_filter
+    from ovbench.harness.methods import load_method
     from ovbench.harness.runner import Options, evaluate
 
 _HOME = {
-    "Background": "ovbench.harness.protocol",
-    "ClassFilter": "ovbench.harness.protocol",
-    "ClassQuery": "ovbench.harness.protocol",
-    "Dataset": "ovbench.harness.protocol",
-    "Exemplar": "ovbench.harness.protocol",
+    "Background": "ovbench.harness.contract.protocol",
+    "ClassFilter": "ovbench.harness.contract.protocol",
+    "ClassQuery": "ovbench.harness.contract.protocol",
+    "Dataset": "ovbench.harness.contract.protocol",
+    "Exemplar": "ovbench.harness.contract.protocol",
     "Options": "ovbench.harness.runner",
-    "Prompt": "ovbench.harness.protocol",
-    "Runtime": "ovbench.harness.protocol",
-    "Sample": "ovbench.harness.protocol",
-    "Segmenter": "ovbench.harness.protocol",
-    "Vocabulary": "ovbench.harness.protocol",
+    "Prompt": "ovbench.harness.contract.protocol",
+    "Runtime": "ovbench.harness.contract.protocol",
+    "Sample": "ovbench.harness.contract.protocol",
+    "Segmenter": "ovbench.harness.contract.protocol",
+    "Vocabulary": "ovbench.harness.contract.protocol",
     "evaluate": "ovbench.harness.runner",
     "load_dataset": "ovbench.datasets",
     "load_filter": "ovbench.harness.filters",

@@ -13,9 +13,9 @@ from PIL import Image
 from watchers import Watcher
 
 from ovbench.errors import DataError
+from ovbench.harness.contract.progress import watching
+from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.images import write_label
-from ovbench.harness.progress import watching
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

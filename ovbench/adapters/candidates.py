@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.protocol import Image, Vocabulary
+from ovbench.harness.contract.protocol import Image, Vocabulary
 
 
 def allowed_labels(

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.prompts import TemplateSet, templates
-from ovbench.harness.protocol import Image, Runtime, Vocabulary
-from ovbench.harness.settings import setting
+from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
+from ovbench.harness.contract.settings import setting
 from ovbench.models.clip import load_clip
 from ovbench.models.images import squashed
 
@@ -84,7 +84,7 @@ class CLIPFilter:
 
     @torch.inference_mode()
     def select(self, images: Sequence[Image]) -> list[tuple[int, ...]]:
-        """See :class:`~ovbench.harness.protocol.ClassFilter`."""
+        """See :class:`~ovbench.harness.contract.protocol.ClassFilter`."""
         embedded = self._clip.encode_image(squashed(self._clip, images, self._clip.image_size))
         return [self._choose(cosines) for cosines in self._of_classes(embedded @ self._text.mT)]
 

@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ovbench.harness.protocol import Image, Vocabulary
+from ovbench.harness.contract.protocol import Image, Vocabulary
 from ovbench.models.clip import CLIP
 from ovbench.models.images import squashed
 

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.adapters.candidates import allowed_labels
-from ovbench.harness.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 
 
 class ClassMask(NamedTuple):
@@ -66,7 +66,7 @@ def ask_each(
 
     Args:
         ask: answers the class of this index, from 0, in the vocabulary's classes.
-        candidates: as :meth:`~ovbench.harness.protocol.Segmenter.segment` gets them.
+        candidates: as :meth:`~ovbench.harness.contract.protocol.Segmenter.segment` gets them.
         size: height and width of the image.
     """
     canvas = Canvas(size, vocabulary)

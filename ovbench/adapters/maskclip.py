@@ -20,9 +20,9 @@ from torch.nn import functional
 from ovbench.adapters.candidates import allowed_labels
 from ovbench.adapters.prompts import templates
 from ovbench.errors import UsageError
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.harness.settings import SIDE, setting
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.settings import SIDE, setting
+from ovbench.harness.contract.stages import stage
 from ovbench.models.clip import load_clip
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
 from ovbench.models.upsample import label_map
@@ -155,7 +155,7 @@ class MaskCLIP:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`.
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`.
 
         Images of equal input size are encoded together. Sums over another batch size round
         differently (1e-6 of a cosine in float32), so that a pixel between two classes may

@@ -17,9 +17,9 @@ from torch.nn import functional
 from ovbench.adapters.candidates import pairs
 from ovbench.adapters.exemplars import require_masks
 from ovbench.adapters.joining import ClassMask, ask_each
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.harness.settings import setting
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.stages import stage
 from ovbench.models.seggpt import Embedding, load_seggpt
 
 
@@ -73,7 +73,7 @@ class SegGPTMethod:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
         return [self._answer(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _answer(self, image: Image, candidates: Collection[int] | None) -> LabelMap:

@@ -10,7 +10,7 @@ import typer
 from ovbench.cli import options as opt
 
 if TYPE_CHECKING:
-    from ovbench.harness.protocol import Dataset, Image
+    from ovbench.harness.contract.protocol import Dataset, Image
 
 
 def explain(
@@ -33,7 +33,7 @@ def explain(
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
     from ovbench.harness.asking import prepare
-    from ovbench.harness.protocol import Explaining
+    from ovbench.harness.contract.protocol import Explaining
     from ovbench.harness.replay import differences, method_of
     from ovbench.harness.runner import seed_everything
     from ovbench.harness.store import RunStore

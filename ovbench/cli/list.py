@@ -14,8 +14,8 @@ from rich.text import Text
 from ovbench.cli import options as opt
 from ovbench.cli.command import Group, add
 from ovbench.cli.console import say, say_json, show, styled
+from ovbench.harness.contract.settings import SettingInfo, describe
 from ovbench.harness.registry import DATASETS, METHODS, Registry
-from ovbench.harness.settings import SettingInfo, describe
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
 

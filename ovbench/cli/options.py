@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from ovbench.harness.protocol import CheckpointFlavour, DatasetInfo
+    from ovbench.harness.contract.protocol import CheckpointFlavour, DatasetInfo
 
 
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
@@ -91,7 +91,7 @@ BatchSize = Annotated[
 
 def seed_in_range(value: int | None) -> int | None:
     """What checks ``--seed`` before anything is done."""
-    from ovbench.harness.protocol import checked_seed
+    from ovbench.harness.contract.protocol import checked_seed
 
     return value if value is None else checked_seed(value)
 

@@ -13,9 +13,9 @@ from ovbench.cli.console import bars_fit, tell
 from ovbench.cli.pace import LOG_EVERY_S, Pace
 from ovbench.cli.progress_bar import progress_bar
 from ovbench.cli.working import notes_shown, speaks, work_shown
+from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics import Confusion
-from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Observer
 
 

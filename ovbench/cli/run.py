@@ -93,13 +93,13 @@ def run(
     from ovbench.cli.progress import observer
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
+    from ovbench.harness.contract.protocol import Dataset
+    from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.filters import load_filter
     from ovbench.harness.glance import refuse_unknown_names
     from ovbench.harness.methods import load_method
-    from ovbench.harness.protocol import Dataset
     from ovbench.harness.runner import Options, run_of
     from ovbench.harness.seeds import directory_of_seed, parse_seeds
-    from ovbench.harness.settings import parse_assignments
     from ovbench.harness.settings_file import given_settings, read_tuning
 
     methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")

@@ -12,7 +12,7 @@ from ovbench.cli import options as opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ovbench.harness.protocol import LabelMap, Vocabulary
+    from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 
 
 def segment(
@@ -49,9 +49,9 @@ def segment(
     from ovbench.errors import UsageError
     from ovbench.harness.asking import ask, prepare
     from ovbench.harness.atomic import replacing
+    from ovbench.harness.contract.protocol import Sample, Vocabulary
     from ovbench.harness.images import read_image, write_label
     from ovbench.harness.methods import load_method
-    from ovbench.harness.protocol import Sample, Vocabulary
     from ovbench.harness.settings_file import given_settings
 
     asked = [name.strip() for name in names.split(",") if name.strip()]

@@ -62,8 +62,8 @@ def show(
     name; without a method they change a common one.
     """
     from ovbench.cli.console import save_picture
+    from ovbench.harness.contract.protocol import Runtime
     from ovbench.harness.methods import resolve_device
-    from ovbench.harness.protocol import Runtime
     from ovbench.support import SupportSets
     from ovbench.support.sheet import support_sheet
 
@@ -109,9 +109,9 @@ def list_(as_json: opt.AsJson = False) -> None:
 def _recipe(method: str | None, preset: str | None, settings: list[str], seed: int) -> Recipe:
     """A method's recipe, or one that many would begin with."""
     from ovbench.errors import UsageError
+    from ovbench.harness.contract.settings import override, parse_assignments
     from ovbench.harness.methods import preset_values
     from ovbench.harness.registry import METHODS
-    from ovbench.harness.settings import override, parse_assignments
     from ovbench.support.recipe import common_recipe
 
     if method is None:

@@ -48,8 +48,8 @@ def tune(
     from ovbench.cli.console import say, say_json, show, tell
     from ovbench.cli.tune_progress import observer
     from ovbench.datasets.training import load_for_tuning
+    from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.search import Options, Search
-    from ovbench.harness.settings import parse_assignments
     from ovbench.harness.settings_file import given_settings, read_tuning
     from ovbench.harness.tuners import load_tuner
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ovbench.cli.console import bars_fit, tell
 from ovbench.cli.pace import LOG_EVERY_S, Pace
-from ovbench.harness.progress import Advance, progress, watching
+from ovbench.harness.contract.progress import Advance, progress, watching
 
 if TYPE_CHECKING:
     from rich.progress import Progress

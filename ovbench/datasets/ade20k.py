@@ -11,7 +11,7 @@ from ovbench.datasets.encoding import background_encoding
 from ovbench.datasets.files import FileDataset
 from ovbench.datasets.layouts import Layout, find
 from ovbench.datasets.names import read_vocabulary
-from ovbench.harness.protocol import DatasetInfo, Kind
+from ovbench.harness.contract.protocol import DatasetInfo, Kind
 
 NUM_CLASSES = 150
 # Labels of the classes that objectInfo150.csv of the benchmark calls stuff.

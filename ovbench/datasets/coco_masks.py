@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.contract.progress import say
 from ovbench.harness.json_files import parse
-from ovbench.harness.progress import say
 from ovbench.harness.regular import regular
 
 Mask = npt.NDArray[np.bool_]

@@ -34,7 +34,7 @@ from ovbench.datasets.files import FileDataset, ImageFiles, Labels
 from ovbench.datasets.layouts import find, pictures, present
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.protocol import BackgroundRule, DatasetInfo, LabelMap
+from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap
 
 EXPECTED_IMAGES = {"val": 5000}
 INSTANCES = "instances_val2017.json"

@@ -15,7 +15,7 @@ from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import FileDataset
 from ovbench.datasets.layouts import Layout, find
 from ovbench.datasets.names import read_vocabulary
-from ovbench.harness.protocol import DatasetInfo, Kind
+from ovbench.harness.contract.protocol import DatasetInfo, Kind
 
 NUM_THINGS, NUM_STUFF = 80, 91
 NUM_CLASSES = NUM_THINGS + NUM_STUFF

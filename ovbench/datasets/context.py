@@ -24,7 +24,7 @@ from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, Labels, 
 from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import BackgroundRule, DatasetInfo
+from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo
 
 NUM_CLASSES = 59
 VOID = 255

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import DataError
-from ovbench.harness.protocol import BackgroundRule, LabelMap
+from ovbench.harness.contract.protocol import BackgroundRule, LabelMap
 
 UNKNOWN = 0xFFFF
 """Table entry of the values that a label file must not hold."""

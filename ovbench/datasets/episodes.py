@@ -16,8 +16,7 @@ from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.files import require_size
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.images import read_image
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Background,
     BackgroundRule,
     ClassQuery,
@@ -30,6 +29,7 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.images import read_image
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""

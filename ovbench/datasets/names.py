@@ -21,9 +21,9 @@ from itertools import takewhile
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Background, ClassQuery, Kind, Vocabulary
+from ovbench.harness.contract.protocol import Background, ClassQuery, Kind, Vocabulary
+from ovbench.harness.contract.twins import fault_in_names
 from ovbench.harness.regular import regular
-from ovbench.harness.twins import fault_in_names
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,7 @@ from ovbench.datasets.episodes import EpisodeDataset
 from ovbench.datasets.files import turned, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
-from ovbench.harness.images import read_image, read_mask
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Dataset,
     DatasetInfo,
     Exemplar,
@@ -34,6 +33,7 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.images import read_image, read_mask
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MASK = "_mask"
@@ -58,15 +58,15 @@ class ShownDataset:
 
     @property
     def ids(self) -> Sequence[str]:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.ids
 
     def load(self, index: int) -> Sample:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.load(index)
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.decode(raw, source)
 
 

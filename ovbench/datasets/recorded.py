@@ -11,7 +11,7 @@ from typing import Any
 from ovbench.datasets import load_dataset
 from ovbench.datasets.episodes import EpisodeDataset
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Dataset, Vocabulary
+from ovbench.harness.contract.protocol import Dataset, Vocabulary
 
 
 def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> Dataset:

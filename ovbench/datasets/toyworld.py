@@ -9,7 +9,7 @@ from pathlib import Path
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.datasets.names import read_vocabulary
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     BackgroundRule,
     DatasetInfo,
     Kind,

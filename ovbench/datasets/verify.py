@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ovbench.harness.contract.protocol import Dataset, DatasetInfo, Sample
 from ovbench.harness.loader import prefetch
-from ovbench.harness.protocol import Dataset, DatasetInfo, Sample
 
 SHOWN = 5
 """Names in a line; the table of the report has all of them."""

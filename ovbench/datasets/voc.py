@@ -13,7 +13,7 @@ from ovbench.datasets.encoding import background_encoding
 from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, read_id_list
 from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
-from ovbench.harness.protocol import DatasetInfo
+from ovbench.harness.contract.protocol import DatasetInfo
 
 NUM_CLASSES = 20
 VOID = 255

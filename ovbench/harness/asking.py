@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
-from ovbench.harness.progress import progress
-from ovbench.harness.protocol import Image, LabelMap, Segmenter, Vocabulary
+from ovbench.harness.contract.progress import progress
+from ovbench.harness.contract.protocol import Image, LabelMap, Segmenter, Vocabulary
 
 _WIDTHS: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32)
 
@@ -42,7 +42,7 @@ def ask(
     """Segment images with a method that may answer with arrays, tensors or lists of any integers.
 
     Args:
-        images, candidates: as :meth:`~ovbench.harness.protocol.Segmenter.segment` takes them.
+        images, candidates: as :meth:`~ovbench.harness.contract.protocol.Segmenter.segment` takes them.
         ids: of the images, for messages.
 
     Returns:

@@ -18,8 +18,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ovbench.harness.contract.protocol import LabelMap
 from ovbench.harness.metrics import Areas, Counts, Flags, Percentages, count_pairs
-from ovbench.harness.protocol import LabelMap
 
 
 @dataclass(frozen=True, slots=True, eq=False)

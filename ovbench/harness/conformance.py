@@ -1,4 +1,4 @@
-"""Does a method keep the :class:`~ovbench.harness.protocol.Segmenter` contract?
+"""Does a method keep the :class:`~ovbench.harness.contract.protocol.Segmenter` contract?
 
 The same checks serve ``ovbench check METHOD`` and the test suite.
 """
@@ -15,11 +15,11 @@ from PIL import Image as PillowImage
 
 from ovbench.errors import ContractError
 from ovbench.harness.asking import ask, takes_candidates
+from ovbench.harness.contract.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
+from ovbench.harness.contract.stages import peak_memory
 from ovbench.harness.images import read_image
 from ovbench.harness.methods import Method
 from ovbench.harness.metrics import confusion
-from ovbench.harness.profiler import peak_memory
-from ovbench.harness.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
 from ovbench.harness.runner import seed_everything
 
 # Matrix products over another batch size round differently, and a pixel on the border

@@ -11,6 +11,8 @@ import numpy as np
 
 from ovbench.errors import ContractError, OvbenchError
 from ovbench.harness.boundary import boundary_areas
+from ovbench.harness.contract.protocol import LabelMap, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.stages import Measurement, peak_memory
 from ovbench.harness.metrics import (
     Confusion,
     Unanswered,
@@ -19,8 +21,6 @@ from ovbench.harness.metrics import (
     confusion,
     scores,
 )
-from ovbench.harness.profiler import Measurement, peak_memory
-from ovbench.harness.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.records import Cost, ImageRecord
 from ovbench.harness.resized import Foreground, foreground_at_sides
 

@@ -13,7 +13,7 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from ovbench.errors import UsageError
-from ovbench.harness.progress import progress
+from ovbench.harness.contract.progress import progress
 from ovbench.harness.regular import regular
 
 TIMEOUT_S = 10.0

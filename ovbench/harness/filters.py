@@ -7,9 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ovbench.errors import ContractError
-from ovbench.harness.methods import UNREGISTERED, package_version
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     CheckpointRecord,
     ClassFilter,
     ClassFilterClass,
@@ -17,8 +15,10 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.contract.settings import override, settings_of
+from ovbench.harness.contract.stages import stage
+from ovbench.harness.methods import UNREGISTERED, package_version
 from ovbench.harness.registry import FILTERS
-from ovbench.harness.settings import override, settings_of
 from ovbench.harness.sources import code_of, code_of_entry
 
 
@@ -44,7 +44,7 @@ class Filter:
     @classmethod
     def of(cls, chooser: ClassFilter, name: str = "", version: str = UNREGISTERED) -> Filter:
         """Wrap a filter; its ``checkpoints`` are recorded if it has any, and its settings as
-        :func:`~ovbench.harness.settings.settings_of` says."""
+        :func:`~ovbench.harness.contract.settings.settings_of` says."""
         return cls(
             chooser,
             name or type(chooser).__name__,

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from ovbench.harness.contract.protocol import PROTOCOL_VERSION, Dataset
 from ovbench.harness.methods import Subject
-from ovbench.harness.protocol import PROTOCOL_VERSION, Dataset
 from ovbench.harness.registry import DATASETS
 from ovbench.harness.sources import code_of, code_of_entry, is_strange
 

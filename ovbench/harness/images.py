@@ -24,7 +24,7 @@ from PIL import ImageOps, UnidentifiedImageError
 
 from ovbench.errors import DataError
 from ovbench.harness.atomic import replacing
-from ovbench.harness.protocol import Image, LabelMap
+from ovbench.harness.contract.protocol import Image, LabelMap
 from ovbench.harness.regular import regular
 
 MAX_PIXELS = 1 << 28

@@ -8,9 +8,8 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.glance import refuse_unknown_names
-from ovbench.harness.progress import progress
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.progress import progress
+from ovbench.harness.contract.protocol import (
     CheckpointFlavour,
     CheckpointRecord,
     Precision,
@@ -18,8 +17,9 @@ from ovbench.harness.protocol import (
     Segmenter,
     SegmenterClass,
 )
+from ovbench.harness.contract.settings import override, refuse_unknown_preset, resolved, settings_of
+from ovbench.harness.glance import refuse_unknown_names
 from ovbench.harness.registry import METHODS
-from ovbench.harness.settings import override, refuse_unknown_preset, resolved, settings_of
 from ovbench.harness.sources import code_of, code_of_entry
 
 UNREGISTERED = "unregistered"
@@ -67,7 +67,7 @@ class Method:
     def of(cls, segmenter: Segmenter, runtime: Runtime | None = None) -> Method:
         """Wrap a segmenter that is not registered.
 
-        :func:`~ovbench.harness.settings.settings_of` says what is recorded of its settings.
+        :func:`~ovbench.harness.contract.settings.settings_of` says what is recorded of its settings.
         """
         subject = Subject(
             type(segmenter).__name__,

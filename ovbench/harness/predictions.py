@@ -14,11 +14,7 @@ import numpy as np
 
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.below import leads_outside
-from ovbench.harness.counting import Candidates, UnansweredRule
-from ovbench.harness.files.digests import digest_of_files
-from ovbench.harness.images import read_label
-from ovbench.harness.methods import Subject
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     LABEL_FILES,
     Dataset,
     DatasetInfo,
@@ -27,6 +23,10 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.counting import Candidates, UnansweredRule
+from ovbench.harness.files.digests import digest_of_files
+from ovbench.harness.images import read_label
+from ovbench.harness.methods import Subject
 from ovbench.harness.readings import Agreement
 from ovbench.harness.runner import Observer, Options, Run
 
@@ -123,21 +123,21 @@ class AnsweredDataset:
 
     @property
     def info(self) -> DatasetInfo:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.info
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.vocabulary
 
     @property
     def ids(self) -> Sequence[str]:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.ids
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """See :class:`~ovbench.harness.protocol.Dataset`."""
+        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
         return self.base.decode(raw, source)
 
     def load(self, index: int) -> AnsweredSample:

@@ -10,9 +10,9 @@ import numpy as np
 
 from ovbench.errors import ContractError
 from ovbench.harness.asking import ask
+from ovbench.harness.contract.protocol import LabelMap, Prompt, Sample, Segmenter
+from ovbench.harness.contract.stages import stage
 from ovbench.harness.counting import Candidates
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import LabelMap, Prompt, Sample, Segmenter
 
 
 class PromptedPredictor:

@@ -9,11 +9,11 @@ from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.below import below
+from ovbench.harness.contract.protocol import LABEL_FILES, Dataset, LabelMap, Sample
 from ovbench.harness.counting import Counter
 from ovbench.harness.filters import Filter, load_filter
 from ovbench.harness.images import read_label
 from ovbench.harness.methods import Method, load_method
-from ovbench.harness.protocol import LABEL_FILES, Dataset, LabelMap, Sample
 from ovbench.harness.runner import Predictor, predictor_for, seed_everything
 
 

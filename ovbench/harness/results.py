@@ -14,10 +14,10 @@ import numpy.typing as npt
 
 from ovbench.harness import metrics
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
+from ovbench.harness.contract.protocol import LABEL_FILES
 from ovbench.harness.definitions import definitions
 from ovbench.harness.interval import miou_interval, too_few
 from ovbench.harness.json_files import sealed
-from ovbench.harness.protocol import LABEL_FILES
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.resized import miou_at_sides

@@ -27,6 +27,19 @@ from ovbench.harness import held
 from ovbench.harness.alone import alone_in
 from ovbench.harness.asking import ask, prepare, takes_candidates
 from ovbench.harness.below import leads_outside
+from ovbench.harness.contract.progress import say
+from ovbench.harness.contract.protocol import (
+    SEEDS,
+    ClassFilter,
+    Dataset,
+    LabelMap,
+    Runtime,
+    Sample,
+    Segmenter,
+    Vocabulary,
+)
+from ovbench.harness.contract.stages import Measurement, measure
+from ovbench.harness.contract.typed import check_types
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
@@ -37,19 +50,7 @@ from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.metrics import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters
-from ovbench.harness.profiler import Measurement, measure
-from ovbench.harness.progress import say
 from ovbench.harness.prompted import PromptedPredictor
-from ovbench.harness.protocol import (
-    SEEDS,
-    ClassFilter,
-    Dataset,
-    LabelMap,
-    Runtime,
-    Sample,
-    Segmenter,
-    Vocabulary,
-)
 from ovbench.harness.records import BadImage, Session
 from ovbench.harness.rescore import finish
 from ovbench.harness.settings_file import tuned_on
@@ -63,7 +64,6 @@ from ovbench.harness.store import (
     missing_folders,
     nothing_left_behind,
 )
-from ovbench.harness.typed import check_types
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -458,7 +458,7 @@ def seed_everything(seed: int) -> None:
     """Seed the global generators that third-party code may draw from.
 
     Args:
-        seed: begins anew at :data:`~ovbench.harness.protocol.SEEDS`, as a run's seed plus the
+        seed: begins anew at :data:`~ovbench.harness.contract.protocol.SEEDS`, as a run's seed plus the
             place of an image may lie beyond what the generators take.
     """
     seed %= SEEDS

@@ -13,8 +13,8 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.atomic import ready_folder
+from ovbench.harness.contract.protocol import checked_seed
 from ovbench.harness.json_files import write_json
-from ovbench.harness.protocol import checked_seed
 from ovbench.harness.store import default_directory, identity_digest
 
 SCHEMA_VERSION = 1

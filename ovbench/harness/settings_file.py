@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.settings import parse_assignments
 from ovbench.harness.json_files import read_json
-from ovbench.harness.settings import parse_assignments
 
 
 def read_settings_file(path: Path, method: str) -> dict[str, Any]:

@@ -14,13 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, get_args
 
 from ovbench.errors import UsageError
-from ovbench.harness.environment import device_name, environment
-from ovbench.harness.identity import code_of_dataset, data_conditions
-from ovbench.harness.image_size import ImageSize
-from ovbench.harness.isolated import call_isolated
-from ovbench.harness.json_files import is_sealed, read_json, sealed, write_json
-from ovbench.harness.methods import choose_method, resolve_device
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     PROTOCOL_VERSION,
     CheckpointFlavour,
     Dataset,
@@ -28,6 +22,12 @@ from ovbench.harness.protocol import (
     Runtime,
     Sample,
 )
+from ovbench.harness.environment import device_name, environment
+from ovbench.harness.identity import code_of_dataset, data_conditions
+from ovbench.harness.image_size import ImageSize
+from ovbench.harness.isolated import call_isolated
+from ovbench.harness.json_files import is_sealed, read_json, sealed, write_json
+from ovbench.harness.methods import choose_method, resolve_device
 from ovbench.harness.registry import METHODS
 from ovbench.harness.sources import code_of_entry
 from ovbench.harness.store import differences, essence

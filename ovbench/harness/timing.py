@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
+from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.methods import load_method
-from ovbench.harness.profiler import measure, peak_memory
-from ovbench.harness.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.results import number, percentile, stage_shares
 from ovbench.harness.runner import predictor_for, seed_everything
 
@@ -24,7 +24,7 @@ class Job:
     Attributes:
         samples: at their original size; batches take them in turn, from the first again
             behind the last.
-        prompted: as :class:`~ovbench.harness.protocol.DatasetInfo` has it.
+        prompted: as :class:`~ovbench.harness.contract.protocol.DatasetInfo` has it.
         size: what the samples are resized to, None for none.
         warmup: batches before the measured ones.
         repeats: measured batches.

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.tuning import Phase
 from ovbench.harness.lines import LineWriter, content_of, whole_lines, with_checksum
-from ovbench.harness.tuning import Phase
 
 
 @dataclass(frozen=True, slots=True)

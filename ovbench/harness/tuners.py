@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import CheckpointFlavour, Precision, Runtime
+from ovbench.harness.contract.settings import override, resolved
+from ovbench.harness.contract.tuning import Phase, Tuner
 from ovbench.harness.glance import refuse_unknown_names
 from ovbench.harness.methods import Subject, package_version, preset_values, resolve_device
-from ovbench.harness.protocol import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.registry import METHODS
-from ovbench.harness.settings import override, resolved
 from ovbench.harness.sources import code_of, code_of_entry
-from ovbench.harness.tuning import Phase, Tuner
 
 
 @dataclass(frozen=True, slots=True)

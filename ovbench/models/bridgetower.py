@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.matcher import ImageFeatures, Matcher, Normalisation
 from ovbench.models.matcher_folder import load_parts

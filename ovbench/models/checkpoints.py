@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import hub, official
 from ovbench.models.catalogue import OfficialFile, Repository, look_up
 from ovbench.models.digests import noted_sha256, sha256_of

@@ -16,9 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.progress import progress
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.progress import progress
-from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import file_from_hub, packaged
 from ovbench.models.clip_dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip_layers import read_layer

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.diffusion_attention import DAAM, AttentionTotals, AttributionRule
 from ovbench.models.diffusion_features import on_grid, read_modules

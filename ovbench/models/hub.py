@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.progress import say
+from ovbench.harness.contract.progress import say
 from ovbench.harness.regular import regular
 from ovbench.models.catalogue import Need, Repository
 

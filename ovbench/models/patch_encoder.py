@@ -19,8 +19,8 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.json_files import parse
-from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.harness.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD

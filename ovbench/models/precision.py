@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ovbench.harness.protocol import Precision
+from ovbench.harness.contract.protocol import Precision
 
 DTYPES: Mapping[Precision, torch.dtype] = {
     "fp32": torch.float32,

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
 from ovbench.harness.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.precision import DTYPES

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Exemplar, Image, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
 from ovbench.models.precision import DTYPES

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 from rich.filesize import decimal
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.progress import Advance, progress, say
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.files.shared import alone, claimed
-from ovbench.harness.progress import Advance, progress, say
-from ovbench.harness.protocol import Runtime
 from ovbench.support.recipe import Recipe
 from ovbench.support.shelf import Picture, Shelf
 from ovbench.support.stored import model_of

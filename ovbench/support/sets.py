@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from ovbench.harness.contract.progress import say
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import cache_home, digest_of_key
-from ovbench.harness.progress import say
-from ovbench.harness.protocol import CheckpointRecord, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.support.drawing_code import drawing_code
 from ovbench.support.making import make_missing

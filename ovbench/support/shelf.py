@@ -27,9 +27,9 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from ovbench.errors import OvbenchError
+from ovbench.harness.contract.protocol import Image
 from ovbench.harness.files.shared import array_bytes, array_of, sweep, write
 from ovbench.harness.json_files import parse
-from ovbench.harness.protocol import Image
 from ovbench.harness.regular import regular
 
 HOME = "support"

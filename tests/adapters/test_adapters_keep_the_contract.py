@@ -9,10 +9,10 @@ import pytest
 
 from ovbench.errors import UsageError
 from ovbench.harness.conformance import conformance_checks
+from ovbench.harness.contract.protocol import CheckpointFlavour, Vocabulary
+from ovbench.harness.contract.settings import describe, override
 from ovbench.harness.methods import load_method
-from ovbench.harness.protocol import CheckpointFlavour, Vocabulary
 from ovbench.harness.registry import FILTERS, METHODS, Registry
-from ovbench.harness.settings import describe, override
 
 VOCABULARIES = (
     Vocabulary.of("cat", "dog", "bird", "sheep", background=True),

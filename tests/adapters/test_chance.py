@@ -11,7 +11,7 @@ import pytest
 from ovbench.adapters.candidates import allowed_labels
 from ovbench.adapters.chance import Constant, ConstantSettings, Random, RandomSettings
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Image, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
 
 WITH = Vocabulary.of("cat", "dog", "bird", background=True)
 WITHOUT = Vocabulary.of("sea", "sky", "sand")

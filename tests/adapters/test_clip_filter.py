@@ -19,8 +19,8 @@ from ovbench.adapters.clip_filter import (
 )
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import ClassFilter, ClassQuery, Image, Runtime, Vocabulary
-from ovbench.harness.settings import describe, override
+from ovbench.harness.contract.protocol import ClassFilter, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.settings import describe, override
 
 ANIMALS = Vocabulary.of("cat", "dog", "bird", "sheep", background=True)
 

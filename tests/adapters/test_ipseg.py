@@ -16,8 +16,7 @@ from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.methods import choose_method
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Background,
     CheckpointRecord,
     Dataset,
@@ -25,6 +24,7 @@ from ovbench.harness.protocol import (
     Runtime,
     Vocabulary,
 )
+from ovbench.harness.methods import choose_method
 from ovbench.harness.runner import Options, evaluate
 
 TOY = Runtime(checkpoints="toy")

@@ -18,9 +18,9 @@ from ovbench.adapters.maskclip import (
 )
 from ovbench.adapters.prompts import templates
 from ovbench.errors import UsageError
-from ovbench.harness.profiler import measure
-from ovbench.harness.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
-from ovbench.harness.settings import describe, override
+from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.settings import describe, override
+from ovbench.harness.contract.stages import measure
 
 ANIMALS = Vocabulary.of("cat", "dog", "bird", background=True)
 PLACES = Vocabulary.of("sea", "sky", "sand")

@@ -17,10 +17,10 @@ from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings
 from ovbench.adapters.ovdiff.windows import resized, windows_of
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import ClassQuery, Explaining, Runtime, Vocabulary
+from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.stages import measure
 from ovbench.harness.methods import load_method
-from ovbench.harness.profiler import measure
-from ovbench.harness.protocol import ClassQuery, Explaining, Runtime, Vocabulary
-from ovbench.harness.settings import override
 from ovbench.models import diffusion
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion import load_diffusion

@@ -13,7 +13,7 @@ from torchvision.transforms.functional import normalize, to_tensor
 from ovbench.adapters.ovdiff import category_filter
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter, FilterRule, all_subsets
 from ovbench.datasets import load_dataset
-from ovbench.harness.protocol import ClassQuery, Runtime
+from ovbench.harness.contract.protocol import ClassQuery, Runtime
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.images import squashed
 

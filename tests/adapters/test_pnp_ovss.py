@@ -17,10 +17,10 @@ from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PLACES, PRESETS, PnPOVSSSettings, Settled
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Background, ClassQuery, Runtime, Vocabulary
+from ovbench.harness.contract.settings import override
 from ovbench.harness.methods import load_method
 from ovbench.harness.metrics import accumulate, areas, confusion, scores
-from ovbench.harness.protocol import Background, ClassQuery, Runtime, Vocabulary
-from ovbench.harness.settings import override
 from ovbench.models.catalogue import ENTRIES
 
 KNOWN = {"resolution": SIZE, "layer": 2, "head": 1, "threshold": 0.15}

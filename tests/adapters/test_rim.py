@@ -15,11 +15,11 @@ from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import PREDICTED_IOU
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.stages import measure
 from ovbench.harness.methods import load_method
 from ovbench.harness.metrics import accumulate, areas, confusion, scores
-from ovbench.harness.profiler import measure
-from ovbench.harness.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
-from ovbench.harness.settings import override
 from ovbench.models.sam import Sam
 from ovbench.support import making
 

@@ -20,7 +20,7 @@ from ovbench.adapters.rim.matching import (
     ranking_distribution,
 )
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
-from ovbench.harness.settings import override
+from ovbench.harness.contract.settings import override
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -9,9 +9,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.harness.settings import setting
-from ovbench.harness.tuning import Example, Phase
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.tuning import Example, Phase
 
 
 @dataclass(frozen=True)

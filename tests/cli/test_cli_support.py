@@ -18,9 +18,9 @@ from ovbench.cli import working
 from ovbench.cli.app import app
 from ovbench.cli.working import work_shown
 from ovbench.errors import UsageError
+from ovbench.harness.contract.progress import progress, say
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.progress import progress, say
-from ovbench.harness.protocol import Runtime
 from ovbench.harness.registry import METHODS
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule

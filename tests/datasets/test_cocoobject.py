@@ -23,8 +23,8 @@ from ovbench.datasets.coco_masks import decode_mask
 from ovbench.datasets.cocoobject import map_encoding
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
+from ovbench.harness.contract.protocol import BackgroundRule
 from ovbench.harness.images import write_label
-from ovbench.harness.protocol import BackgroundRule
 
 Bytes = np.typing.NDArray[np.uint8]
 

@@ -8,7 +8,7 @@ from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.contact_sheet import TILE, choose, contact_sheet
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Background,
     ClassQuery,
     Exemplar,

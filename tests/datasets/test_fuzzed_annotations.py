@@ -16,8 +16,8 @@ from PIL import Image
 from ovbench.datasets import coco20i, load_dataset
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Vocabulary
 from ovbench.harness.images import write_label
-from ovbench.harness.protocol import Vocabulary
 
 MUTATIONS = 200
 SIZE = (6, 8)

@@ -13,8 +13,7 @@ from PIL import Image
 from ovbench.datasets import load_dataset, prompts
 from ovbench.datasets.prompts import draw, read_class, show_names
 from ovbench.errors import UsageError
-from ovbench.harness.identity import data_conditions
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     ClassQuery,
     DatasetInfo,
     Exemplar,
@@ -22,6 +21,7 @@ from ovbench.harness.protocol import (
     Sample,
     Vocabulary,
 )
+from ovbench.harness.identity import data_conditions
 
 
 def save(path: Path, array: np.ndarray) -> None:

@@ -18,8 +18,8 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.coco20i import MIN_PIXELS, InstancePictures
 from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.fss1000 import class_folders
+from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.methods import load_method
-from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Options, evaluate
 
 LIMIT = 8

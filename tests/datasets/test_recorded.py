@@ -12,8 +12,8 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.datasets.recorded import load_recorded
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.methods import load_method
-from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Options, Run, predictor_for
 
 

@@ -9,8 +9,8 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.datasets.subsets import SUBSETS, subset_names
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.images import write_label
-from ovbench.harness.protocol import Dataset
 from ovbench.harness.runner import Options, evaluate
 
 UNSEEN = {

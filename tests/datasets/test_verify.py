@@ -9,8 +9,8 @@ import pytest
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.verify import verify
+from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.images import write_label
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 
 
 @dataclass

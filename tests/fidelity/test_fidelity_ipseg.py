@@ -13,9 +13,9 @@ from showing import shown, vocabulary_of
 
 from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.prompt import similarity
+from ovbench.harness.contract.protocol import Exemplar
 from ovbench.harness.images import read_image, read_label
 from ovbench.harness.methods import load_method
-from ovbench.harness.protocol import Exemplar
 from ovbench.toyworld.scene import render_scene
 
 Mask = npt.NDArray[np.bool_]

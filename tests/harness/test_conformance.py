@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from ovbench.harness.conformance import Outcome, conformance_checks
+from ovbench.harness.contract.protocol import Vocabulary
 from ovbench.harness.methods import Method
-from ovbench.harness.protocol import Vocabulary
 
 FIRST = Vocabulary.of("cat", "dog", "bird", background=True)
 SECOND = Vocabulary.of("sea", "sky")

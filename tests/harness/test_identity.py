@@ -15,10 +15,10 @@ import numpy as np
 import pytest
 
 from ovbench.errors import DataError, OvbenchError, UsageError
+from ovbench.harness.contract.progress import watching
+from ovbench.harness.contract.protocol import Runtime, Vocabulary
 from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.fresh import _move, _remove
-from ovbench.harness.progress import watching
-from ovbench.harness.protocol import Runtime, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 from ovbench.harness.seeds import parse_seeds
 

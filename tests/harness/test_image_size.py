@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import Sample
 from ovbench.harness.image_size import ImageSize
-from ovbench.harness.protocol import Sample
 
 
 def test_parse() -> None:

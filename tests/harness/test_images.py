@@ -17,6 +17,7 @@ from PIL import Image
 from raw_files import COLOUR, GREY, PALETTE, index_png, index_tiff, png, wide_tiff
 
 from ovbench.errors import DataError
+from ovbench.harness.contract.protocol import LabelMap
 from ovbench.harness.images import (
     is_turned,
     read_colours,
@@ -27,7 +28,6 @@ from ovbench.harness.images import (
     voc_palette,
     write_label,
 )
-from ovbench.harness.protocol import LabelMap
 
 RGB = np.random.default_rng(0).integers(0, 256, (7, 9, 3), dtype=np.uint8)
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2, max_side=40)

@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.filters import Filter, load_filter
-from ovbench.harness.methods import Method
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     CheckpointRecord,
     ClassFilter,
     Image,
     Runtime,
     Vocabulary,
 )
+from ovbench.harness.contract.settings import setting
+from ovbench.harness.filters import Filter, load_filter
+from ovbench.harness.methods import Method
 from ovbench.harness.runner import Options, evaluate
-from ovbench.harness.settings import setting
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.table import boards
 

@@ -13,10 +13,10 @@ from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import DataError, OvbenchError
+from ovbench.harness.contract.protocol import Dataset, LabelMap
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.images import write_label
 from ovbench.harness.predictions import PredictionFiles, score_folder
-from ovbench.harness.protocol import Dataset, LabelMap
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.runner import Options
 from ovbench.harness.store import RunStore

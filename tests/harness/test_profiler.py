@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ovbench.harness.profiler import measure, peak_memory, stage
+from ovbench.harness.contract.stages import measure, peak_memory, stage
 
 
 def test_stages_nest_and_add_up() -> None:
@@ -56,7 +56,7 @@ def test_peak_memory_is_not_that_of_the_process_that_started_this_one() -> None:
     program = (
         "import subprocess, sys\n"
         "block = b'x' * (300 * 2**20)\n"
-        "ask = 'import ovbench.harness.profiler as p; print(p.peak_memory(\"cpu\").rss)'\n"
+        "ask = 'import ovbench.harness.contract.stages as p; print(p.peak_memory(\"cpu\").rss)'\n"
         "print(subprocess.run([sys.executable, '-c', ask], capture_output=True).stdout.decode())"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True)

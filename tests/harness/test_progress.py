@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from ovbench.harness.progress import progress, say, watching
+from ovbench.harness.contract.progress import progress, say, watching
 
 
 class Notes:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Background,
     ClassQuery,
     DatasetInfo,

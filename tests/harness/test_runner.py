@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, DataError, UsageError
-from ovbench.harness.protocol import DatasetInfo, Vocabulary
+from ovbench.harness.contract.protocol import DatasetInfo, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 
 

@@ -8,7 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovbench.errors import UsageError
-from ovbench.harness.settings import describe, override, parse_assignments, resolved, setting
+from ovbench.harness.contract.settings import (
+    describe,
+    override,
+    parse_assignments,
+    resolved,
+    setting,
+)
 
 
 @dataclass(frozen=True)

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.settings import override, setting
 from ovbench.harness.methods import load_method
 from ovbench.harness.runner import Options, evaluate
-from ovbench.harness.settings import override, setting
 from ovbench.harness.settings_file import given_settings, read_settings_file, read_tuning
 from ovbench.leaderboards.marks import marks
 

@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 
 from ovbench.harness import sources
+from ovbench.harness.contract.settings import settings_of
 from ovbench.harness.registry import METHODS, Entry
-from ovbench.harness.settings import settings_of
 from ovbench.harness.sources import code_of, code_of_entry, plugins_in
 
 HELPERS = "def attention():\n    return 1\n"

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ovbench.harness.contract.protocol import Prompt, Runtime, Sample, Vocabulary
 from ovbench.harness.image_size import ImageSize
-from ovbench.harness.protocol import Prompt, Runtime, Sample, Vocabulary
 from ovbench.harness.timing import Job, figures
 
 

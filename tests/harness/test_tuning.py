@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, DataError, OvbenchError, UsageError
+from ovbench.harness.contract.protocol import DatasetInfo, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.harness.counting import Counter, present_labels
-from ovbench.harness.protocol import DatasetInfo, Runtime, Sample, Vocabulary
 from ovbench.harness.registry import METHODS, Entry
 from ovbench.harness.search import Options, Search, load_examples, tune
-from ovbench.harness.settings import setting
 from ovbench.harness.trials import Trial, best_of, phase_summary, trial_order
 from ovbench.harness.tuners import load_tuner
-from ovbench.harness.tuning import Example, Phase
 
 LAYERS, HEADS = range(6), range(4)
 SIGMAS = [0.0, 0.02, 0.04, 0.06]

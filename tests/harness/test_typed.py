@@ -8,7 +8,7 @@ import pytest
 
 from ovbench.errors import UsageError
 from ovbench.harness import runner, search
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.interval import Estimate, jackknife
 from ovbench.harness.metrics import Areas
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 from ovbench.leaderboards.comparison import compare
 

@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 from results import result
 
+from ovbench.harness.contract.settings import describe
 from ovbench.harness.definitions import MIOU_DEFINITIONS
 from ovbench.harness.methods import preset_values
 from ovbench.harness.registry import DATASETS, METHODS
-from ovbench.harness.settings import describe
 from ovbench.leaderboards.counterparts import (
     Counterpart,
     benchmarks,

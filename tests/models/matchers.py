@@ -18,7 +18,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
 from ovbench.models.blip import BLIP
 from ovbench.models.bridgetower import BridgeTower
 from ovbench.models.matcher import Matcher, Normalisation

@@ -21,7 +21,7 @@ from torch.nn import functional
 from watchers import Watcher
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models import clip as module
 from ovbench.models import packaged
 from ovbench.models.clip import load_clip

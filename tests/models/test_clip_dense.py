@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.positions import resize_positions
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.clip import load_clip
 from ovbench.models.clip_layers import read_layer
 

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models import diffusion
 from ovbench.models.checkpoints import Located
 from ovbench.models.diffusion import Diffusion, Request, load_diffusion

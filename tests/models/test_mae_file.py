@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import patch_encoder
 from ovbench.models.checkpoints import Located
 from ovbench.models.patch_encoder import load_patch_encoder

@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BridgeTowerImageProcessor
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import blip, bridgetower
 from ovbench.models.checkpoints import Located
 from ovbench.models.matcher import Matcher, Normalisation

@@ -14,7 +14,7 @@ import torch
 from weight_servers import Page, PageHandler, serving
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import checkpoints, digests
 from ovbench.models.catalogue import OfficialFile
 from ovbench.models.official import fetch, path_of

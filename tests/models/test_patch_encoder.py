@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
 from ovbench.models import patch_encoder as module
 from ovbench.models.checkpoints import Located
 from ovbench.models.patch_encoder import Facet, PatchEncoder, Reading, load_patch_encoder

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTModel
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import patch_encoder, saliency
 from ovbench.models.checkpoints import Located
 from ovbench.models.patch_encoder import PatchEncoder

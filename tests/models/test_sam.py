@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models import sam as module
 from ovbench.models.sam import OFFICIAL, Sam, SamConfig, build_sam, load_sam
 from ovbench.models.sam_proposals import ProposalSettings, propose

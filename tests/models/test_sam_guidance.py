@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.sam import Sam, SamConfig, build_sam
 from ovbench.models.sam_guidance import Guidance, guided
 

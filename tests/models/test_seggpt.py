@@ -14,7 +14,7 @@ from tiny_seggpt import tiny_seggpt
 from transformers import SegGptConfig, SegGptForImageSegmentation, SegGptImageProcessor
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Exemplar, Image, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models import seggpt as module
 from ovbench.models.checkpoints import Located
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD

@@ -16,7 +16,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ovbench.harness.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
 from ovbench.models.diffusion import Diffusion
 from ovbench.models.diffusion_folder import Parts
 from ovbench.toyworld.train.subwords import write_clip_tokenizer

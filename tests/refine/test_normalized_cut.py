@@ -10,7 +10,7 @@ from scipy import linalg
 from torch.nn import functional
 
 from ovbench.datasets import load_dataset
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.images import input_tensor
 from ovbench.models.patch_encoder import load_patch_encoder
 from ovbench.refine import normalized_cut

@@ -300,7 +300,7 @@ WORKER = """
 import sys, time
 sys.path.insert(0, "tests/support")
 from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
-from ovbench.harness.progress import watching
+from ovbench.harness.contract.progress import watching
 from ovbench.models import diffusion
 from ovbench.support import SupportSets, shelf
 from watchers import Watcher

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovbench.harness.protocol import CheckpointRecord
+from ovbench.harness.contract.protocol import CheckpointRecord
 from ovbench.models.diffusion import Diffusion, Generated, Request
 from ovbench.models.diffusion_sampling import Sampling
 from ovbench.toyworld.quality import generation, recognition

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, Dinov2Model, ViTModel
 
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.clip import load_clip
 from ovbench.models.packaged import weights_of
 from ovbench.models.patch_encoder import PatchEncoder, Reading, load_patch_encoder

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.sam import MaskPrediction, Sam, SamConfig, model_from_folder
 from ovbench.models.sam_proposals import Proposals, ProposalSettings
 from ovbench.toyworld.quality import proposals as quality

@@ -12,7 +12,7 @@ import torch
 from transformers import ViTModel
 
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Exemplar, Runtime
+from ovbench.harness.contract.protocol import Exemplar, Runtime
 from ovbench.models import seggpt as wrapper
 from ovbench.models.checkpoints import packaged
 from ovbench.models.packaged import weights_of

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import ImageColor
 
 from ovbench.datasets.choices import Choices
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.protocol import (
     Dataset,
     DatasetInfo,
     LabelMap,

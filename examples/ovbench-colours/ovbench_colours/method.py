@@ -10,9 +10,9 @@ import numpy as np
 from PIL import ImageColor
 
 from ovbench.errors import UsageError
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
-from ovbench.harness.settings import setting
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.stages import stage
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,15 @@ from ovbench.adapters.ipseg.labels import Canvas, similarity_in
 from ovbench.adapters.ipseg.points import point_prompt
 from ovbench.adapters.ipseg.prompt import find_object, mean_of, pooled, similarity
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import ClassQuery, Exemplar, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import (
+    ClassQuery,
+    Exemplar,
+    Image,
+    LabelMap,
+    Runtime,
+    Vocabulary,
+)
+from ovbench.harness.contract.stages import stage
 from ovbench.models.diffusion import load_diffusion
 from ovbench.models.saliency import load_saliency
 from ovbench.models.sam import load_sam
@@ -92,7 +99,7 @@ class IPSeg:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
         return [self._segment(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _segment(self, image: Image, candidates: Collection[int] | None) -> LabelMap:

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ovbench.adapters.ipseg.settings import IPSegSettings
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.images import Normalised
 from ovbench.models.patch_encoder import load_patch_encoder

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from ovbench.adapters.ipseg.encoders import Encoder
 from ovbench.adapters.ipseg.settings import Settled
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image
+from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.stages import stage
 from ovbench.models.diffusion import Diffusion
 from ovbench.models.images import Normalised, input_tensor, slide
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ovbench.adapters import joining
 from ovbench.adapters.ipseg.nearest import Mask
-from ovbench.harness.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 from ovbench.models.upsample import label_map
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.settings import MaskRule, Settled
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import Exemplar, Image
+from ovbench.harness.contract.protocol import Exemplar, Image
 from ovbench.models.images import fit_size, input_tensor
 from ovbench.models.saliency import Saliency
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ovbench.harness.protocol import CheckpointRecord
-from ovbench.harness.settings import MANY, SIDE, setting
+from ovbench.harness.contract.protocol import CheckpointRecord
+from ovbench.harness.contract.settings import MANY, SIDE, setting
 
 MaskRule = Literal["saliency", "pca", "truth", "none"]
 

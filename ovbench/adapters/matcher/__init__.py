@@ -33,8 +33,15 @@ from ovbench.adapters.matcher.references import (
     squash,
 )
 from ovbench.adapters.matcher.settings import PRESETS, MatcherSettings, settle
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import ClassQuery, Exemplar, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import (
+    ClassQuery,
+    Exemplar,
+    Image,
+    LabelMap,
+    Runtime,
+    Vocabulary,
+)
+from ovbench.harness.contract.stages import stage
 from ovbench.models.patch_encoder import load_patch_encoder
 from ovbench.models.saliency import load_saliency
 from ovbench.models.sam import EncodedImage, load_sam
@@ -99,7 +106,7 @@ class Matcher:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
         return [self._answer(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _reference(self, query: ClassQuery) -> Reference:

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.harness.protocol import Exemplar, Image
+from ovbench.harness.contract.protocol import Exemplar, Image
 from ovbench.models.images import input_tensor, squashed
 from ovbench.models.patch_encoder import PatchEncoder
 from ovbench.models.saliency import Saliency

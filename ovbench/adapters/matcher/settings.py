@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from ovbench.errors import UsageError
-from ovbench.harness.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.patch_encoder import PatchEncoder
 
 

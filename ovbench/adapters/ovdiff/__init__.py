@@ -43,9 +43,8 @@ from ovbench.adapters.ovdiff.windows import (
     resized,
     windows_of,
 )
-from ovbench.harness.profiler import stage
-from ovbench.harness.progress import Advance, progress
-from ovbench.harness.protocol import (
+from ovbench.harness.contract.progress import Advance, progress
+from ovbench.harness.contract.protocol import (
     CheckpointRecord,
     Evidence,
     Explanation,
@@ -54,6 +53,7 @@ from ovbench.harness.protocol import (
     Runtime,
     Vocabulary,
 )
+from ovbench.harness.contract.stages import stage
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling
@@ -162,7 +162,7 @@ class OVDiff:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`. Images are read one by one."""
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`. Images are read one by one."""
         return [self._segment(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _segment(self, image: Image, candidates: Collection[int] | None) -> LabelMap:
@@ -197,7 +197,7 @@ class OVDiff:
 
     @torch.inference_mode()
     def explain(self, image: Image, x: int, y: int) -> Explanation:
-        """See :class:`~ovbench.harness.protocol.Explaining`.
+        """See :class:`~ovbench.harness.contract.protocol.Explaining`.
 
         Per feature space, the prototype of the answered label that is nearest to the pixel in
         any of the windows that hold it.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.ovdiff.windows import lanczos
-from ovbench.harness.protocol import ClassQuery, Image
+from ovbench.harness.contract.protocol import ClassQuery, Image
 from ovbench.models.clip import CLIP, TEXT_BATCH
 from ovbench.models.images import input_tensor, squashed
 

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ovbench.adapters.ovdiff.windows import lanczos, size_within
 from ovbench.errors import UsageError
-from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
 from ovbench.models.clip import CLIP
 from ovbench.models.diffusion import Diffusion, load_diffusion
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ovbench.adapters.ovdiff.extractors import PatchFeatures
 from ovbench.adapters.ovdiff.masks import Mask
-from ovbench.harness.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
 from ovbench.models.checkpoints import locate
 from ovbench.models.patch_encoder import load_patch_encoder
 from ovbench.models.sam import Sam, load_sam

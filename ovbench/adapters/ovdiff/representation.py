@@ -25,9 +25,9 @@ from ovbench.adapters.ovdiff.masks import (
 from ovbench.adapters.ovdiff.proposals import MaskSource
 from ovbench.adapters.ovdiff.prototypes import Prototypes, build, gather
 from ovbench.adapters.ovdiff.settings import Settled
+from ovbench.harness.contract.protocol import Precision
+from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Precision
 from ovbench.support import SupportSet
 
 Region: TypeAlias = Literal["foreground", "background"]

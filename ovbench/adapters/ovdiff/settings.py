@@ -13,7 +13,7 @@ from ovbench.adapters.ovdiff.category_filter import FilterRule
 from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName, ReadingRule
 from ovbench.adapters.ovdiff.masks import AttributionRule, MaskRule
 from ovbench.adapters.ovdiff.prototypes import KINDS, PrototypeKind
-from ovbench.harness.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 

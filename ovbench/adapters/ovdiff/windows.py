@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.harness.protocol import Image
+from ovbench.harness.contract.protocol import Image
 from ovbench.models.images import window_starts
 
 

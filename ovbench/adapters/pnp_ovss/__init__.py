@@ -21,8 +21,8 @@ from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PRESETS, PnPOVSSSettings, settle
 from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.stages import stage
 from ovbench.models.matcher import Matcher
 
 
@@ -46,7 +46,7 @@ class PnPOVSS:
 
     @staticmethod
     def tuner(settings: PnPOVSSSettings, runtime: Runtime) -> PnPOVSSTuner:
-        """The search of section 3.4; see :mod:`ovbench.harness.tuning`."""
+        """The search of section 3.4; see :mod:`ovbench.harness.contract.tuning`."""
         return PnPOVSSTuner(settings, runtime)
 
     def prepare(self, vocabulary: Vocabulary) -> None:
@@ -59,7 +59,7 @@ class PnPOVSS:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`.
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`.
 
         All images are squashed to one size and computed together. Sums over another batch
         size round differently, so that a pixel between two classes may change sides.

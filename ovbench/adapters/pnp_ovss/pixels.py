@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.protocol import Image
+from ovbench.harness.contract.protocol import Image
 from ovbench.models.images import input_tensor, pillow_tensor
 from ovbench.models.matcher import Matcher
 

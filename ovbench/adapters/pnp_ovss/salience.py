@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.prompting import Listing, Question
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.profiler import stage
+from ovbench.harness.contract.stages import stage
 from ovbench.models.matcher import Matcher
 
 

@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 from ovbench.errors import UsageError
-from ovbench.harness.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.matcher import Matcher
 from ovbench.refine.resample import Kind
 

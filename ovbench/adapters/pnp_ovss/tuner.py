@@ -17,8 +17,8 @@ from ovbench.adapters.pnp_ovss.prompting import Asker
 from ovbench.adapters.pnp_ovss.salience import class_maps, look, read
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings, Settled, settle
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
-from ovbench.harness.protocol import Runtime, Vocabulary
-from ovbench.harness.tuning import Example, Phase
+from ovbench.harness.contract.protocol import Runtime, Vocabulary
+from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.matcher import Matcher
 from ovbench.refine.resample import enlarge
@@ -72,7 +72,7 @@ class PnPOVSSTuner:
 
     @torch.no_grad()
     def rewards(self, values: Mapping[str, Any], examples: Sequence[Example]) -> Sequence[float]:
-        """See :class:`~ovbench.harness.tuning.Tuner`."""
+        """See :class:`~ovbench.harness.contract.tuning.Tuner`."""
         settings = self._settled(values)
         masks = self._blurred if "blur" in values else self._gradcam
         return [

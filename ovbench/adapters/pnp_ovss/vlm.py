@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovbench.adapters.pnp_ovss.settings import VLM
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.blip import load_blip
 from ovbench.models.bridgetower import load_bridgetower
 from ovbench.models.matcher import Matcher

@@ -20,8 +20,8 @@ from ovbench.adapters.rim.recogniser import ReferenceRecogniser
 from ovbench.adapters.rim.regions import propose_regions, with_remainder
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import settle
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import CheckpointRecord, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import CheckpointRecord, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.stages import stage
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling
@@ -83,7 +83,7 @@ class RIM:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.protocol.Segmenter`; each image is computed alone."""
+        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; each image is computed alone."""
         return [
             self._segment(image, allowed_labels(self._vocabulary, chosen))
             for image, chosen in pairs(images, candidates)

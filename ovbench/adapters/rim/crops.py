@@ -8,8 +8,8 @@ import torch
 
 from ovbench.adapters.prompts import templates
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, Vocabulary
+from ovbench.harness.contract.protocol import Image, Vocabulary
+from ovbench.harness.contract.stages import stage
 from ovbench.models.clip import CLIP
 from ovbench.models.images import squashed
 

@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from ovbench.adapters.rim.settings import RIMSettings
-from ovbench.harness.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion import load_diffusion
 from ovbench.models.images import Normalised

@@ -14,8 +14,8 @@ from ovbench.adapters.rim.matching import Ranking, by_cosine, by_relation
 from ovbench.adapters.rim.pooling import masked_average
 from ovbench.adapters.rim.references import PrototypeMaker, gallery
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.profiler import stage
-from ovbench.harness.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.stages import stage
 from ovbench.models.images import fit_size, input_tensor
 from ovbench.models.sam import Sam
 from ovbench.models.upsample import label_map

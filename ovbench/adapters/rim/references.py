@@ -17,10 +17,10 @@ from ovbench.adapters.rim.foreground import foreground
 from ovbench.adapters.rim.matching import References
 from ovbench.adapters.rim.pooling import masked_average
 from ovbench.adapters.rim.settled import Settled
+from ovbench.harness.contract.progress import Advance, progress
+from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.profiler import stage
-from ovbench.harness.progress import Advance, progress
-from ovbench.harness.protocol import Runtime
 from ovbench.models.images import squashed
 from ovbench.models.sam import Sam
 from ovbench.support import SupportSet

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ovbench.adapters.prompts import TemplateSet
 from ovbench.adapters.rim.matching import Positivity, Selection, Winner
 from ovbench.adapters.rim.painting import Overlap
-from ovbench.harness.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.diffusion_sampling import Solver
 from ovbench.models.patch_encoder import Facet
 

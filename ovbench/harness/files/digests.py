@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError
+from ovbench.harness.contract.progress import progress
 from ovbench.harness.files.cache import cache_home
 from ovbench.harness.json_files import read_json, write_json
-from ovbench.harness.progress import progress
 from ovbench.harness.regular import regular
 
 _HOME = "digests"

@@ -17,7 +17,7 @@ from filelock import FileLock, Timeout
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.atomic import replacing
-from ovbench.harness.progress import say
+from ovbench.harness.contract.progress import say
 
 _POLL_S = 0.2
 

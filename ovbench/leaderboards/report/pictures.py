@@ -14,6 +14,7 @@ from PIL import Image as Pillow
 from ovbench.drawing.colours import BACKGROUND, RGB, nth_colour
 from ovbench.drawing.pictures import errors, fitted, outlined, overlay
 from ovbench.errors import DataError, OvbenchError
+from ovbench.harness.contract.protocol import Dataset, LabelMap, Sample
 from ovbench.harness.metrics import (
     Confusion,
     answered_only,
@@ -21,7 +22,6 @@ from ovbench.harness.metrics import (
     mean_over_classes,
     stack_areas,
 )
-from ovbench.harness.protocol import Dataset, LabelMap, Sample
 from ovbench.leaderboards.measured import Measured
 from ovbench.leaderboards.report.contents import Contents
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ovbench.errors import OvbenchError
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.blip import load_blip
 from ovbench.models.bridgetower import load_bridgetower
 from ovbench.models.diffusion import load_diffusion

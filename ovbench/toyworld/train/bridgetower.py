@@ -8,7 +8,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.bridgetower import BridgeTower
 from ovbench.models.checkpoints import packaged
 from ovbench.models.matcher import ImageFeatures, Normalisation

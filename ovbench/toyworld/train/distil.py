@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.harness.protocol import Runtime
+from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.patch_encoder import PatchEncoder

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 from ovbench.harness.runner import Options, evaluate
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -13,9 +13,9 @@ import pytest
 from PIL import Image
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample
 from ovbench.harness.images import read_label, write_label
 from ovbench.harness.predictions import score_folder
-from ovbench.harness.protocol import DatasetInfo, LabelMap, Sample
 from ovbench.harness.replay import Replay
 from ovbench.leaderboards.report.contents import read_contents
 from ovbench.leaderboards.report.pictures import BOX, Picture, Source, draw

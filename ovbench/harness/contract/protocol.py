@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import UsageError
-from ovbench.harness.twins import fault_in_names
-from ovbench.harness.typed import check_types
+from ovbench.harness.contract.twins import fault_in_names
+from ovbench.harness.contract.typed import check_types
 
 Image: TypeAlias = npt.NDArray[np.uint8]
 """An RGB image, ``(H, W, 3)`` uint8."""
@@ -388,9 +388,9 @@ class Segmenter(Protocol):
     """An open-vocabulary segmenter.
 
     A method that is registered is a class called as ``Method(settings, runtime)`` with a
-    frozen dataclass ``Settings`` (see :mod:`ovbench.harness.settings`) and optionally
+    frozen dataclass ``Settings`` (see :mod:`ovbench.harness.contract.settings`) and optionally
     ``presets``, a mapping from a name to the settings it changes, and ``tuner(settings,
-    runtime)``, which returns a :class:`~ovbench.harness.tuning.Tuner`. It may have attributes:
+    runtime)``, which returns a :class:`~ovbench.harness.contract.tuning.Tuner`. It may have attributes:
     ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded; ``settings``, with
     what depends on the weights filled in; ``notes``, what a result should say of ``prepare``;
     ``needs_exemplars``, True where every class must be shown by a picture.

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ovbench.harness.protocol import CheckpointRecord, Image, Vocabulary
+from ovbench.harness.contract.protocol import CheckpointRecord, Image, Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""What methods, datasets and filters promise, and what they are told."""
