@@ -36,8 +36,8 @@ from torch.utils.data import DataLoader
 from ovbench.datasets import load_dataset
 from ovbench.datasets.files import FileDataset
 from ovbench.harness.contract.protocol import Sample
-from ovbench.harness.images import read_image, read_label, write_label
-from ovbench.harness.loader import prefetch
+from ovbench.harness.files.images import read_image, read_label, write_label
+from ovbench.harness.files.loader import prefetch
 
 SIZES = {"VOC": (375, 500), "COCO": (480, 640)}
 MODEL_S = 0.010

@@ -15,7 +15,7 @@ from watchers import Watcher
 from ovbench.errors import DataError
 from ovbench.harness.contract.progress import watching
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 

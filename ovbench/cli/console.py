@@ -121,7 +121,7 @@ def save_picture(picture: Image, path: Path) -> None:
     Raises:
         OvbenchError: it cannot be written.
     """
-    from ovbench.harness.atomic import replacing
+    from ovbench.harness.files.atomic import replacing
 
     with replacing(path) as temporary:
         picture.save(temporary, "PNG")

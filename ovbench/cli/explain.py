@@ -71,7 +71,7 @@ def _picture(image: str, dataset: Dataset) -> Image:
         UsageError: neither.
     """
     from ovbench.errors import UsageError
-    from ovbench.harness.images import read_image
+    from ovbench.harness.files.images import read_image
 
     if image in dataset.ids:
         return dataset.load(list(dataset.ids).index(image)).image

@@ -75,7 +75,7 @@ def profile(
     from ovbench.cli.progress import steps
     from ovbench.datasets import load_dataset
     from ovbench.errors import OvbenchError, UsageError
-    from ovbench.harness.atomic import ready_folder, replacing
+    from ovbench.harness.files.atomic import ready_folder, replacing
     from ovbench.harness.settings_file import given_settings
     from ovbench.harness.sweep import Grid, Options, Sweep
 

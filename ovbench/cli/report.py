@@ -40,7 +40,7 @@ def report(
     """
     from ovbench.cli.console import say
     from ovbench.errors import UsageError
-    from ovbench.harness.atomic import replacing
+    from ovbench.harness.files.atomic import replacing
     from ovbench.leaderboards.report.contents import read_contents
     from ovbench.leaderboards.report.page import page
     from ovbench.leaderboards.report.pictures import Pictures

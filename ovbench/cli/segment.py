@@ -48,9 +48,9 @@ def segment(
     from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
     from ovbench.harness.asking import ask, prepare
-    from ovbench.harness.atomic import replacing
     from ovbench.harness.contract.protocol import Sample, Vocabulary
-    from ovbench.harness.images import read_image, write_label
+    from ovbench.harness.files.atomic import replacing
+    from ovbench.harness.files.images import read_image, write_label
     from ovbench.harness.methods import load_method
     from ovbench.harness.settings_file import given_settings
 

@@ -94,7 +94,7 @@ def _open(name: str, choices: Choices, subset: str | None) -> Dataset:
 def _check_ids(dataset: Dataset) -> None:
     """Results are kept by image, under names that become paths."""
     from ovbench.datasets.files import utf8
-    from ovbench.harness.below import leads_outside
+    from ovbench.harness.files.below import leads_outside
 
     where = f"{dataset.info.name} {dataset.info.split}"
     if not len(dataset.ids):

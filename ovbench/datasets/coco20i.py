@@ -28,9 +28,9 @@ from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, Pictures, e
 from ovbench.datasets.layouts import not_here, pictures
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.below import leads_outside
-from ovbench.harness.images import read_label
-from ovbench.harness.regular import regular
+from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.images import read_label
+from ovbench.harness.files.regular import regular
 
 NUM_CLASSES, FOLDS, EPISODES, SEED = 80, 4, 1000, 0
 MIN_PIXELS = 2 * 32 * 32

@@ -22,7 +22,7 @@ from ovbench.datasets.json_fields import (
     text,
 )
 from ovbench.errors import UsageError
-from ovbench.harness.below import leads_outside
+from ovbench.harness.files.below import leads_outside
 
 
 @dataclass(frozen=True, slots=True)

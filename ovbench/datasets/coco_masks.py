@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.progress import say
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from ovbench.datasets.files import Files
 from ovbench.errors import DataError
 from ovbench.harness.contract.protocol import LabelMap
-from ovbench.harness.images import read_colours
+from ovbench.harness.files.images import read_colours
 
 
 @dataclass(frozen=True, slots=True)

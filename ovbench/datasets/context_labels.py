@@ -18,7 +18,7 @@ from ovbench.datasets.files import Files
 from ovbench.datasets.json_fields import each_once, entries, field, integer, known_id, size, text
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, LabelMap
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 
 # Ids of the 59 classes in alphabetical order of their names, which is label order
 # (mmsegmentation, tools/dataset_converters/pascal_context.py).

@@ -29,7 +29,7 @@ from ovbench.harness.contract.protocol import (
     Sample,
     Vocabulary,
 )
-from ovbench.harness.images import read_image
+from ovbench.harness.files.images import read_image
 
 Mask = npt.NDArray[np.bool_]
 """Pixels of an object, ``(H, W)``."""

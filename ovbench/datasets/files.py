@@ -11,11 +11,11 @@ from typing import Protocol
 
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.below import leads_outside
 from ovbench.harness.contract.protocol import DatasetInfo, Image, LabelMap, Sample, Vocabulary
+from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
-from ovbench.harness.images import is_turned, read_image, read_label
-from ovbench.harness.regular import regular
+from ovbench.harness.files.images import is_turned, read_image, read_label
+from ovbench.harness.files.regular import regular
 from ovbench.text import visible
 
 

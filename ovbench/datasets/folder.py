@@ -20,7 +20,7 @@ from ovbench.datasets.files import FileDataset, LabelFiles, read_id_list, walk
 from ovbench.datasets.names import parse_vocabulary, read_vocabulary
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap, Vocabulary
-from ovbench.harness.images import ColourLabelError, read_label
+from ovbench.harness.files.images import ColourLabelError, read_label
 
 EVERYTHING = "all"
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")

@@ -18,7 +18,7 @@ from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_inf
 from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.images import read_image
+from ovbench.harness.files.images import read_image
 
 NUM_CLASSES, PICTURES = 240, 10
 EXPECTED_EPISODES = NUM_CLASSES * PICTURES

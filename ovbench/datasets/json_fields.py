@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
-from ovbench.harness.images import MAX_PIXELS
+from ovbench.harness.files.images import MAX_PIXELS
 
 MAX_SIDE = (1 << 16) - 1
 """Pixels along an image's side; JPEG files have no more."""

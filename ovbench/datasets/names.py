@@ -23,7 +23,7 @@ from pathlib import Path
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Kind, Vocabulary
 from ovbench.harness.contract.twins import fault_in_names
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from ovbench.datasets.layouts import not_here
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Vocabulary
-from ovbench.harness.images import read_image
+from ovbench.harness.files.images import read_image
 
 REFERENCE = "00"
 LAYOUT = "PerSeg/Images/<object>/NN.jpg and PerSeg/Annotations/<object>/NN.png"

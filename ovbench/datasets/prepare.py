@@ -18,10 +18,10 @@ from typing import Protocol
 from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
 from ovbench.datasets.unpack import HOME, BrokenArchiveError, unpack, unpacked_bytes
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import replacing
-from ovbench.harness.download import FAILURES, Download, digest_of
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.download import FAILURES, Download, digest_of
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 
 # Photographs do not shrink in archives, and label maps are small beside them.
 _UNPACKED_SHARE = 1.1

@@ -23,7 +23,6 @@ import numpy as np
 from ovbench.datasets.episodes import EpisodeDataset
 from ovbench.datasets.files import turned, walk
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.below import leads_outside
 from ovbench.harness.contract.protocol import (
     Dataset,
     DatasetInfo,
@@ -33,7 +32,8 @@ from ovbench.harness.contract.protocol import (
     Sample,
     Vocabulary,
 )
-from ovbench.harness.images import read_image, read_mask
+from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.images import read_image, read_mask
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
 MASK = "_mask"

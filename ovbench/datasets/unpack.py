@@ -22,9 +22,9 @@ from pathlib import Path
 from typing import IO, TypeAlias
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import replacing
-from ovbench.harness.below import leads_outside
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.regular import regular
 
 Progress: TypeAlias = Callable[[int, int], object]
 """Called with the number of files done and the number of all."""

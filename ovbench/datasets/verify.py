@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.contract.protocol import Dataset, DatasetInfo, Sample
-from ovbench.harness.loader import prefetch
+from ovbench.harness.files.loader import prefetch
 
 SHOWN = 5
 """Names in a line; the table of the report has all of them."""

@@ -17,7 +17,7 @@ from ovbench.errors import ContractError
 from ovbench.harness.asking import ask, takes_candidates
 from ovbench.harness.contract.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
 from ovbench.harness.contract.stages import peak_memory
-from ovbench.harness.images import read_image
+from ovbench.harness.files.images import read_image
 from ovbench.harness.methods import Method
 from ovbench.harness.metrics import confusion
 from ovbench.harness.runner import seed_everything

@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from ovbench.harness.contract.settings import refuse_unknown_preset, refuse_unknown_setting
+from ovbench.harness.files.regular import regular
 from ovbench.harness.registry import METHODS
-from ovbench.harness.regular import regular
 
 
 def refuse_unknown_names(method: str, preset: str | None, settings: Collection[str]) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.json_files import leaf
+from ovbench.harness.files.json_files import leaf
 
 # What was added to identities later, with what it was before there was a choice.
 _ADDED: Mapping[str, Any] = {"limit": None, "warnings": []}

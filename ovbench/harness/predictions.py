@@ -13,7 +13,6 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.below import leads_outside
 from ovbench.harness.contract.protocol import (
     LABEL_FILES,
     Dataset,
@@ -24,8 +23,9 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.counting import Candidates, UnansweredRule
+from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
-from ovbench.harness.images import read_label
+from ovbench.harness.files.images import read_label
 from ovbench.harness.methods import Subject
 from ovbench.harness.readings import Agreement
 from ovbench.harness.runner import Observer, Options, Run

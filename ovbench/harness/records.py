@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.lines import content_of, with_checksum
+from ovbench.harness.files.lines import content_of, with_checksum
 from ovbench.harness.metrics import Confusion, Counts, Void
 from ovbench.harness.resized import Foreground
 

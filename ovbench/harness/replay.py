@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.below import below
 from ovbench.harness.contract.protocol import LABEL_FILES, Dataset, LabelMap, Sample
 from ovbench.harness.counting import Counter
+from ovbench.harness.files.below import below
+from ovbench.harness.files.images import read_label
 from ovbench.harness.filters import Filter, load_filter
-from ovbench.harness.images import read_label
 from ovbench.harness.methods import Method, load_method
 from ovbench.harness.runner import Predictor, predictor_for, seed_everything
 

@@ -16,8 +16,8 @@ from ovbench.harness import metrics
 from ovbench.harness.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.contract.protocol import LABEL_FILES
 from ovbench.harness.definitions import definitions
+from ovbench.harness.files.json_files import sealed
 from ovbench.harness.interval import miou_interval, too_few
-from ovbench.harness.json_files import sealed
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.resized import miou_at_sides
@@ -33,7 +33,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             result does not depend on which process recorded what.
 
     Returns:
-        What ``result.json`` holds, sealed (:mod:`ovbench.harness.json_files`).
+        What ``result.json`` holds, sealed (:mod:`ovbench.harness.files.json_files`).
     """
     images = [records.images[name] for name in sorted(records.images)]
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]

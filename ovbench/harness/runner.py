@@ -24,9 +24,7 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness import held
-from ovbench.harness.alone import alone_in
 from ovbench.harness.asking import ask, prepare, takes_candidates
-from ovbench.harness.below import leads_outside
 from ovbench.harness.contract.progress import say
 from ovbench.harness.contract.protocol import (
     SEEDS,
@@ -43,10 +41,12 @@ from ovbench.harness.contract.typed import check_types
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.environment import device_name, environment
+from ovbench.harness.files.alone import alone_in
+from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.loader import Loaded, prefetch
 from ovbench.harness.filters import Filter
 from ovbench.harness.fresh import settle, stage_of
 from ovbench.harness.identity import code_of_dataset, conditions, untold
-from ovbench.harness.loader import Loaded, prefetch
 from ovbench.harness.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.metrics import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters

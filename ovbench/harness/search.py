@@ -21,15 +21,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.alone import alone_in
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.harness.contract.typed import check_types
 from ovbench.harness.counting import present_labels
 from ovbench.harness.distributed import World, passing_directory
+from ovbench.harness.files.alone import alone_in
+from ovbench.harness.files.json_files import write_json
+from ovbench.harness.files.loader import prefetch
 from ovbench.harness.identity import conditions
-from ovbench.harness.json_files import write_json
-from ovbench.harness.loader import prefetch
 from ovbench.harness.methods import package_version
 from ovbench.harness.runner import seed_everything
 from ovbench.harness.store import (

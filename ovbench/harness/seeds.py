@@ -12,9 +12,9 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import ready_folder
 from ovbench.harness.contract.protocol import checked_seed
-from ovbench.harness.json_files import write_json
+from ovbench.harness.files.atomic import ready_folder
+from ovbench.harness.files.json_files import write_json
 from ovbench.harness.store import default_directory, identity_digest
 
 SCHEMA_VERSION = 1

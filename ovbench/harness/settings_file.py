@@ -17,7 +17,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.settings import parse_assignments
-from ovbench.harness.json_files import read_json
+from ovbench.harness.files.json_files import read_json
 
 
 def read_settings_file(path: Path, method: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ from types import FunctionType
 
 import ovbench
 from ovbench.harness.compiled import compiled_digest
+from ovbench.harness.files.regular import regular
 from ovbench.harness.registry import DATASETS, FILTERS, METHODS, Entry
-from ovbench.harness.regular import regular
 
 SUFFIXES = (
     *(".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"),

@@ -24,12 +24,19 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.atomic import ready_folder, replacing
-from ovbench.harness.below import below, file_name
 from ovbench.harness.contract.protocol import LabelMap
-from ovbench.harness.images import write_label
-from ovbench.harness.json_files import SEAL, digest_of, is_sealed, read_json, sealed, write_json
-from ovbench.harness.lines import LineWriter, whole_lines
+from ovbench.harness.files.atomic import ready_folder, replacing
+from ovbench.harness.files.below import below, file_name
+from ovbench.harness.files.images import write_label
+from ovbench.harness.files.json_files import (
+    SEAL,
+    digest_of,
+    is_sealed,
+    read_json,
+    sealed,
+    write_json,
+)
+from ovbench.harness.files.lines import LineWriter, whole_lines
 from ovbench.harness.older import identity_of_older_version
 from ovbench.harness.record_checks import Expected
 from ovbench.harness.records import (

@@ -23,10 +23,10 @@ from ovbench.harness.contract.protocol import (
     Sample,
 )
 from ovbench.harness.environment import device_name, environment
+from ovbench.harness.files.json_files import is_sealed, read_json, sealed, write_json
 from ovbench.harness.identity import code_of_dataset, data_conditions
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.isolated import call_isolated
-from ovbench.harness.json_files import is_sealed, read_json, sealed, write_json
 from ovbench.harness.methods import choose_method, resolve_device
 from ovbench.harness.registry import METHODS
 from ovbench.harness.sources import code_of_entry

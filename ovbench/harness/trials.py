@@ -12,7 +12,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.tuning import Phase
-from ovbench.harness.lines import LineWriter, content_of, whole_lines, with_checksum
+from ovbench.harness.files.lines import LineWriter, content_of, whole_lines, with_checksum
 
 
 @dataclass(frozen=True, slots=True)

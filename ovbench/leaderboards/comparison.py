@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import UsageError
+from ovbench.harness.files.json_files import leaf
 from ovbench.harness.interval import Estimate, jackknife
-from ovbench.harness.json_files import leaf
 from ovbench.leaderboards.measured import Measured
 
 LEVEL = 0.95

@@ -13,7 +13,7 @@ from textwrap import indent
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import ready_folder
+from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.store import default_directory
 from ovbench.text import visible
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import ready_folder
-from ovbench.harness.json_files import leaf, read_json, write_json
+from ovbench.harness.files.atomic import ready_folder
+from ovbench.harness.files.json_files import leaf, read_json, write_json
 from ovbench.leaderboards.table import Result, method_words, variant
 from ovbench.leaderboards.verdicts import Finding, Verdict
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.json_files import is_sealed, read_json
+from ovbench.harness.files.json_files import is_sealed, read_json
 from ovbench.harness.store import SCHEMA_VERSION, files_below, identity_digest
 from ovbench.leaderboards.marks import marks
 

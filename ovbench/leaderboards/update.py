@@ -6,8 +6,8 @@ import shutil
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import replacing
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.regular import regular
 
 BEGIN = "<!-- leaderboard -->"
 END = "<!-- /leaderboard -->"

@@ -6,9 +6,9 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
-from ovbench.harness.download import digest_of
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.download import digest_of
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 
 
 def sha256_of(path: Path) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import say
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 from ovbench.models.catalogue import Need, Repository
 
 CONNECT_TIMEOUT_S = 5.0

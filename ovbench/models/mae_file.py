@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 from ovbench.models.pretrained import reading
 
 _NAMES: Mapping[str, str] = {

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from ovbench.errors import UsageError
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 from ovbench.models.matcher import Normalisation
 from ovbench.models.pretrained import reading
 

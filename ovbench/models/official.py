@@ -11,7 +11,7 @@ import shlex
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.download import FAILURES, Download
+from ovbench.harness.files.download import FAILURES, Download
 from ovbench.models.catalogue import OfficialFile
 from ovbench.models.digests import note_sha256, noted_sha256, sha256_of
 

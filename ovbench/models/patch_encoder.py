@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.mae_file import load_mae

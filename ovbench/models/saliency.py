@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
 

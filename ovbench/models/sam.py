@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 from ovbench.models.checkpoints import locate
 from ovbench.models.precision import DTYPES
 from ovbench.models.sam_guidance import Guidance, guided

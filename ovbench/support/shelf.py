@@ -28,9 +28,9 @@ from PIL import Image as Pillow
 
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.protocol import Image
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import array_bytes, array_of, sweep, write
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
 
 HOME = "support"
 """The folder of all of them in the cache."""

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.harness.files.cache import cache_home
-from ovbench.harness.json_files import parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
 from ovbench.support.drawing_code import drawing_code
 from ovbench.support.shelf import HOME, NOTE
 

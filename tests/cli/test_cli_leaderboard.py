@@ -9,7 +9,7 @@ import pytest
 from in_process import ovbench
 from results import result
 
-from ovbench.harness.json_files import sealed
+from ovbench.harness.files.json_files import sealed
 from ovbench.leaderboards.fields import View
 from ovbench.leaderboards.publish import publish
 

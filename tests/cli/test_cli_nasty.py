@@ -10,7 +10,7 @@ import numpy as np
 from in_process import ovbench
 from PIL import Image
 
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 CLASSES = ("cat [/indoor]", ":cat:", "[red]x[/red]", "@SUM(1)", "<b>&", "$x_{1}$ \\end", "`a|b`")
 

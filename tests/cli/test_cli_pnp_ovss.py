@@ -9,7 +9,7 @@ import numpy as np
 from in_process import ovbench
 from PIL import Image
 
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 
 def answer_of(*arguments: str | Path) -> dict:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ovbench.harness.json_files import sealed
+from ovbench.harness.files.json_files import sealed
 from ovbench.harness.sweep import PROFILE_SCHEMA_VERSION
 
 TOYWORLD = ["--dataset", "toyworld", "--device", "cpu", "--limit", "4"]

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovbench.harness.images import read_label, write_label
+from ovbench.harness.files.images import read_label, write_label
 
 
 def ovbench(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:

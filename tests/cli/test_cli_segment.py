@@ -8,7 +8,7 @@ from in_process import ovbench
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.harness.images import read_label
+from ovbench.harness.files.images import read_label
 
 # What a log says of the work before an error.
 BEGUN = ("load ", "prepare for ")

@@ -19,7 +19,7 @@ from ovbench.cli.progress import steps
 from ovbench.cli.show import show_result
 from ovbench.cli.working import counted, work_shown
 from ovbench.errors import OvbenchError
-from ovbench.harness.json_files import sealed
+from ovbench.harness.files.json_files import sealed
 
 NASTY = ("cat [/indoor]", "cat [indoor]", ":cat:", "[bold]x[/bold]", "a\x1b[31mb", "\u202eevil\nx")
 SHOWN = (*NASTY[:4], r"a\x1b[31mb", r"\u202eevil\nx")

@@ -26,7 +26,7 @@ from ovbench.cli.app import app
 from ovbench.datasets import archives, prepare
 from ovbench.datasets.archives import CATALOGUE
 from ovbench.datasets.fss1000 import class_folders
-from ovbench.harness.images import voc_palette
+from ovbench.harness.files.images import voc_palette
 
 SHAPE = (60, 80)
 IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]

@@ -24,7 +24,7 @@ from ovbench.datasets.cocoobject import map_encoding
 from ovbench.datasets.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]
 

@@ -12,7 +12,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.cocostuff import converted_encoding, official_encoding
 from ovbench.datasets.verify import verify
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]
 

@@ -13,7 +13,7 @@ from scipy.io import savemat
 from ovbench.datasets import coco_masks, load_dataset
 from ovbench.datasets.context_labels import CLASS_IDS, id_encoding
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Wide = np.typing.NDArray[np.uint16]
 

@@ -18,7 +18,7 @@ from ovbench.datasets.fss1000 import class_folders
 from ovbench.datasets.fss1000 import draw as draw_fss
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import Dataset
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 from ovbench.harness.runner import Options, evaluate
 
 # Of the episodes' names: an accidental change of the draws is noticed.

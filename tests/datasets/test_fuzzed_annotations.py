@@ -17,7 +17,7 @@ from ovbench.datasets import coco20i, load_dataset
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 MUTATIONS = 200
 SIZE = (6, 8)

@@ -17,7 +17,7 @@ from ovbench.cli.app import app
 from ovbench.datasets import load_dataset
 from ovbench.datasets.verify import verify
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]
 Places = tuple[Path, Path]

@@ -16,7 +16,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.recorded import load_recorded
 from ovbench.errors import UsageError
 from ovbench.harness.files import digests
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 from ovbench.harness.methods import load_method
 from ovbench.harness.runner import Options, evaluate, run_of
 from ovbench.harness.store import identity_digest

@@ -22,7 +22,7 @@ from ovbench.datasets import prepare as module
 from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
 from ovbench.datasets.prepare import prepare
 from ovbench.errors import UsageError
-from ovbench.harness import download
+from ovbench.harness.files import download
 from ovbench.harness.registry import DATASETS
 
 

@@ -10,7 +10,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.subsets import SUBSETS, subset_names
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 from ovbench.harness.runner import Options, evaluate
 
 UNSEEN = {

@@ -10,7 +10,7 @@ import pytest
 from ovbench.datasets import load_dataset
 from ovbench.datasets.verify import verify
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 
 @dataclass

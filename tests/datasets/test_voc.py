@@ -13,7 +13,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.choices import Choices
 from ovbench.datasets.voc import open_voc
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]
 

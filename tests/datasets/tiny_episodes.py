@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]
 IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]

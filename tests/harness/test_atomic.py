@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness import atomic
-from ovbench.harness.atomic import replacing
-from ovbench.harness.images import write_label
-from ovbench.harness.json_files import write_json
-from ovbench.harness.lines import LineWriter, whole_lines
+from ovbench.harness.files import atomic
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.images import write_label
+from ovbench.harness.files.json_files import write_json
+from ovbench.harness.files.lines import LineWriter, whole_lines
 
 WRITER = """
 import sys, time
 from pathlib import Path
-from ovbench.harness.atomic import replacing
+from ovbench.harness.files.atomic import replacing
 with replacing(Path(sys.argv[1])) as temporary:
     temporary.write_text("half")
     print("writing", flush=True)

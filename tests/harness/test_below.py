@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.below import below, file_name
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.harness.images import read_label, write_label
+from ovbench.harness.files.below import below, file_name
+from ovbench.harness.files.images import read_label, write_label
 from ovbench.harness.predictions import PredictionFiles, score_folder
 from ovbench.harness.runner import Options, evaluate
 from ovbench.harness.store import RunStore, default_directory

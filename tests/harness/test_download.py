@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from weight_servers import Page, PageHandler, serving
 
-from ovbench.harness import download as module
-from ovbench.harness.download import FAILURES, Download, digest_of
+from ovbench.harness.files import download as module
+from ovbench.harness.files.download import FAILURES, Download, digest_of
 
 BODY = random.Random(1).randbytes(2_500_000)
 Publish = Callable[[Page], Download]

@@ -15,7 +15,7 @@ import pytest
 from fuzzing import mutated, seconds
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.json_files import parse, read_json, write_json
+from ovbench.harness.files.json_files import parse, read_json, write_json
 from ovbench.harness.rescore import finish
 from ovbench.harness.runner import evaluate
 from ovbench.harness.settings_file import given_settings

@@ -173,7 +173,7 @@ def test_of_two_that_measure_into_one_directory_at_once_one_is_refused(
     memory_dataset, monkeypatch, there: bool
 ) -> None:
     """The second begins at the first's third image, with other code and with the same."""
-    monkeypatch.setattr("ovbench.harness.alone.PATIENCE_S", 0)
+    monkeypatch.setattr("ovbench.harness.files.alone.PATIENCE_S", 0)
     right = evaluate(constant(2), memory_dataset())
     if there:
         evaluate(constant(1), memory_dataset(), output="run")

@@ -18,7 +18,7 @@ from raw_files import COLOUR, GREY, PALETTE, index_png, index_tiff, png, wide_ti
 
 from ovbench.errors import DataError
 from ovbench.harness.contract.protocol import LabelMap
-from ovbench.harness.images import (
+from ovbench.harness.files.images import (
     is_turned,
     read_colours,
     read_image,

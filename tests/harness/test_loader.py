@@ -6,7 +6,7 @@ import time
 import pytest
 
 from ovbench.errors import DataError
-from ovbench.harness.loader import prefetch
+from ovbench.harness.files.loader import prefetch
 
 PATIENCE_S = 30
 

@@ -15,7 +15,7 @@ from ovbench.datasets import load_dataset
 from ovbench.errors import DataError, OvbenchError
 from ovbench.harness.contract.protocol import Dataset, LabelMap
 from ovbench.harness.counting import RunningMiou
-from ovbench.harness.images import write_label
+from ovbench.harness.files.images import write_label
 from ovbench.harness.predictions import PredictionFiles, score_folder
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.runner import Options

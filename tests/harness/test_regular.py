@@ -15,10 +15,10 @@ from ovbench.datasets.files import read_id_list
 from ovbench.datasets.names import read_text
 from ovbench.datasets.unpack import unpacked_bytes
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.download import Download
 from ovbench.harness.files.digests import digest_of_files
-from ovbench.harness.json_files import read_json
-from ovbench.harness.lines import LineWriter, whole_lines
+from ovbench.harness.files.download import Download
+from ovbench.harness.files.json_files import read_json
+from ovbench.harness.files.lines import LineWriter, whole_lines
 from ovbench.harness.settings_file import read_settings_file
 from ovbench.leaderboards.update import put_between_markers
 from ovbench.models.digests import sha256_of

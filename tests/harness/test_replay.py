@@ -11,8 +11,8 @@ import pytest
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import LabelMap, Runtime, Vocabulary
 from ovbench.harness.counting import ClassChoice
+from ovbench.harness.files.images import read_label
 from ovbench.harness.filters import load_filter
-from ovbench.harness.images import read_label
 from ovbench.harness.methods import Method, load_method
 from ovbench.harness.replay import Replay
 from ovbench.harness.runner import Options, evaluate

@@ -11,7 +11,7 @@ import pytest
 from results import result, several
 
 from ovbench.errors import UsageError
-from ovbench.harness.json_files import sealed
+from ovbench.harness.files.json_files import sealed
 from ovbench.leaderboards.fields import View
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.publish import publish, unreported

@@ -14,8 +14,8 @@ from typing import Any
 
 import numpy.typing as npt
 
+from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
-from ovbench.harness.regular import regular
 
 _ABOUT = "about.json"
 

@@ -21,8 +21,8 @@ from typing import Any
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.files.cache import cache_home
-from ovbench.harness.json_files import read_json, write_json
-from ovbench.harness.regular import regular
+from ovbench.harness.files.json_files import read_json, write_json
+from ovbench.harness.files.regular import regular
 
 _HOME = "digests"
 _THREADS = 4

@@ -16,8 +16,8 @@ import numpy.typing as npt
 from filelock import FileLock, Timeout
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.atomic import replacing
 from ovbench.harness.contract.progress import say
+from ovbench.harness.files.atomic import replacing
 
 _POLL_S = 0.2
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample
-from ovbench.harness.images import read_label, write_label
+from ovbench.harness.files.images import read_label, write_label
 from ovbench.harness.predictions import score_folder
 from ovbench.harness.replay import Replay
 from ovbench.leaderboards.report.contents import read_contents

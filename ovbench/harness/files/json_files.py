@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from ovbench.errors import UsageError
-from ovbench.harness.atomic import replacing
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.regular import regular
 
 AS_ESCAPE = "backslashreplace"
 """What becomes of a name that is not UTF-8 where JSON is written: the escape that reads as it."""

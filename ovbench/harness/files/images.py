@@ -23,9 +23,9 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from ovbench.errors import DataError
-from ovbench.harness.atomic import replacing
 from ovbench.harness.contract.protocol import Image, LabelMap
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import replacing
+from ovbench.harness.files.regular import regular
 
 MAX_PIXELS = 1 << 28
 """Of one file; as RGB that is 0.8 GB. Satellite and panorama sets have files of 180 million."""

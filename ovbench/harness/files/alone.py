@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ovbench.errors import OvbenchError
-from ovbench.harness.atomic import lock, ready_folder
+from ovbench.harness.files.atomic import lock, ready_folder
 
 PATIENCE_S = 3.0
 """How long a command waits: one that only reads a finished run again is soon gone."""

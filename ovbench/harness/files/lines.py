@@ -16,9 +16,9 @@ from types import TracebackType
 from typing import Any, Self
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.atomic import lock, unwritable
-from ovbench.harness.json_files import AS_ESCAPE, parse
-from ovbench.harness.regular import regular
+from ovbench.harness.files.atomic import lock, unwritable
+from ovbench.harness.files.json_files import AS_ESCAPE, parse
+from ovbench.harness.files.regular import regular
 
 _CRC = b',"crc":"'
 

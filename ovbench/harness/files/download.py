@@ -14,7 +14,7 @@ from urllib.request import Request, urlopen
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
-from ovbench.harness.regular import regular
+from ovbench.harness.files.regular import regular
 
 TIMEOUT_S = 10.0
 """Seconds without a byte after which a download has failed."""
