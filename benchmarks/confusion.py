@@ -6,7 +6,7 @@ FOLDER may hold label maps (PNG, uint8, 255 = ignored; searched recursively); pr
 then those maps with their borders moved. The counts of all contestants are compared before
 anything is timed.
 
-- ovbench: :func:`ovbench.harness.metrics.confusion`, all of its checks included.
+- ovbench: :func:`ovbench.harness.metrics.scores.confusion`, all of its checks included.
 - torchmetrics: ``multiclass_confusion_matrix`` as it comes, which checks its input too, and
   with ``validate_args=False``.
 - three histograms: drop ignored pixels, then ``torch.histc`` in float32 of the hits, of the
@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.table import Table
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from ovbench.harness.metrics import accumulate, areas, confusion
+from ovbench.harness.metrics.scores import accumulate, areas, confusion
 
 Labels = npt.NDArray[np.uint8]
 SIZES = ((375, 500, 21), (480, 640, 171), (1024, 2048, 19))

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.interval import jackknife, miou_interval, too_few
-from ovbench.harness.metrics import Areas, mean_over_classes
+from ovbench.harness.metrics.interval import jackknife, miou_interval, too_few
+from ovbench.harness.metrics.scores import Areas, mean_over_classes
 
 WORLD = 30_000
 LARGEST = 480 * 640

@@ -19,9 +19,9 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.harness.boundary import boundary_areas
 from ovbench.harness.contract.protocol import LabelMap
-from ovbench.harness.metrics import confusion
+from ovbench.harness.metrics.boundary import boundary_areas
+from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.record_checks import Expected
 from ovbench.harness.records import Cost, ImageRecord, counts_of, decode, encode
 

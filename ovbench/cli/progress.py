@@ -15,7 +15,7 @@ from ovbench.cli.progress_bar import progress_bar
 from ovbench.cli.working import notes_shown, speaks, work_shown
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.counting import RunningMiou
-from ovbench.harness.metrics import Confusion
+from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.runner import Observer
 
 

@@ -19,7 +19,7 @@ from ovbench.harness.contract.protocol import Exemplar, Image, LabelMap, Segment
 from ovbench.harness.contract.stages import peak_memory
 from ovbench.harness.files.images import read_image
 from ovbench.harness.methods import Method
-from ovbench.harness.metrics import confusion
+from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.runner import seed_everything
 
 # Matrix products over another batch size round differently, and a pixel on the border

@@ -10,10 +10,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ovbench.errors import ContractError, OvbenchError
-from ovbench.harness.boundary import boundary_areas
 from ovbench.harness.contract.protocol import LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.contract.stages import Measurement, peak_memory
-from ovbench.harness.metrics import (
+from ovbench.harness.metrics.boundary import boundary_areas
+from ovbench.harness.metrics.resized import Foreground, foreground_at_sides
+from ovbench.harness.metrics.scores import (
     Confusion,
     Unanswered,
     answered_only,
@@ -22,7 +23,6 @@ from ovbench.harness.metrics import (
     scores,
 )
 from ovbench.harness.records import Cost, ImageRecord
-from ovbench.harness.resized import Foreground, foreground_at_sides
 
 ClassChoice: TypeAlias = Literal["all", "oracle", "predicted"]
 Candidates: TypeAlias = Sequence[Collection[int]] | None

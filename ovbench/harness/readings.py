@@ -16,7 +16,7 @@ import numpy as np
 
 from ovbench.errors import DataError
 from ovbench.harness.contract.protocol import Dataset, LabelMap, Sample
-from ovbench.harness.metrics import Confusion
+from ovbench.harness.metrics.scores import Confusion
 
 Reading: TypeAlias = str
 """What the values of a file are taken for, in words or as ``--encoding`` has it."""

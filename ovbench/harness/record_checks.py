@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from operator import le, lt
 from typing import Any
 
-from ovbench.harness.boundary import BoundaryAreas
-from ovbench.harness.metrics import UNANSWERED, Confusion
+from ovbench.harness.metrics.boundary import BoundaryAreas
+from ovbench.harness.metrics.resized import SIDES, Foreground
+from ovbench.harness.metrics.scores import UNANSWERED, Confusion
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Record, Session
-from ovbench.harness.resized import SIDES, Foreground
 
 
 @dataclass(frozen=True, slots=True)

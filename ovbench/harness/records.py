@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.boundary import BoundaryAreas
 from ovbench.harness.files.lines import content_of, with_checksum
-from ovbench.harness.metrics import Confusion, Counts, Void
-from ovbench.harness.resized import Foreground
+from ovbench.harness.metrics.boundary import BoundaryAreas
+from ovbench.harness.metrics.resized import Foreground
+from ovbench.harness.metrics.scores import Confusion, Counts, Void
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class ImageRecord:
 
     Attributes:
         size: pixels of the image, ignored ones included; None in records of older versions.
-        resized: of an image with a prompt of its own, see :mod:`ovbench.harness.resized`.
+        resized: of an image with a prompt of its own, see :mod:`ovbench.harness.metrics.resized`.
     """
 
     image: str

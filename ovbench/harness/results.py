@@ -12,15 +12,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness import metrics
-from ovbench.harness.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.contract.protocol import LABEL_FILES
-from ovbench.harness.definitions import definitions
 from ovbench.harness.files.json_files import sealed
-from ovbench.harness.interval import miou_interval, too_few
+from ovbench.harness.metrics import scores as metrics
+from ovbench.harness.metrics.boundary import accumulate_boundary, boundary_iou
+from ovbench.harness.metrics.definitions import definitions
+from ovbench.harness.metrics.interval import miou_interval, too_few
+from ovbench.harness.metrics.resized import miou_at_sides
 from ovbench.harness.readings import shift_warnings
 from ovbench.harness.records import Cost, ImageRecord, Session
-from ovbench.harness.resized import miou_at_sides
 from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
 
 

@@ -48,7 +48,7 @@ from ovbench.harness.filters import Filter
 from ovbench.harness.fresh import settle, stage_of
 from ovbench.harness.identity import code_of_dataset, conditions, untold
 from ovbench.harness.methods import UNREGISTERED, Method, Subject
-from ovbench.harness.metrics import Confusion, check_ignore_label
+from ovbench.harness.metrics.scores import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters
 from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.records import BadImage, Session

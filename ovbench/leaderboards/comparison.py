@@ -11,7 +11,7 @@ import numpy as np
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import leaf
-from ovbench.harness.interval import Estimate, jackknife
+from ovbench.harness.metrics.interval import Estimate, jackknife
 from ovbench.leaderboards.measured import Measured
 
 LEVEL = 0.95

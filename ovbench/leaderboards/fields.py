@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ovbench.errors import UsageError
-from ovbench.harness.definitions import MIOU_DEFINITIONS
+from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.leaderboards.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.sheet import DASH, number
 

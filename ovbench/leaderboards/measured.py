@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.metrics import Areas, stack_areas
+from ovbench.harness.metrics.scores import Areas, stack_areas
 from ovbench.harness.store import RunRecords, RunStore
 from ovbench.leaderboards.table import method_words
 

@@ -19,7 +19,7 @@ from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Run
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
 from ovbench.harness.methods import load_method
-from ovbench.harness.metrics import accumulate, areas, confusion, scores
+from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
 from ovbench.models.sam import Sam
 from ovbench.support import making
 

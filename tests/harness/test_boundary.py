@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ovbench.harness.boundary import (
+from ovbench.harness.metrics.boundary import (
     BoundaryAreas,
     accumulate_boundary,
     boundary_areas,

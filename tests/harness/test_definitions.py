@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovbench.harness.definitions import MIOU_DEFINITIONS, definitions
-from ovbench.harness.metrics import (
+from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS, definitions
+from ovbench.harness.metrics.resized import SIDES
+from ovbench.harness.metrics.scores import (
     Confusion,
     accumulate,
     accumulate_void,
@@ -20,7 +21,6 @@ from ovbench.harness.metrics import (
     scores,
     stack_areas,
 )
-from ovbench.harness.resized import SIDES
 
 Maps = npt.NDArray[np.uint8]
 VOID = 255

@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from ovbench.harness.interval import Estimate, jackknife, miou_interval, too_few
-from ovbench.harness.metrics import Areas, scores
+from ovbench.harness.metrics.interval import Estimate, jackknife, miou_interval, too_few
+from ovbench.harness.metrics.scores import Areas, scores
 
 
 def random_areas(images: int, labels: int, seed: int = 0, rarest: float = 0.1) -> Areas:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ovbench.errors import ContractError, DataError, UsageError
-from ovbench.harness.metrics import (
+from ovbench.harness.metrics.scores import (
     UNANSWERED,
     Confusion,
     accumulate,

@@ -235,7 +235,7 @@ def test_a_linked_folder_whose_files_changed_is_another_run(
 
 
 def test_labels_off_by_one_are_noticed_in_any_run(memory_dataset: Any) -> None:
-    from ovbench.harness.metrics import confusion
+    from ovbench.harness.metrics.scores import confusion
 
     pairs = [memory_dataset().load(i).label for i in range(3)]
     counted = [confusion(t, np.where(t == VOID, 0, t + 1).astype(np.uint8), 5) for t in pairs]

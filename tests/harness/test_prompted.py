@@ -19,7 +19,7 @@ from ovbench.harness.contract.protocol import (
     Sample,
     Vocabulary,
 )
-from ovbench.harness.resized import SIDES, foreground_at_sides, miou_at_sides
+from ovbench.harness.metrics.resized import SIDES, foreground_at_sides, miou_at_sides
 from ovbench.harness.runner import Options, evaluate
 
 NAMES = ("cat", "dog", "bird")

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.boundary import BoundaryAreas
 from ovbench.harness.files.lines import content_of, with_checksum
-from ovbench.harness.metrics import Confusion, Void
+from ovbench.harness.metrics.boundary import BoundaryAreas
+from ovbench.harness.metrics.scores import Confusion, Void
 from ovbench.harness.records import Cost, ImageRecord, Session, encode
 from ovbench.harness.store import RunStore
 

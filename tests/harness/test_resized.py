@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn.functional import interpolate
 
-from ovbench.harness.resized import SIDES, foreground_at_sides, miou_at_sides
+from ovbench.harness.metrics.resized import SIDES, foreground_at_sides, miou_at_sides
 
 
 def resized(mask: np.typing.NDArray[np.bool_], side: int, mode: str) -> np.typing.NDArray[np.bool_]:

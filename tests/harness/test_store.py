@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.boundary import BoundaryAreas
 from ovbench.harness.files.json_files import write_json
-from ovbench.harness.metrics import UNANSWERED, Confusion, Void
+from ovbench.harness.metrics.boundary import BoundaryAreas
+from ovbench.harness.metrics.scores import UNANSWERED, Confusion, Void
 from ovbench.harness.records import BadImage, Cost, ImageRecord, Session, decode, encode
 from ovbench.harness.store import RunStore, ShardWriter, identity_digest
 

@@ -13,8 +13,8 @@ import pytest
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
-from ovbench.harness.interval import Estimate, jackknife
-from ovbench.harness.metrics import Areas
+from ovbench.harness.metrics.interval import Estimate, jackknife
+from ovbench.harness.metrics.scores import Areas
 from ovbench.harness.runner import Options, evaluate
 from ovbench.leaderboards.comparison import compare
 

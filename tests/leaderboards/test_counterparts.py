@@ -7,8 +7,8 @@ import pytest
 from results import result
 
 from ovbench.harness.contract.settings import describe
-from ovbench.harness.definitions import MIOU_DEFINITIONS
 from ovbench.harness.methods import preset_values
+from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.harness.registry import DATASETS, METHODS
 from ovbench.leaderboards.counterparts import (
     Counterpart,

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image as Pillow
 
-from ovbench.harness.metrics import Counts
+from ovbench.harness.metrics.scores import Counts
 from ovbench.leaderboards.report.confusions import row_shares
 from ovbench.leaderboards.report.markup import Html, el
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.metrics import Counts
+from ovbench.harness.metrics.scores import Counts
 
 Shares = npt.NDArray[np.float64]
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import UsageError
-from ovbench.harness.metrics import Counts, accumulate, mean_over_classes
+from ovbench.harness.metrics.scores import Counts, accumulate, mean_over_classes
 from ovbench.leaderboards.comparison import (
     Comparison,
     check_same,

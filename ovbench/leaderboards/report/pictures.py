@@ -15,7 +15,7 @@ from ovbench.drawing.colours import BACKGROUND, RGB, nth_colour
 from ovbench.drawing.pictures import errors, fitted, outlined, overlay
 from ovbench.errors import DataError, OvbenchError
 from ovbench.harness.contract.protocol import Dataset, LabelMap, Sample
-from ovbench.harness.metrics import (
+from ovbench.harness.metrics.scores import (
     Confusion,
     answered_only,
     confusion,

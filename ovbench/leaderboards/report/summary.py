@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ovbench.harness.definitions import MIOU_DEFINITIONS
+from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.report.charts import interval

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.metrics import Areas, Percentages, mean_over_classes
+from ovbench.harness.metrics.scores import Areas, Percentages, mean_over_classes
 
 # The jackknife finds a bias to first order. Of a class that c images hold, higher orders are taken
 # to add 4 / c of that: with it the benchmark's intervals hold the truth often enough.

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ovbench.harness.contract.protocol import LabelMap
-from ovbench.harness.metrics import Areas, Counts, Flags, Percentages, count_pairs
+from ovbench.harness.metrics.scores import Areas, Counts, Flags, Percentages, count_pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +56,7 @@ def boundary_areas(
     Args:
         gt: ground truth, ``(H, W)`` uint8, uint16 or uint32.
         pred: prediction, same shape, holding labels of the vocabulary wherever ``gt`` is not
-            ignored (:func:`ovbench.harness.metrics.confusion` checks that).
+            ignored (:func:`ovbench.harness.metrics.scores.confusion` checks that).
         num_labels: size of the vocabulary.
         ignore_label: ground-truth value of pixels that are not scored, outside the
             vocabulary.

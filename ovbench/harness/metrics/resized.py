@@ -12,7 +12,7 @@ from typing import Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.metrics import Areas, Flags, mean_or_nan
+from ovbench.harness.metrics.scores import Areas, Flags, mean_or_nan
 
 SIDES: Final[Mapping[str, int]] = {"hsnet_400": 400, "matcher_518": 518, "ipseg_1024": 1024}
 """The side of the square that a definition scores at.

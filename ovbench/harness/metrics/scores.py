@@ -113,7 +113,7 @@ class Scores:
         iou: per label, ``(num_labels,)`` float64.
         accuracy: recall per label, ``(num_labels,)`` float64.
         definitions: mIoU by the names of
-            :data:`~ovbench.harness.definitions.MIOU_DEFINITIONS` that these areas decide.
+            :data:`~ovbench.harness.metrics.definitions.MIOU_DEFINITIONS` that these areas decide.
     """
 
     miou: float

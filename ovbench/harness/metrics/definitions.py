@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from ovbench.harness.metrics import (
+from ovbench.harness.metrics.scores import (
     Areas,
     Counts,
     mean_or_nan,
@@ -53,7 +53,7 @@ def definitions(
 
     Args:
         images: each image's areas, ``(images, num_labels)``.
-        void: as :func:`~ovbench.harness.metrics.accumulate_void` returns it.
+        void: as :func:`~ovbench.harness.metrics.scores.accumulate_void` returns it.
         scored: the labels to average over; None for all, which is what the definitions that
             score ignored pixels are for.
         background: label 0 is background.
@@ -83,7 +83,7 @@ def void_as_background(total: Areas, void: Counts) -> float:
 
     Args:
         total: of the set, ``(num_labels,)``; label 0 is background.
-        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.accumulate_void`.
+        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.scores.accumulate_void`.
     """
     gt, intersection = total.gt.copy(), total.intersection.copy()
     gt[0] += void.sum()
@@ -101,7 +101,7 @@ def other_as_background(total: Areas, void: Counts) -> float:
 
     Args:
         total: of the set, ``(num_labels,)``; none of the labels is background.
-        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.accumulate_void`. A
+        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.scores.accumulate_void`. A
             pixel without an answer is answered with that class.
     """
     unanswered = total.gt.sum() - total.pred.sum()  # of the scored pixels

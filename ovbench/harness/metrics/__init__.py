@@ -1,0 +1,1 @@
+"""What is counted on an image, and every score that follows from it."""
