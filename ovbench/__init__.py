@@ -26,8 +26,8 @@ if TYPE_CHECKING:
         Segmenter,
         Vocabulary,
     )
-    from ovbench.harness.filters import load_filter
-    from ovbench.harness.methods import load_method
+    from ovbench.harness.registry.filters import load_filter
+    from ovbench.harness.registry.methods import load_method
     from ovbench.harness.runner import Options, evaluate
 
 _HOME = {
@@ -44,8 +44,8 @@ _HOME = {
     "Vocabulary": "ovbench.harness.contract.protocol",
     "evaluate": "ovbench.harness.runner",
     "load_dataset": "ovbench.datasets",
-    "load_filter": "ovbench.harness.filters",
-    "load_method": "ovbench.harness.methods",
+    "load_filter": "ovbench.harness.registry.filters",
+    "load_method": "ovbench.harness.registry.methods",
 }
 
 __all__ = [

@@ -71,7 +71,7 @@ ALLOWED = {
         "harness.files.json_files",
         "harness.files.loader",
         "harness.contract.progress",
-        "harness.registry",
+        "harness.registry.names",
         "harness.files.regular",
         "harness.contract.twins",
         "drawing",

@@ -28,8 +28,8 @@ def check(
     from ovbench.cli.console import show, styled
     from ovbench.datasets import load_dataset
     from ovbench.harness.conformance import conformance_checks
-    from ovbench.harness.methods import Method, load_method
-    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.registry.methods import Method, load_method
+    from ovbench.harness.registry.settings_file import given_settings
 
     things, stuff = load_dataset("toyworld"), load_dataset("toyworld_stuff")
     given = given_settings(settings_file, method, settings)

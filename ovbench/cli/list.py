@@ -15,7 +15,7 @@ from ovbench.cli import options as opt
 from ovbench.cli.command import Group, add
 from ovbench.cli.console import say, say_json, show, styled
 from ovbench.harness.contract.settings import SettingInfo, describe
-from ovbench.harness.registry import DATASETS, METHODS, Registry
+from ovbench.harness.registry.names import DATASETS, METHODS, Registry
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
 

@@ -95,12 +95,12 @@ def run(
     from ovbench.errors import UsageError
     from ovbench.harness.contract.protocol import Dataset
     from ovbench.harness.contract.settings import parse_assignments
-    from ovbench.harness.filters import load_filter
-    from ovbench.harness.glance import refuse_unknown_names
-    from ovbench.harness.methods import load_method
+    from ovbench.harness.registry.filters import load_filter
+    from ovbench.harness.registry.glance import refuse_unknown_names
+    from ovbench.harness.registry.methods import load_method
+    from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.runner import Options, run_of
     from ovbench.harness.seeds import directory_of_seed, parse_seeds
-    from ovbench.harness.settings_file import given_settings, read_tuning
 
     methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")
     if seeds is not None and seed is not None:

@@ -51,8 +51,8 @@ def segment(
     from ovbench.harness.contract.protocol import Sample, Vocabulary
     from ovbench.harness.files.atomic import replacing
     from ovbench.harness.files.images import read_image, write_label
-    from ovbench.harness.methods import load_method
-    from ovbench.harness.settings_file import given_settings
+    from ovbench.harness.registry.methods import load_method
+    from ovbench.harness.registry.settings_file import given_settings
 
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked or len(set(asked)) < len(asked):

@@ -63,7 +63,7 @@ def show(
     """
     from ovbench.cli.console import save_picture
     from ovbench.harness.contract.protocol import Runtime
-    from ovbench.harness.methods import resolve_device
+    from ovbench.harness.registry.methods import resolve_device
     from ovbench.support import SupportSets
     from ovbench.support.sheet import support_sheet
 
@@ -110,8 +110,8 @@ def _recipe(method: str | None, preset: str | None, settings: list[str], seed: i
     """A method's recipe, or one that many would begin with."""
     from ovbench.errors import UsageError
     from ovbench.harness.contract.settings import override, parse_assignments
-    from ovbench.harness.methods import preset_values
-    from ovbench.harness.registry import METHODS
+    from ovbench.harness.registry.methods import preset_values
+    from ovbench.harness.registry.names import METHODS
     from ovbench.support.recipe import common_recipe
 
     if method is None:

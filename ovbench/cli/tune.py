@@ -49,9 +49,9 @@ def tune(
     from ovbench.cli.tune_progress import observer
     from ovbench.datasets.training import load_for_tuning
     from ovbench.harness.contract.settings import parse_assignments
+    from ovbench.harness.registry.settings_file import given_settings, read_tuning
+    from ovbench.harness.registry.tuners import load_tuner
     from ovbench.harness.search import Options, Search
-    from ovbench.harness.settings_file import given_settings, read_tuning
-    from ovbench.harness.tuners import load_tuner
 
     given = given_settings(settings_file, method, settings)
     before = read_tuning(settings_file, method)

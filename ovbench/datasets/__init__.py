@@ -9,7 +9,7 @@ from pathlib import Path
 from ovbench.datasets.choices import Choices
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, Dataset, checked_seed
-from ovbench.harness.registry import DATASETS
+from ovbench.harness.registry.names import DATASETS
 
 ALIASES: dict[str, tuple[str, BackgroundRule]] = {
     "voc20": ("voc", "ignore"),

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ovbench.harness.methods import package_version
+from ovbench.harness.registry.methods import package_version
 
 PACKAGES = ("ovbench", "numpy", "pillow", "torch", "torchvision", "transformers", "diffusers",
             "open-clip-torch", "segment-anything", "pycocotools")  # fmt: skip

@@ -12,9 +12,9 @@ from dataclasses import asdict
 from typing import Any
 
 from ovbench.harness.contract.protocol import PROTOCOL_VERSION, Dataset
-from ovbench.harness.methods import Subject
-from ovbench.harness.registry import DATASETS
-from ovbench.harness.sources import code_of, code_of_entry, is_strange
+from ovbench.harness.registry.methods import Subject
+from ovbench.harness.registry.names import DATASETS
+from ovbench.harness.registry.sources import code_of, code_of_entry, is_strange
 
 
 def conditions(subject: Subject, dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
@@ -60,7 +60,7 @@ def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
 
 
 def code_of_dataset(dataset: Dataset) -> dict[str, str]:
-    """The code that reads a dataset; see :func:`~ovbench.harness.sources.code_of`."""
+    """The code that reads a dataset; see :func:`~ovbench.harness.registry.sources.code_of`."""
     entry = DATASETS.entries.get(dataset.info.name)
     return {**code_of(*_layers(dataset)), **(code_of_entry(entry) if entry else {})}
 

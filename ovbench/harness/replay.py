@@ -12,8 +12,8 @@ from ovbench.harness.contract.protocol import LABEL_FILES, Dataset, LabelMap, Sa
 from ovbench.harness.counting import Counter
 from ovbench.harness.files.below import below
 from ovbench.harness.files.images import read_label
-from ovbench.harness.filters import Filter, load_filter
-from ovbench.harness.methods import Method, load_method
+from ovbench.harness.registry.filters import Filter, load_filter
+from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.runner import Predictor, predictor_for, seed_everything
 
 

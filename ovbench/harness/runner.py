@@ -23,7 +23,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness import held
 from ovbench.harness.asking import ask, prepare, takes_candidates
 from ovbench.harness.contract.progress import say
 from ovbench.harness.contract.protocol import (
@@ -44,18 +43,19 @@ from ovbench.harness.environment import device_name, environment
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.loader import Loaded, prefetch
-from ovbench.harness.filters import Filter
 from ovbench.harness.fresh import settle, stage_of
 from ovbench.harness.identity import code_of_dataset, conditions, untold
-from ovbench.harness.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.metrics.scores import Confusion, check_ignore_label
 from ovbench.harness.parameters import count_parameters
 from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.records import BadImage, Session
+from ovbench.harness.registry import held
+from ovbench.harness.registry.filters import Filter
+from ovbench.harness.registry.methods import UNREGISTERED, Method, Subject
+from ovbench.harness.registry.settings_file import tuned_on
+from ovbench.harness.registry.sources import plugins_in
+from ovbench.harness.registry.state import State
 from ovbench.harness.rescore import finish
-from ovbench.harness.settings_file import tuned_on
-from ovbench.harness.sources import plugins_in
-from ovbench.harness.state import State
 from ovbench.harness.store import (
     RunStore,
     ShardWriter,
@@ -159,10 +159,10 @@ def evaluate(
     the method, the dataset or the filter is not what it was.
 
     Args:
-        method: from :func:`~ovbench.harness.methods.load_method`, or any segmenter.
+        method: from :func:`~ovbench.harness.registry.methods.load_method`, or any segmenter.
         dataset: from :func:`~ovbench.datasets.load_dataset`, or any dataset.
         class_filter: for ``classes="predicted"``: from
-            :func:`~ovbench.harness.filters.load_filter`, or any class filter.
+            :func:`~ovbench.harness.registry.filters.load_filter`, or any class filter.
         output: the run directory.
         options: see :class:`Options`.
         observer: told of every image.

@@ -30,7 +30,8 @@ from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.files.loader import prefetch
 from ovbench.harness.identity import conditions
-from ovbench.harness.methods import package_version
+from ovbench.harness.registry.methods import package_version
+from ovbench.harness.registry.tuners import Tunable
 from ovbench.harness.runner import seed_everything
 from ovbench.harness.store import (
     claim,
@@ -40,7 +41,6 @@ from ovbench.harness.store import (
     nothing_left_behind,
 )
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
-from ovbench.harness.tuners import Tunable
 
 
 class Observer(Protocol):
@@ -106,7 +106,7 @@ def tune(
     """Search the best settings, or finish a search that was cut short.
 
     Args:
-        tunable: from :func:`~ovbench.harness.tuners.load_tuner`.
+        tunable: from :func:`~ovbench.harness.registry.tuners.load_tuner`.
         dataset: only its images and the classes in them are used.
         output: the directory; without one nothing is kept but what is returned.
 

@@ -27,9 +27,9 @@ from ovbench.harness.files.json_files import is_sealed, read_json, sealed, write
 from ovbench.harness.identity import code_of_dataset, data_conditions
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.isolated import call_isolated
-from ovbench.harness.methods import choose_method, resolve_device
-from ovbench.harness.registry import METHODS
-from ovbench.harness.sources import code_of_entry
+from ovbench.harness.registry.methods import choose_method, resolve_device
+from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.sources import code_of_entry
 from ovbench.harness.store import differences, essence
 from ovbench.harness.timing import Job, figures
 
@@ -115,7 +115,7 @@ class Options:
     """What all configurations share.
 
     Attributes:
-        preset, settings: as :func:`~ovbench.harness.methods.load_method` takes them, for
+        preset, settings: as :func:`~ovbench.harness.registry.methods.load_method` takes them, for
             every method.
         limit: the first images of the dataset are used, so many at most.
         warmup: batches before the measured ones; they pay for lazy initialisation.

@@ -24,7 +24,7 @@ from ovbench.harness.contract.protocol import (
     Runtime,
     Vocabulary,
 )
-from ovbench.harness.methods import choose_method
+from ovbench.harness.registry.methods import choose_method
 from ovbench.harness.runner import Options, evaluate
 
 TOY = Runtime(checkpoints="toy")

@@ -17,7 +17,7 @@ from ovbench.adapters.ipseg.features import Extractor, Letterbox
 from ovbench.adapters.ipseg.settings import IPSegSettings, Settled
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.harness.methods import choose_method
+from ovbench.harness.registry.methods import choose_method
 from ovbench.models import patch_encoder
 from ovbench.models.checkpoints import Located
 

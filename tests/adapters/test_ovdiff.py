@@ -20,7 +20,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Explaining, Runtime, Vocabulary
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.models import diffusion
 from ovbench.models.clip import load_clip
 from ovbench.models.diffusion import load_diffusion

@@ -23,7 +23,7 @@ from ovbench.adapters.persam import (
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Image, Runtime, Vocabulary
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.harness.runner import evaluate
 from ovbench.models.sam import OFFICIAL, Sam, build_sam, load_sam
 

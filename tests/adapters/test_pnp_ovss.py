@@ -19,8 +19,8 @@ from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Runtime, Vocabulary
 from ovbench.harness.contract.settings import override
-from ovbench.harness.methods import load_method
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
+from ovbench.harness.registry.methods import load_method
 from ovbench.models.catalogue import ENTRIES
 
 KNOWN = {"resolution": SIZE, "layer": 2, "head": 1, "threshold": 0.15}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ovbench.harness.registry import METHODS
+from ovbench.harness.registry.names import METHODS
 from ovbench.support import Recipe
 
 WITH_RECIPES = [name for name in METHODS.entries if hasattr(METHODS.load(name), "recipe")]

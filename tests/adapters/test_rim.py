@@ -18,8 +18,8 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
-from ovbench.harness.methods import load_method
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
+from ovbench.harness.registry.methods import load_method
 from ovbench.models.sam import Sam
 from ovbench.support import making
 

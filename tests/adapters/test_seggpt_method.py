@@ -14,7 +14,7 @@ from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
 from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.contract.protocol import CheckpointRecord, ClassQuery, Exemplar, Vocabulary
-from ovbench.harness.methods import Method, load_method
+from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.runner import evaluate
 from ovbench.models import seggpt as module
 from ovbench.models.checkpoints import Located

@@ -176,7 +176,7 @@ def wait(process: int) -> int:
 def stood_in(here: Path) -> Iterator[None]:
     """A method that can be tuned, a painter for Stable Diffusion, and an archive in the root."""
     from ovbench.datasets import archives, prepare
-    from ovbench.harness.registry import METHODS
+    from ovbench.harness.registry.names import METHODS
     from ovbench.models import diffusion
 
     site = here / "site"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from in_process import ovbench
 
-from ovbench.harness.registry import METHODS
+from ovbench.harness.registry.names import METHODS
 
 # Held to the contract with small settings in tests/adapters: as their papers have them they make
 # hundreds of pictures or ask SAM thousands of times.

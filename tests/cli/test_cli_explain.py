@@ -44,7 +44,7 @@ def test_a_pixel_of_a_run_is_explained_as_it_was_answered(
     assert page.width > 300
     assert "is not what" not in done.stderr
     with monkeypatch.context() as patch:
-        patch.setattr("ovbench.harness.sources._own_digest", lambda: "edited since")
+        patch.setattr("ovbench.harness.registry.sources._own_digest", lambda: "edited since")
         edited = ovbench(*command, "--at", "40,70", "-o", picture)
     assert edited.stdout == done.stdout
     told = f"ovdiff is not what {tmp_path / 'run'} measured: its code is not that of the run"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ovbench.harness.glance import _find, _presets, _settings
-from ovbench.harness.registry import METHODS
+from ovbench.harness.registry.glance import _find, _presets, _settings
+from ovbench.harness.registry.names import METHODS
 
 WRONG = {
     "run -m maskclap -d toyworld": "did you mean 'maskclip'",

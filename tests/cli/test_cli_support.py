@@ -21,7 +21,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress, say
 from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.registry import METHODS
+from ovbench.harness.registry.names import METHODS
 from ovbench.models import diffusion
 from ovbench.models.diffusion_attention import AttributionRule
 from ovbench.models.diffusion_sampling import Sampling

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ovbench.datasets.names import available_sets, describe_set, read_vocabulary
-from ovbench.harness.registry import DATASETS
+from ovbench.harness.registry.names import DATASETS
 
 # Classes, and whether the benchmark has a background.
 SIZES = {

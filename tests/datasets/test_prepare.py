@@ -23,7 +23,7 @@ from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
 from ovbench.datasets.prepare import prepare
 from ovbench.errors import UsageError
 from ovbench.harness.files import download
-from ovbench.harness.registry import DATASETS
+from ovbench.harness.registry.names import DATASETS
 
 
 class Watching:

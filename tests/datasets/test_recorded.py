@@ -13,7 +13,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.recorded import load_recorded
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.harness.runner import Options, Run, predictor_for
 
 

@@ -15,7 +15,7 @@ from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.prompt import similarity
 from ovbench.harness.contract.protocol import Exemplar
 from ovbench.harness.files.images import read_image, read_label
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.toyworld.scene import render_scene
 
 Mask = npt.NDArray[np.bool_]

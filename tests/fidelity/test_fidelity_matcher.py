@@ -19,7 +19,7 @@ from ovbench.adapters.matcher.drawing import ALL_OF, Points
 from ovbench.adapters.matcher.drawing import prompt_sets as all_sets
 from ovbench.adapters.matcher.ranking import score_masks
 from ovbench.harness.contract.protocol import Exemplar
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.toyworld.scene import render_scene
 
 Stored = Mapping[str, npt.NDArray[Any]]

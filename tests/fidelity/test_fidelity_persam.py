@@ -6,7 +6,7 @@ import numpy as np
 from agreement import DATA, require_equal
 from showing import shown, vocabulary_of
 
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 from ovbench.toyworld.scene import render_scene
 
 

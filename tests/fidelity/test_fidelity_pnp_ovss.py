@@ -15,7 +15,7 @@ from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Image
-from ovbench.harness.methods import load_method
+from ovbench.harness.registry.methods import load_method
 
 # The scripts' flags in the run whose answers are stored; see README.md.
 PLACE = {"layer": 2, "head": 3, "resolution": 96}

@@ -13,7 +13,7 @@ from ovbench.errors import ContractError, UsageError
 from ovbench.harness.asking import ask
 from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.harness.methods import Method
+from ovbench.harness.registry.methods import Method
 from ovbench.harness.runner import Options, evaluate
 
 IMAGES = [np.zeros((4, 6, 3), np.uint8), np.zeros((5, 3, 3), np.uint8)]

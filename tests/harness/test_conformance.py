@@ -10,7 +10,7 @@ import pytest
 
 from ovbench.harness.conformance import Outcome, conformance_checks
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.harness.methods import Method
+from ovbench.harness.registry.methods import Method
 
 FIRST = Vocabulary.of("cat", "dog", "bird", background=True)
 SECOND = Vocabulary.of("sea", "sky")

@@ -259,7 +259,7 @@ def test_a_seed_that_no_generator_takes_is_refused_before_anything_is_done(seed:
 
 
 def test_the_largest_seeds_reach_every_image(memory_dataset) -> None:
-    from ovbench.harness.methods import Method
+    from ovbench.harness.registry.methods import Method
 
     class Drawing:
         def prepare(self, vocabulary: Vocabulary) -> None: ...

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovbench.harness.methods import load_method
 from ovbench.harness.parameters import count_parameters
+from ovbench.harness.registry.methods import load_method
 from ovbench.harness.runner import evaluate
 
 

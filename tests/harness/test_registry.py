@@ -5,7 +5,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.registry import DATASETS, METHODS, Entry, Registry
+from ovbench.harness.registry.names import DATASETS, METHODS, Entry, Registry
 
 
 def test_unknown_names_get_a_suggestion() -> None:
@@ -23,7 +23,7 @@ def test_every_builtin_entry_resolves(registry: Registry) -> None:
 
 def test_a_name_that_two_packages_claim_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     point = EntryPoint("maskclip", "elsewhere:MaskCLIP", "ovbench.methods")
-    monkeypatch.setattr("ovbench.harness.registry.entry_points", lambda group: [point])
+    monkeypatch.setattr("ovbench.harness.registry.names.entry_points", lambda group: [point])
     registry = Registry("method", "ovbench.methods", {"maskclip": Entry("a:B", "")})
     with pytest.raises(UsageError, match="'maskclip' of package unknown is already provided by"):
         registry.entry("maskclip")

@@ -19,7 +19,7 @@ from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.download import Download
 from ovbench.harness.files.json_files import read_json
 from ovbench.harness.files.lines import LineWriter, whole_lines
-from ovbench.harness.settings_file import read_settings_file
+from ovbench.harness.registry.settings_file import read_settings_file
 from ovbench.leaderboards.update import put_between_markers
 from ovbench.models.digests import sha256_of
 from ovbench.models.matcher_folder import _check_type

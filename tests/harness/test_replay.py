@@ -12,8 +12,8 @@ from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import LabelMap, Runtime, Vocabulary
 from ovbench.harness.counting import ClassChoice
 from ovbench.harness.files.images import read_label
-from ovbench.harness.filters import load_filter
-from ovbench.harness.methods import Method, load_method
+from ovbench.harness.registry.filters import load_filter
+from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.replay import Replay
 from ovbench.harness.runner import Options, evaluate
 from ovbench.harness.store import RunStore

@@ -14,10 +14,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from ovbench.harness import sources
 from ovbench.harness.contract.settings import settings_of
-from ovbench.harness.registry import METHODS, Entry
-from ovbench.harness.sources import code_of, code_of_entry, plugins_in
+from ovbench.harness.registry import sources
+from ovbench.harness.registry.names import METHODS, Entry
+from ovbench.harness.registry.sources import code_of, code_of_entry, plugins_in
 
 HELPERS = "def attention():\n    return 1\n"
 METHOD = """
@@ -74,7 +74,7 @@ STRANGE = """
 from dataclasses import dataclass, field
 from enum import Enum
 from functools import cached_property, partial
-from ovbench.harness.sources import code_of
+from ovbench.harness.registry.sources import code_of
 
 class Kind(Enum):
     THING, STUFF = "thing", "stuff"

@@ -22,9 +22,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ovbench.harness.compiled import compiled_digest
-from ovbench.harness.sources import code_of
-from ovbench.harness.state import state_of
+from ovbench.harness.registry.compiled import compiled_digest
+from ovbench.harness.registry.sources import code_of
+from ovbench.harness.registry.state import state_of
 
 
 class Kind(Enum):

@@ -16,10 +16,10 @@ from ovbench.harness.contract.protocol import DatasetInfo, Runtime, Sample, Voca
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.harness.counting import Counter, present_labels
-from ovbench.harness.registry import METHODS, Entry
+from ovbench.harness.registry.names import METHODS, Entry
+from ovbench.harness.registry.tuners import load_tuner
 from ovbench.harness.search import Options, Search, load_examples, tune
 from ovbench.harness.trials import Trial, best_of, phase_summary, trial_order
-from ovbench.harness.tuners import load_tuner
 
 LAYERS, HEADS = range(6), range(4)
 SIGMAS = [0.0, 0.02, 0.04, 0.06]

@@ -7,9 +7,9 @@ import pytest
 from results import result
 
 from ovbench.harness.contract.settings import describe
-from ovbench.harness.methods import preset_values
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
-from ovbench.harness.registry import DATASETS, METHODS
+from ovbench.harness.registry.methods import preset_values
+from ovbench.harness.registry.names import DATASETS, METHODS
 from ovbench.leaderboards.counterparts import (
     Counterpart,
     benchmarks,

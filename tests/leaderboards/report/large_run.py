@@ -10,10 +10,10 @@ from PIL import Image
 
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Runtime, Sample, Vocabulary
 from ovbench.harness.identity import conditions
-from ovbench.harness.methods import Subject
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.records import Cost, ImageRecord, Session
+from ovbench.harness.registry.methods import Subject
 from ovbench.harness.results import summarise
 from ovbench.harness.store import RunStore, ShardWriter
 

@@ -17,9 +17,9 @@ from ovbench.harness.contract.protocol import (
 )
 from ovbench.harness.contract.settings import override, settings_of
 from ovbench.harness.contract.stages import stage
-from ovbench.harness.methods import UNREGISTERED, package_version
-from ovbench.harness.registry import FILTERS
-from ovbench.harness.sources import code_of, code_of_entry
+from ovbench.harness.registry.methods import UNREGISTERED, package_version
+from ovbench.harness.registry.names import FILTERS
+from ovbench.harness.registry.sources import code_of, code_of_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Filter:
         version: of the package that provides it.
         settings: resolved, JSON-ready.
         checkpoints: the weights it loaded.
-        code: as of a :class:`~ovbench.harness.methods.Subject`.
+        code: as of a :class:`~ovbench.harness.registry.methods.Subject`.
     """
 
     chooser: ClassFilter

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from weakref import ref
 
-from ovbench.harness.state import State, state_of
+from ovbench.harness.registry.state import State, state_of
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from ovbench.harness.contract.settings import refuse_unknown_preset, refuse_unknown_setting
 from ovbench.harness.files.regular import regular
-from ovbench.harness.registry import METHODS
+from ovbench.harness.registry.names import METHODS
 
 
 def refuse_unknown_names(method: str, preset: str | None, settings: Collection[str]) -> None:

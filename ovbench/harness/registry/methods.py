@@ -18,9 +18,9 @@ from ovbench.harness.contract.protocol import (
     SegmenterClass,
 )
 from ovbench.harness.contract.settings import override, refuse_unknown_preset, resolved, settings_of
-from ovbench.harness.glance import refuse_unknown_names
-from ovbench.harness.registry import METHODS
-from ovbench.harness.sources import code_of, code_of_entry
+from ovbench.harness.registry.glance import refuse_unknown_names
+from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.sources import code_of, code_of_entry
 
 UNREGISTERED = "unregistered"
 """The version of a method that is given from Python."""
@@ -38,9 +38,9 @@ class Subject:
         changes: the settings in which it differs from its preset, or from its defaults.
         checkpoints: the weights it loaded.
         tuning: on what the settings were tuned, as
-            :func:`~ovbench.harness.settings_file.read_tuning` gives it, or None.
+            :func:`~ovbench.harness.registry.settings_file.read_tuning` gives it, or None.
         code: digests of the source that answers, as
-            :func:`~ovbench.harness.sources.code_of` gives them.
+            :func:`~ovbench.harness.registry.sources.code_of` gives them.
         warnings: what a result must say of it.
     """
 

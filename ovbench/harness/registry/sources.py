@@ -18,9 +18,9 @@ from pathlib import Path
 from types import FunctionType
 
 import ovbench
-from ovbench.harness.compiled import compiled_digest
 from ovbench.harness.files.regular import regular
-from ovbench.harness.registry import DATASETS, FILTERS, METHODS, Entry
+from ovbench.harness.registry.compiled import compiled_digest
+from ovbench.harness.registry.names import DATASETS, FILTERS, METHODS, Entry
 
 SUFFIXES = (
     *(".py", ".pyx", ".c", ".cc", ".cpp", ".cu", ".cuh", ".h", ".hpp"),

@@ -20,8 +20,8 @@ from weakref import ref
 
 import numpy as np
 
-from ovbench.harness.compiled import compiled_digest, is_full
-from ovbench.harness.sources import is_strange
+from ovbench.harness.registry.compiled import compiled_digest, is_full
+from ovbench.harness.registry.sources import is_strange
 
 _PLAIN = {bool, int, float, complex, str, type(None), type(...), type(NotImplemented)}
 _BUFFERS = {bytes, bytearray, memoryview}

@@ -11,10 +11,10 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.contract.settings import override, resolved
 from ovbench.harness.contract.tuning import Phase, Tuner
-from ovbench.harness.glance import refuse_unknown_names
-from ovbench.harness.methods import Subject, package_version, preset_values, resolve_device
-from ovbench.harness.registry import METHODS
-from ovbench.harness.sources import code_of, code_of_entry
+from ovbench.harness.registry.glance import refuse_unknown_names
+from ovbench.harness.registry.methods import Subject, package_version, preset_values, resolve_device
+from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.sources import code_of, code_of_entry
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +45,7 @@ def load_tuner(
     checkpoints: CheckpointFlavour = "real",
     seed: int = 0,
 ) -> Tunable:
-    """Build the tuner of a registered method; see :func:`ovbench.harness.methods.load_method`.
+    """Build the tuner of a registered method; see :func:`ovbench.harness.registry.methods.load_method`.
 
     Args:
         fixed: names of settings that are not searched.
