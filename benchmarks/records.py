@@ -2,8 +2,8 @@
 
     python benchmarks/records.py [--images 5000] [--labels 21]
 
-- ovbench: :func:`ovbench.harness.records.encode` with its checksum; ``decode`` and
-  :class:`~ovbench.harness.record_checks.Expected`, which hold a record against its run.
+- ovbench: :func:`ovbench.harness.results.records.encode` with its checksum; ``decode`` and
+  :class:`~ovbench.harness.results.record_checks.Expected`, which hold a record against its run.
 - plain JSON: ``json.dumps`` of the same fields, and ``json.loads`` into arrays.
 """
 
@@ -22,8 +22,8 @@ import numpy as np
 from ovbench.harness.contract.protocol import LabelMap
 from ovbench.harness.metrics.boundary import boundary_areas
 from ovbench.harness.metrics.scores import confusion
-from ovbench.harness.record_checks import Expected
-from ovbench.harness.records import Cost, ImageRecord, counts_of, decode, encode
+from ovbench.harness.results.record_checks import Expected
+from ovbench.harness.results.records import Cost, ImageRecord, counts_of, decode, encode
 
 SIDE, REPEATS = 128, 5
 

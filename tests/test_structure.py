@@ -38,7 +38,7 @@ ALLOWED = {
         "harness.metrics.scores",
         "harness.contract.protocol",
         "harness.files.regular",
-        "harness.store",
+        "harness.results.store",
     },
     "adapters": {
         *GROUND,
@@ -229,7 +229,7 @@ NOT_A_USERS = {
     "datasets/names.py: _folder(benchmark) / f'{name}.txt'",
     "datasets/names.py: packaged",
     "harness/conformance.py: Path('/proc/self/statm')",
-    "harness/environment.py: Path('/proc/cpuinfo')",
+    "harness/results/environment.py: Path('/proc/cpuinfo')",
     "harness/contract/stages.py: Path('/proc/self/status')",
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
     "leaderboards/reported.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",

@@ -35,8 +35,8 @@ def explain(
     from ovbench.harness.asking import prepare
     from ovbench.harness.contract.protocol import Explaining
     from ovbench.harness.replay import differences, method_of
+    from ovbench.harness.results.store import RunStore
     from ovbench.harness.runner import seed_everything
-    from ovbench.harness.store import RunStore
 
     identity = RunStore(run).identity()
     if identity is None:

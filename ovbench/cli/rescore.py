@@ -25,7 +25,7 @@ def rescore(
     """
     from ovbench.cli.console import say, tell
     from ovbench.errors import OvbenchError
-    from ovbench.harness.rescore import UnfinishedError, find_runs, finish
+    from ovbench.harness.results.rescore import UnfinishedError, find_runs, finish
     from ovbench.leaderboards.numbers import percent
 
     worst = 0

@@ -99,8 +99,8 @@ def run(
     from ovbench.harness.registry.glance import refuse_unknown_names
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
+    from ovbench.harness.results.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.runner import Options, run_of
-    from ovbench.harness.seeds import directory_of_seed, parse_seeds
 
     methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")
     if seeds is not None and seed is not None:
@@ -184,7 +184,7 @@ def _shown(
 ) -> dict[str, Any]:
     """One result, or what several say together ``over`` seeds; printed, unless as JSON later."""
     from ovbench.cli.show import show_result, show_seeds
-    from ovbench.harness.seeds import keep_summary, over_seeds
+    from ovbench.harness.results.seeds import keep_summary, over_seeds
 
     if not over:
         if not as_json:

@@ -10,8 +10,8 @@ from rich.table import Table
 from rich.text import Text
 
 from ovbench.cli.console import say, say_json, show, styled
-from ovbench.harness.seeds import summary_line
-from ovbench.harness.store import default_directory
+from ovbench.harness.results.seeds import summary_line
+from ovbench.harness.results.store import default_directory
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.numbers import percent, seconds
 from ovbench.leaderboards.table import Conditions, variant

@@ -22,7 +22,7 @@ from ovbench.harness.metrics.scores import (
     confusion,
     scores,
 )
-from ovbench.harness.records import Cost, ImageRecord
+from ovbench.harness.results.records import Cost, ImageRecord
 
 ClassChoice: TypeAlias = Literal["all", "oracle", "predicted"]
 Candidates: TypeAlias = Sequence[Collection[int]] | None

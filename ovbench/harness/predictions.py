@@ -26,8 +26,8 @@ from ovbench.harness.counting import Candidates, UnansweredRule
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.images import read_label
-from ovbench.harness.readings import Agreement
 from ovbench.harness.registry.methods import Subject
+from ovbench.harness.results.readings import Agreement
 from ovbench.harness.runner import Observer, Options, Run
 
 PROBED = 32

@@ -39,24 +39,24 @@ from ovbench.harness.contract.stages import Measurement, measure
 from ovbench.harness.contract.typed import check_types
 from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.distributed import World, join_world, passing_directory
-from ovbench.harness.environment import device_name, environment
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.loader import Loaded, prefetch
-from ovbench.harness.fresh import settle, stage_of
-from ovbench.harness.identity import code_of_dataset, conditions, untold
 from ovbench.harness.metrics.scores import Confusion, check_ignore_label
-from ovbench.harness.parameters import count_parameters
 from ovbench.harness.prompted import PromptedPredictor
-from ovbench.harness.records import BadImage, Session
 from ovbench.harness.registry import held
 from ovbench.harness.registry.filters import Filter
 from ovbench.harness.registry.methods import UNREGISTERED, Method, Subject
 from ovbench.harness.registry.settings_file import tuned_on
 from ovbench.harness.registry.sources import plugins_in
 from ovbench.harness.registry.state import State
-from ovbench.harness.rescore import finish
-from ovbench.harness.store import (
+from ovbench.harness.results.environment import device_name, environment
+from ovbench.harness.results.fresh import settle, stage_of
+from ovbench.harness.results.identity import code_of_dataset, conditions, untold
+from ovbench.harness.results.parameters import count_parameters
+from ovbench.harness.results.records import BadImage, Session
+from ovbench.harness.results.rescore import finish
+from ovbench.harness.results.store import (
     RunStore,
     ShardWriter,
     default_directory,

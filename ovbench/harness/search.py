@@ -29,17 +29,17 @@ from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.files.loader import prefetch
-from ovbench.harness.identity import conditions
 from ovbench.harness.registry.methods import package_version
 from ovbench.harness.registry.tuners import Tunable
-from ovbench.harness.runner import seed_everything
-from ovbench.harness.store import (
+from ovbench.harness.results.identity import conditions
+from ovbench.harness.results.store import (
     claim,
     default_directory,
     identity_digest,
     missing_folders,
     nothing_left_behind,
 )
+from ovbench.harness.runner import seed_everything
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 
 

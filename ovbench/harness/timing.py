@@ -13,7 +13,7 @@ from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
-from ovbench.harness.results import number, percentile, stage_shares
+from ovbench.harness.results.summary import number, percentile, stage_shares
 from ovbench.harness.runner import predictor_for, seed_everything
 
 

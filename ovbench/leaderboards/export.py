@@ -14,7 +14,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.atomic import ready_folder
-from ovbench.harness.store import default_directory
+from ovbench.harness.results.store import default_directory
 from ovbench.text import visible
 
 Result = Mapping[str, Any]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.metrics.scores import Areas, stack_areas
-from ovbench.harness.store import RunRecords, RunStore
+from ovbench.harness.results.store import RunRecords, RunStore
 from ovbench.leaderboards.table import method_words
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import is_sealed, read_json
-from ovbench.harness.store import SCHEMA_VERSION, files_below, identity_digest
+from ovbench.harness.results.store import SCHEMA_VERSION, files_below, identity_digest
 from ovbench.leaderboards.marks import marks
 
 Result = Mapping[str, Any]

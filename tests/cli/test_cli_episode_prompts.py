@@ -15,7 +15,7 @@ from tiny_episodes import coco, corner, fss, mask_file, perseg, picture
 from ovbench.datasets import load_dataset
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.datasets.recorded import load_recorded
-from ovbench.harness.store import RunStore
+from ovbench.harness.results.store import RunStore
 
 IPSEG = ("--method", "ipseg", "--set", "features=dinov2", "--set", "prompt_mask=none",
          "--checkpoints", "toy", "--device", "cpu")  # fmt: skip

@@ -21,7 +21,7 @@ from ovbench.harness.contract.protocol import (
     Sample,
     Vocabulary,
 )
-from ovbench.harness.identity import data_conditions
+from ovbench.harness.results.identity import data_conditions
 
 
 def save(path: Path, array: np.ndarray) -> None:

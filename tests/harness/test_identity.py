@@ -18,9 +18,9 @@ from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.contract.progress import watching
 from ovbench.harness.contract.protocol import Runtime, Vocabulary
 from ovbench.harness.distributed import World, passing_directory
-from ovbench.harness.fresh import _move, _remove
+from ovbench.harness.results.fresh import _move, _remove
+from ovbench.harness.results.seeds import parse_seeds
 from ovbench.harness.runner import Options, evaluate
-from ovbench.harness.seeds import parse_seeds
 
 # How often a method may still be asked: not a part of what it holds.
 LIVES: WeakKeyDictionary[Any, int] = WeakKeyDictionary()
@@ -154,8 +154,8 @@ def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
         return dying
 
     with monkeypatch.context() as patch:
-        patch.setattr("ovbench.harness.fresh._remove", counted(_remove))
-        patch.setattr("ovbench.harness.fresh._move", counted(_move))
+        patch.setattr("ovbench.harness.results.fresh._remove", counted(_remove))
+        patch.setattr("ovbench.harness.results.fresh._move", counted(_move))
         with pytest.raises(SystemExit):
             evaluate(constant(2), memory_dataset(), output="run", options=Options(fresh=True))
     found = evaluate(constant(2), memory_dataset(), output="run")

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import nn
 
-from ovbench.harness.parameters import count_parameters
 from ovbench.harness.registry.methods import load_method
+from ovbench.harness.results.parameters import count_parameters
 from ovbench.harness.runner import evaluate
 
 
@@ -58,7 +58,7 @@ def test_a_methods_networks() -> None:
 
 def test_without_torch_there_is_nothing_to_count() -> None:
     program = (
-        "import sys; from ovbench.harness.parameters import count_parameters\n"
+        "import sys; from ovbench.harness.results.parameters import count_parameters\n"
         "assert count_parameters([1]) == 0 and 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)

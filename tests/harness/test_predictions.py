@@ -17,9 +17,9 @@ from ovbench.harness.contract.protocol import Dataset, LabelMap
 from ovbench.harness.counting import RunningMiou
 from ovbench.harness.files.images import write_label
 from ovbench.harness.predictions import PredictionFiles, score_folder
-from ovbench.harness.readings import shift_warnings
+from ovbench.harness.results.readings import shift_warnings
+from ovbench.harness.results.store import RunStore
 from ovbench.harness.runner import Options
-from ovbench.harness.store import RunStore
 
 VOID = 255
 

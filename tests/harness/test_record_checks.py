@@ -15,8 +15,8 @@ from ovbench.errors import UsageError
 from ovbench.harness.files.lines import content_of, with_checksum
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import Confusion, Void
-from ovbench.harness.records import Cost, ImageRecord, Session, encode
-from ovbench.harness.store import RunStore
+from ovbench.harness.results.records import Cost, ImageRecord, Session, encode
+from ovbench.harness.results.store import RunStore
 
 Edit = Callable[[dict[str, Any]], object]
 

@@ -15,8 +15,8 @@ from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import load_filter
 from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.replay import Replay
+from ovbench.harness.results.store import RunStore
 from ovbench.harness.runner import Options, evaluate
-from ovbench.harness.store import RunStore
 
 
 def replayed(run: Path, dataset: Any, batch_size: int = 1) -> Replay:

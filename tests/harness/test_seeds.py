@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.seeds import (
+from ovbench.harness.results.seeds import (
     directory_of_seed,
     keep_summary,
     over_seeds,

@@ -13,8 +13,8 @@ from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import UNANSWERED, Confusion, Void
-from ovbench.harness.records import BadImage, Cost, ImageRecord, Session, decode, encode
-from ovbench.harness.store import RunStore, ShardWriter, identity_digest
+from ovbench.harness.results.records import BadImage, Cost, ImageRecord, Session, decode, encode
+from ovbench.harness.results.store import RunStore, ShardWriter, identity_digest
 
 IMAGES = ("a", "b", "c", "r0", "r1", "r2")
 

@@ -9,13 +9,13 @@ import numpy as np
 from PIL import Image
 
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Runtime, Sample, Vocabulary
-from ovbench.harness.identity import conditions
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import Confusion
-from ovbench.harness.records import Cost, ImageRecord, Session
 from ovbench.harness.registry.methods import Subject
-from ovbench.harness.results import summarise
-from ovbench.harness.store import RunStore, ShardWriter
+from ovbench.harness.results.identity import conditions
+from ovbench.harness.results.records import Cost, ImageRecord, Session
+from ovbench.harness.results.store import RunStore, ShardWriter
+from ovbench.harness.results.summary import summarise
 
 IMAGES, CLASSES = 5000, 171
 

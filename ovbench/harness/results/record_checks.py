@@ -15,7 +15,7 @@ from typing import Any
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.resized import SIDES, Foreground
 from ovbench.harness.metrics.scores import UNANSWERED, Confusion
-from ovbench.harness.records import BadImage, Cost, ImageRecord, Record, Session
+from ovbench.harness.results.records import BadImage, Cost, ImageRecord, Record, Session
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from ovbench.harness.metrics.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.metrics.definitions import definitions
 from ovbench.harness.metrics.interval import miou_interval, too_few
 from ovbench.harness.metrics.resized import miou_at_sides
-from ovbench.harness.readings import shift_warnings
-from ovbench.harness.records import Cost, ImageRecord, Session
-from ovbench.harness.store import SCHEMA_VERSION, RunRecords, identity_digest
+from ovbench.harness.results.readings import shift_warnings
+from ovbench.harness.results.records import Cost, ImageRecord, Session
+from ovbench.harness.results.store import SCHEMA_VERSION, RunRecords, identity_digest
 
 
 def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any]:

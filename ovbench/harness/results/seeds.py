@@ -15,7 +15,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import checked_seed
 from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.files.json_files import write_json
-from ovbench.harness.store import default_directory, identity_digest
+from ovbench.harness.results.store import default_directory, identity_digest
 
 SCHEMA_VERSION = 1
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import DataError, OvbenchError, UsageError
-from ovbench.harness.results import summarise
-from ovbench.harness.store import RunRecords, RunStore, files_below
+from ovbench.harness.results.store import RunRecords, RunStore, files_below
+from ovbench.harness.results.summary import summarise
 
 
 class UnfinishedError(OvbenchError):

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.store import RunStore, essence
+from ovbench.harness.results.store import RunStore, essence
 
 _STAGE, _WHOLE = ".fresh", ".whole"
 _PARTS = ("result.json", "run.json", "records", "predictions")

@@ -37,9 +37,9 @@ from ovbench.harness.files.json_files import (
     write_json,
 )
 from ovbench.harness.files.lines import LineWriter, whole_lines
-from ovbench.harness.older import identity_of_older_version
-from ovbench.harness.record_checks import Expected
-from ovbench.harness.records import (
+from ovbench.harness.results.older import identity_of_older_version
+from ovbench.harness.results.record_checks import Expected
+from ovbench.harness.results.records import (
     BadImage,
     ImageRecord,
     Record,

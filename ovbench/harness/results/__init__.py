@@ -1,0 +1,1 @@
+"""What a run leaves behind: records, its directory, its summary, and whose numbers they are."""
