@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     )
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.methods import load_method
-    from ovbench.harness.runner import Options, evaluate
+    from ovbench.harness.run.runner import Options, evaluate
 
 _HOME = {
     "Background": "ovbench.harness.contract.protocol",
@@ -36,13 +36,13 @@ _HOME = {
     "ClassQuery": "ovbench.harness.contract.protocol",
     "Dataset": "ovbench.harness.contract.protocol",
     "Exemplar": "ovbench.harness.contract.protocol",
-    "Options": "ovbench.harness.runner",
+    "Options": "ovbench.harness.run.runner",
     "Prompt": "ovbench.harness.contract.protocol",
     "Runtime": "ovbench.harness.contract.protocol",
     "Sample": "ovbench.harness.contract.protocol",
     "Segmenter": "ovbench.harness.contract.protocol",
     "Vocabulary": "ovbench.harness.contract.protocol",
-    "evaluate": "ovbench.harness.runner",
+    "evaluate": "ovbench.harness.run.runner",
     "load_dataset": "ovbench.datasets",
     "load_filter": "ovbench.harness.registry.filters",
     "load_method": "ovbench.harness.registry.methods",

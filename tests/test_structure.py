@@ -228,7 +228,7 @@ def test_the_renderer_stands_on_nothing() -> None:
 NOT_A_USERS = {
     "datasets/names.py: _folder(benchmark) / f'{name}.txt'",
     "datasets/names.py: packaged",
-    "harness/conformance.py: Path('/proc/self/statm')",
+    "harness/run/conformance.py: Path('/proc/self/statm')",
     "harness/results/environment.py: Path('/proc/cpuinfo')",
     "harness/contract/stages.py: Path('/proc/self/status')",
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",

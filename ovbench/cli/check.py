@@ -27,9 +27,9 @@ def check(
 
     from ovbench.cli.console import show, styled
     from ovbench.datasets import load_dataset
-    from ovbench.harness.conformance import conformance_checks
     from ovbench.harness.registry.methods import Method, load_method
     from ovbench.harness.registry.settings_file import given_settings
+    from ovbench.harness.run.conformance import conformance_checks
 
     things, stuff = load_dataset("toyworld"), load_dataset("toyworld_stuff")
     given = given_settings(settings_file, method, settings)

@@ -32,11 +32,11 @@ def explain(
     from ovbench.datasets.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
-    from ovbench.harness.asking import prepare
     from ovbench.harness.contract.protocol import Explaining
-    from ovbench.harness.replay import differences, method_of
     from ovbench.harness.results.store import RunStore
-    from ovbench.harness.runner import seed_everything
+    from ovbench.harness.run.asking import prepare
+    from ovbench.harness.run.replay import differences, method_of
+    from ovbench.harness.run.runner import seed_everything
 
     identity = RunStore(run).identity()
     if identity is None:

@@ -14,9 +14,9 @@ from ovbench.cli.pace import LOG_EVERY_S, Pace
 from ovbench.cli.progress_bar import progress_bar
 from ovbench.cli.working import notes_shown, speaks, work_shown
 from ovbench.harness.contract.protocol import Dataset
-from ovbench.harness.counting import RunningMiou
 from ovbench.harness.metrics.scores import Confusion
-from ovbench.harness.runner import Observer
+from ovbench.harness.run.counting import RunningMiou
+from ovbench.harness.run.runner import Observer
 
 
 @contextmanager

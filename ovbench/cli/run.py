@@ -100,7 +100,7 @@ def run(
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.results.seeds import directory_of_seed, parse_seeds
-    from ovbench.harness.runner import Options, run_of
+    from ovbench.harness.run.runner import Options, run_of
 
     methods, datasets = opt.listed(method, "--method"), opt.listed(dataset, "--dataset")
     if seeds is not None and seed is not None:

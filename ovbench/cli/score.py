@@ -46,8 +46,8 @@ def score(
     from ovbench.cli.progress import observer
     from ovbench.cli.show import show_result
     from ovbench.datasets import load_dataset
-    from ovbench.harness.predictions import score_folder
-    from ovbench.harness.runner import Options
+    from ovbench.harness.run.predictions import score_folder
+    from ovbench.harness.run.runner import Options
 
     data = load_dataset(
         dataset,

@@ -47,12 +47,12 @@ def segment(
     from ovbench.datasets.contact_sheet import contact_sheet
     from ovbench.datasets.prompts import show_names
     from ovbench.errors import UsageError
-    from ovbench.harness.asking import ask, prepare
     from ovbench.harness.contract.protocol import Sample, Vocabulary
     from ovbench.harness.files.atomic import replacing
     from ovbench.harness.files.images import read_image, write_label
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.registry.settings_file import given_settings
+    from ovbench.harness.run.asking import ask, prepare
 
     asked = [name.strip() for name in names.split(",") if name.strip()]
     if not asked or len(set(asked)) < len(asked):

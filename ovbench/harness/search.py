@@ -24,8 +24,6 @@ from ovbench.errors import ContractError, UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.harness.contract.typed import check_types
-from ovbench.harness.counting import present_labels
-from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.files.loader import prefetch
@@ -39,7 +37,9 @@ from ovbench.harness.results.store import (
     missing_folders,
     nothing_left_behind,
 )
-from ovbench.harness.runner import seed_everything
+from ovbench.harness.run.counting import present_labels
+from ovbench.harness.run.distributed import World, passing_directory
+from ovbench.harness.run.runner import seed_everything
 from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 
 

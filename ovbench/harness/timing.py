@@ -14,7 +14,7 @@ from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
-from ovbench.harness.runner import predictor_for, seed_everything
+from ovbench.harness.run.runner import predictor_for, seed_everything
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.contract.protocol import CheckpointFlavour, Vocabulary
 from ovbench.harness.contract.settings import describe, override
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import FILTERS, METHODS, Registry
+from ovbench.harness.run.conformance import conformance_checks
 
 VOCABULARIES = (
     Vocabulary.of("cat", "dog", "bird", "sheep", background=True),

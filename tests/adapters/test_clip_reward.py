@@ -12,7 +12,7 @@ from ovbench.adapters import clip_reward
 from ovbench.adapters.clip_reward import ClipReward, masked_images
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
-from ovbench.harness.counting import present_labels
+from ovbench.harness.run.counting import present_labels
 from ovbench.models.clip import CLIP, load_clip
 from ovbench.models.images import input_tensor
 

@@ -25,7 +25,7 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.registry.methods import choose_method
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 TOY = Runtime(checkpoints="toy")
 ALONE = IPSegSettings(features="dinov2", grid=20)

@@ -20,7 +20,7 @@ from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Runtime, Vocabulary
 from ovbench.harness.registry.methods import load_method
-from ovbench.harness.runner import evaluate
+from ovbench.harness.run.runner import evaluate
 from ovbench.models.patch_encoder import PatchEncoder
 from ovbench.models.sam import OFFICIAL, Sam, build_sam
 

@@ -12,7 +12,7 @@ from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.contract.tuning import Example
-from ovbench.harness.counting import present_labels
+from ovbench.harness.run.counting import present_labels
 
 GOOD, BAD = {"layer": 2, "head": 3, "threshold": 0.05}, {"layer": 4, "head": 1, "threshold": 0.45}
 

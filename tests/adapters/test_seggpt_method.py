@@ -12,10 +12,10 @@ from tiny_seggpt import tiny_seggpt
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.contract.protocol import CheckpointRecord, ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import Method, load_method
-from ovbench.harness.runner import evaluate
+from ovbench.harness.run.conformance import conformance_checks
+from ovbench.harness.run.runner import evaluate
 from ovbench.models import seggpt as module
 from ovbench.models.checkpoints import Located
 

@@ -19,7 +19,7 @@ from ovbench.datasets.fss1000 import draw as draw_fss
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.files.images import write_label
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 # Of the episodes' names: an accidental change of the draws is noticed.
 FSS_DIGEST, COCO_DIGEST = "3f2798f268227282", "1b0a16566ce05182"

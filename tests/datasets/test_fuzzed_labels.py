@@ -20,7 +20,7 @@ from raw_files import PALETTE, chunk, index_png, index_tiff, png, wide_tiff
 from ovbench.datasets import load_dataset
 from ovbench.errors import OvbenchError
 from ovbench.harness.files.images import write_label
-from ovbench.harness.predictions import AnsweredDataset, PredictionFiles, score_folder
+from ovbench.harness.run.predictions import AnsweredDataset, PredictionFiles, score_folder
 
 MUTATIONS = 200
 SECONDS = 20

@@ -19,7 +19,7 @@ from ovbench.harness.files import digests
 from ovbench.harness.files.images import write_label
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.store import identity_digest
-from ovbench.harness.runner import Options, evaluate, run_of
+from ovbench.harness.run.runner import Options, evaluate, run_of
 from ovbench.leaderboards.comparison import compare
 from ovbench.leaderboards.table import Conditions, boards
 

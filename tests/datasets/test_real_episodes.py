@@ -20,7 +20,7 @@ from ovbench.datasets.coco_instances import Instances
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.registry.methods import load_method
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 LIMIT = 8
 

@@ -14,7 +14,7 @@ from ovbench.datasets.recorded import load_recorded
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.registry.methods import load_method
-from ovbench.harness.runner import Options, Run, predictor_for
+from ovbench.harness.run.runner import Options, Run, predictor_for
 
 
 def identity(dataset: Dataset, limit: int | None = None) -> dict[str, Any]:

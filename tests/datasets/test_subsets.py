@@ -11,7 +11,7 @@ from ovbench.datasets.subsets import SUBSETS, subset_names
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.files.images import write_label
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 UNSEEN = {
     "voc": {"unseen5": [15, 16, 17, 18, 19]},

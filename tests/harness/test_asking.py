@@ -10,11 +10,11 @@ import pytest
 import torch
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.asking import ask
-from ovbench.harness.conformance import conformance_checks
 from ovbench.harness.contract.protocol import Vocabulary
 from ovbench.harness.registry.methods import Method
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.asking import ask
+from ovbench.harness.run.conformance import conformance_checks
+from ovbench.harness.run.runner import Options, evaluate
 
 IMAGES = [np.zeros((4, 6, 3), np.uint8), np.zeros((5, 3, 3), np.uint8)]
 

@@ -16,9 +16,9 @@ from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import Vocabulary
 from ovbench.harness.files.below import below, file_name
 from ovbench.harness.files.images import read_label, write_label
-from ovbench.harness.predictions import PredictionFiles, score_folder
 from ovbench.harness.results.store import RunStore, default_directory
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.predictions import PredictionFiles, score_folder
+from ovbench.harness.run.runner import Options, evaluate
 
 PARTS = st.sampled_from(["..", ".", "", "a", "b c", "~", "C:", "\\", "ü", "a\n", "..."])
 

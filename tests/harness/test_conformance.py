@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.conformance import Outcome, conformance_checks
 from ovbench.harness.contract.protocol import Vocabulary
 from ovbench.harness.registry.methods import Method
+from ovbench.harness.run.conformance import Outcome, conformance_checks
 
 FIRST = Vocabulary.of("cat", "dog", "bird", background=True)
 SECOND = Vocabulary.of("sea", "sky")

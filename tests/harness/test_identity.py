@@ -17,10 +17,10 @@ import pytest
 from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.contract.progress import watching
 from ovbench.harness.contract.protocol import Runtime, Vocabulary
-from ovbench.harness.distributed import World, passing_directory
 from ovbench.harness.results.fresh import _move, _remove
 from ovbench.harness.results.seeds import parse_seeds
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.distributed import World, passing_directory
+from ovbench.harness.run.runner import Options, evaluate
 
 # How often a method may still be asked: not a part of what it holds.
 LIVES: WeakKeyDictionary[Any, int] = WeakKeyDictionary()

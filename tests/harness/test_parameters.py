@@ -12,7 +12,7 @@ from torch import nn
 
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.parameters import count_parameters
-from ovbench.harness.runner import evaluate
+from ovbench.harness.run.runner import evaluate
 
 
 @dataclass(slots=True)

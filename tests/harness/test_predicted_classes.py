@@ -23,7 +23,7 @@ from ovbench.harness.contract.protocol import (
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.registry.filters import Filter, load_filter
 from ovbench.harness.registry.methods import Method
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 from ovbench.leaderboards.marks import marks
 from ovbench.leaderboards.table import boards
 

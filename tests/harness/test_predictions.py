@@ -14,12 +14,12 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.errors import DataError, OvbenchError
 from ovbench.harness.contract.protocol import Dataset, LabelMap
-from ovbench.harness.counting import RunningMiou
 from ovbench.harness.files.images import write_label
-from ovbench.harness.predictions import PredictionFiles, score_folder
 from ovbench.harness.results.readings import shift_warnings
 from ovbench.harness.results.store import RunStore
-from ovbench.harness.runner import Options
+from ovbench.harness.run.counting import RunningMiou
+from ovbench.harness.run.predictions import PredictionFiles, score_folder
+from ovbench.harness.run.runner import Options
 
 VOID = 255
 

@@ -20,7 +20,7 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.metrics.resized import SIDES, foreground_at_sides, miou_at_sides
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 NAMES = ("cat", "dog", "bird")
 

@@ -10,13 +10,13 @@ import pytest
 
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import LabelMap, Runtime, Vocabulary
-from ovbench.harness.counting import ClassChoice
 from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import load_filter
 from ovbench.harness.registry.methods import Method, load_method
-from ovbench.harness.replay import Replay
 from ovbench.harness.results.store import RunStore
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.counting import ClassChoice
+from ovbench.harness.run.replay import Replay
+from ovbench.harness.run.runner import Options, evaluate
 
 
 def replayed(run: Path, dataset: Any, batch_size: int = 1) -> Replay:
@@ -54,7 +54,7 @@ def test_the_first_image_of_a_batch_has_the_draws_it_had(
         given.update(options, name=name)
         return Method.of(Dice(), Runtime(seed=5))
 
-    monkeypatch.setattr("ovbench.harness.replay.load_method", load)
+    monkeypatch.setattr("ovbench.harness.run.replay.load_method", load)
     replay = replayed(tmp_path, dataset, 3)
     for index in (6, 0, 3):
         answer = replay.answer(dataset.load(index))
@@ -122,7 +122,7 @@ def test_weights_that_are_missing_are_looked_for_once(
         calls.append(args)
         return load_method(*args, **kwargs)
 
-    monkeypatch.setattr("ovbench.harness.replay.load_method", counted)
+    monkeypatch.setattr("ovbench.harness.run.replay.load_method", counted)
     replay = Replay(tmp_path, identity, dataset, device="cpu")
     for index in range(2):
         answer = replay.answer(dataset.load(index))

@@ -8,7 +8,7 @@ import pytest
 
 from ovbench.errors import ContractError, DataError, UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, Vocabulary
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 
 def numbers(result: dict) -> tuple:
@@ -98,7 +98,7 @@ def test_a_finished_run_is_not_measured_again(
     tmp_path, memory_dataset, thresholds, monkeypatch
 ) -> None:
     first = evaluate(thresholds, memory_dataset(), output=tmp_path)
-    monkeypatch.delattr("ovbench.harness.runner.SegmenterPredictor.prepare")
+    monkeypatch.delattr("ovbench.harness.run.runner.SegmenterPredictor.prepare")
     assert evaluate(thresholds, memory_dataset(), output=tmp_path) == first
 
 
@@ -201,7 +201,8 @@ def test_a_run_finished_in_another_environment_says_so(
     with pytest.raises(DataError):
         evaluate(thresholds, memory_dataset(bad=[6]), output=tmp_path)
     monkeypatch.setattr(
-        "ovbench.harness.runner.environment", lambda device, plugins: {"packages": {"torch": "0.0"}}
+        "ovbench.harness.run.runner.environment",
+        lambda device, plugins: {"packages": {"torch": "0.0"}},
     )
     result = evaluate(thresholds, memory_dataset(), output=tmp_path)
     words = "measured in 2 environments: devices, package versions or commits differ"

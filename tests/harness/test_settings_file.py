@@ -13,7 +13,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.settings import override, setting
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.settings_file import given_settings, read_settings_file, read_tuning
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 from ovbench.leaderboards.marks import marks
 
 

@@ -15,9 +15,9 @@ from ovbench.errors import ContractError, DataError, OvbenchError, UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, Runtime, Sample, Vocabulary
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.tuning import Example, Phase
-from ovbench.harness.counting import Counter, present_labels
 from ovbench.harness.registry.names import METHODS, Entry
 from ovbench.harness.registry.tuners import load_tuner
+from ovbench.harness.run.counting import Counter, present_labels
 from ovbench.harness.search import Options, Search, load_examples, tune
 from ovbench.harness.trials import Trial, best_of, phase_summary, trial_order
 

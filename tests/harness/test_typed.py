@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness import runner, search
+from ovbench.harness import search
 from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.run import runner
 
 
 @pytest.mark.parametrize(

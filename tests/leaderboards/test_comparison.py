@@ -15,7 +15,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.metrics.interval import Estimate, jackknife
 from ovbench.harness.metrics.scores import Areas
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 from ovbench.leaderboards.comparison import compare
 
 

@@ -39,7 +39,7 @@ def over_seeds(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """What the results of equal runs under different seeds say together; JSON-ready.
 
     Args:
-        results: as :func:`~ovbench.harness.runner.evaluate` returns them, two or more.
+        results: as :func:`~ovbench.harness.run.runner.evaluate` returns them, two or more.
 
     Returns:
         Per metric its values in the order of the seeds, their mean, and ``std``, the sample

@@ -31,7 +31,7 @@ _QUALITY = 82
 
 
 class Answer(Protocol):
-    """What a run answers to an image; see :class:`ovbench.harness.replay.Answer`."""
+    """What a run answers to an image; see :class:`ovbench.harness.run.replay.Answer`."""
 
     @property
     def labels(self) -> LabelMap | None:
@@ -50,7 +50,7 @@ class Answer(Protocol):
 
 
 class Answers(Protocol):
-    """A run's answers; see :class:`ovbench.harness.replay.Replay`."""
+    """A run's answers; see :class:`ovbench.harness.run.replay.Replay`."""
 
     def answer(self, sample: Sample) -> Answer:
         """The answer to a sample."""

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from ovbench.harness.contract.protocol import LabelMap, Vocabulary
-from ovbench.harness.runner import Options, evaluate
+from ovbench.harness.run.runner import Options, evaluate
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 

@@ -11,7 +11,7 @@ import pytest
 from large_run import Answers, Photographs, write_large_run
 
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.harness.replay import Replay
+from ovbench.harness.run.replay import Replay
 from ovbench.leaderboards.report.contents import Contents, read_contents
 from ovbench.leaderboards.report.page import page
 from ovbench.leaderboards.report.pictures import Source, draw

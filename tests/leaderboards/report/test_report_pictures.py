@@ -15,8 +15,8 @@ from PIL import Image
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample
 from ovbench.harness.files.images import read_label, write_label
-from ovbench.harness.predictions import score_folder
-from ovbench.harness.replay import Replay
+from ovbench.harness.run.predictions import score_folder
+from ovbench.harness.run.replay import Replay
 from ovbench.leaderboards.report.contents import read_contents
 from ovbench.leaderboards.report.pictures import BOX, Picture, Source, draw
 

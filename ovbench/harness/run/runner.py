@@ -23,7 +23,6 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.asking import ask, prepare, takes_candidates
 from ovbench.harness.contract.progress import say
 from ovbench.harness.contract.protocol import (
     SEEDS,
@@ -37,13 +36,10 @@ from ovbench.harness.contract.protocol import (
 )
 from ovbench.harness.contract.stages import Measurement, measure
 from ovbench.harness.contract.typed import check_types
-from ovbench.harness.counting import Candidates, ClassChoice, Counter, UnansweredRule
-from ovbench.harness.distributed import World, join_world, passing_directory
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.loader import Loaded, prefetch
 from ovbench.harness.metrics.scores import Confusion, check_ignore_label
-from ovbench.harness.prompted import PromptedPredictor
 from ovbench.harness.registry import held
 from ovbench.harness.registry.filters import Filter
 from ovbench.harness.registry.methods import UNREGISTERED, Method, Subject
@@ -64,6 +60,10 @@ from ovbench.harness.results.store import (
     missing_folders,
     nothing_left_behind,
 )
+from ovbench.harness.run.asking import ask, prepare, takes_candidates
+from ovbench.harness.run.counting import Candidates, ClassChoice, Counter, UnansweredRule
+from ovbench.harness.run.distributed import World, join_world, passing_directory
+from ovbench.harness.run.prompted import PromptedPredictor
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -123,7 +123,7 @@ class Options:
         skip_bad: record unreadable images and go on; the result is then incomplete.
         workers: threads that read ahead; None chooses by the machine.
         unanswered: what becomes of a scored pixel that a label file has no answer for, see
-            :data:`~ovbench.harness.counting.UnansweredRule`; None for methods.
+            :data:`~ovbench.harness.run.counting.UnansweredRule`; None for methods.
         fresh: measure again what the output directory holds. What it held goes when the new
             run is whole, and not before.
         command: as typed, for the result.

@@ -9,12 +9,12 @@ from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.contract.protocol import LABEL_FILES, Dataset, LabelMap, Sample
-from ovbench.harness.counting import Counter
 from ovbench.harness.files.below import below
 from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import Filter, load_filter
 from ovbench.harness.registry.methods import Method, load_method
-from ovbench.harness.runner import Predictor, predictor_for, seed_everything
+from ovbench.harness.run.counting import Counter
+from ovbench.harness.run.runner import Predictor, predictor_for, seed_everything
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
-from ovbench.harness.asking import ask
 from ovbench.harness.contract.protocol import LabelMap, Prompt, Sample, Segmenter
 from ovbench.harness.contract.stages import stage
-from ovbench.harness.counting import Candidates
+from ovbench.harness.run.asking import ask
+from ovbench.harness.run.counting import Candidates
 
 
 class PromptedPredictor:

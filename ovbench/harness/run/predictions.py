@@ -22,13 +22,13 @@ from ovbench.harness.contract.protocol import (
     Sample,
     Vocabulary,
 )
-from ovbench.harness.counting import Candidates, UnansweredRule
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.methods import Subject
 from ovbench.harness.results.readings import Agreement
-from ovbench.harness.runner import Observer, Options, Run
+from ovbench.harness.run.counting import Candidates, UnansweredRule
+from ovbench.harness.run.runner import Observer, Options, Run
 
 PROBED = 32
 """Images, spread over the dataset, on which other readings of the files are tried."""
@@ -113,7 +113,7 @@ class AnsweredDataset:
     Attributes:
         encoding: "index" where values index the vocabulary, "dataset" where they are encoded
             as the dataset's own label files.
-        unanswered: see :data:`~ovbench.harness.counting.UnansweredRule`.
+        unanswered: see :data:`~ovbench.harness.run.counting.UnansweredRule`.
     """
 
     base: Dataset
@@ -232,7 +232,7 @@ def score_folder(
     options: Options | None = None,
     observer: Observer | None = None,
 ) -> dict[str, Any] | None:
-    """Score a folder of label maps; see :func:`~ovbench.harness.runner.evaluate`.
+    """Score a folder of label maps; see :func:`~ovbench.harness.run.runner.evaluate`.
 
     A prediction may hold the ignore label where the ground truth does, so label files that
     carry void regions score as they should.
@@ -241,8 +241,8 @@ def score_folder(
         folder: holds one PNG per image, see :class:`PredictionFiles`.
         name: shown in tables in place of a method's; the default is the folder's name.
         encoding: see :class:`AnsweredDataset`.
-        unanswered: see :data:`~ovbench.harness.counting.UnansweredRule`.
-        kept: see :meth:`~ovbench.harness.runner.Run.execute`.
+        unanswered: see :data:`~ovbench.harness.run.counting.UnansweredRule`.
+        kept: see :meth:`~ovbench.harness.run.runner.Run.execute`.
 
     Raises:
         UsageError: no such folder.

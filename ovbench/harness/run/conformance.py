@@ -14,13 +14,13 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from ovbench.errors import ContractError
-from ovbench.harness.asking import ask, takes_candidates
 from ovbench.harness.contract.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
 from ovbench.harness.contract.stages import peak_memory
 from ovbench.harness.files.images import read_image
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.registry.methods import Method
-from ovbench.harness.runner import seed_everything
+from ovbench.harness.run.asking import ask, takes_candidates
+from ovbench.harness.run.runner import seed_everything
 
 # Matrix products over another batch size round differently, and a pixel on the border
 # between two classes may then fall on the other side.
