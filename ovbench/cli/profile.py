@@ -76,8 +76,8 @@ def profile(
     from ovbench.datasets import load_dataset
     from ovbench.errors import OvbenchError, UsageError
     from ovbench.harness.files.atomic import ready_folder, replacing
+    from ovbench.harness.profile.sweep import Grid, Options, Sweep
     from ovbench.harness.registry.settings_file import given_settings
-    from ovbench.harness.sweep import Grid, Options, Sweep
 
     if plot is not None and plot.suffix.lower() != ".png":
         raise UsageError(f"--plot {plot}: the picture is a PNG; name it so")

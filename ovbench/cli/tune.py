@@ -51,7 +51,7 @@ def tune(
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.registry.tuners import load_tuner
-    from ovbench.harness.search import Options, Search
+    from ovbench.harness.tune.search import Options, Search
 
     given = given_settings(settings_file, method, settings)
     before = read_tuning(settings_file, method)

@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from ovbench.cli.progress import Steps, steps
-from ovbench.harness.search import Observer
-from ovbench.harness.trials import Trial
+from ovbench.harness.tune.search import Observer
+from ovbench.harness.tune.trials import Trial
 
 
 @contextmanager

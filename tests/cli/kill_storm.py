@@ -33,7 +33,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 HERE = Path(__file__).parent
 IMPORTED = ("ovbench.cli.app", "ovbench.cli.fault", "ovbench.cli.progress", "ovbench.cli.show",
             "ovbench.adapters.chance", "ovbench.datasets.prepare", "ovbench.datasets.toyworld",
-            "ovbench.harness.run.runner", "ovbench.harness.search", "ovbench.leaderboards.pins",
+            "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.pins",
             "ovbench.leaderboards.publish", "ovbench.models.diffusion",
             "ovbench.support.sheet", "recipes")  # fmt: skip
 

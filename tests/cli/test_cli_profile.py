@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ovbench.harness.files.json_files import sealed
-from ovbench.harness.sweep import PROFILE_SCHEMA_VERSION
+from ovbench.harness.profile.sweep import PROFILE_SCHEMA_VERSION
 
 TOYWORLD = ["--dataset", "toyworld", "--device", "cpu", "--limit", "4"]
 QUICK = [*TOYWORLD, "--repeats", "3", "--warmup", "1"]

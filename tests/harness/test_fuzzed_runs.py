@@ -20,7 +20,7 @@ from ovbench.harness.registry.settings_file import given_settings
 from ovbench.harness.results.rescore import finish
 from ovbench.harness.results.store import RunStore
 from ovbench.harness.run.runner import evaluate
-from ovbench.harness.trials import Trial, TrialLog
+from ovbench.harness.tune.trials import Trial, TrialLog
 from ovbench.leaderboards.comparison import compare
 from ovbench.leaderboards.pins import against_pins, pin, read_pins
 from ovbench.leaderboards.publish import publish

@@ -5,7 +5,7 @@ import pytest
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Sample
-from ovbench.harness.image_size import ImageSize
+from ovbench.harness.profile.image_size import ImageSize
 
 
 def test_parse() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ovbench.harness.isolated import Outcome, call_isolated, is_out_of_memory
+from ovbench.harness.profile.isolated import Outcome, call_isolated, is_out_of_memory
 
 
 def test_the_answer_comes_back() -> None:

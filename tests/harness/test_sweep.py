@@ -3,8 +3,8 @@ from __future__ import annotations
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.image_size import ImageSize
-from ovbench.harness.sweep import Configuration, Grid
+from ovbench.harness.profile.image_size import ImageSize
+from ovbench.harness.profile.sweep import Configuration, Grid
 
 
 def test_a_grid_is_every_combination_in_order() -> None:

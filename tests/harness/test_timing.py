@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from ovbench.harness.contract.protocol import Prompt, Runtime, Sample, Vocabulary
-from ovbench.harness.image_size import ImageSize
-from ovbench.harness.timing import Job, figures
+from ovbench.harness.profile.image_size import ImageSize
+from ovbench.harness.profile.timing import Job, figures
 
 
 def sample(side: int, prompt: Prompt | None = None) -> Sample:

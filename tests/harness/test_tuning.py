@@ -18,8 +18,8 @@ from ovbench.harness.contract.tuning import Example, Phase
 from ovbench.harness.registry.names import METHODS, Entry
 from ovbench.harness.registry.tuners import load_tuner
 from ovbench.harness.run.counting import Counter, present_labels
-from ovbench.harness.search import Options, Search, load_examples, tune
-from ovbench.harness.trials import Trial, best_of, phase_summary, trial_order
+from ovbench.harness.tune.search import Options, Search, load_examples, tune
+from ovbench.harness.tune.trials import Trial, best_of, phase_summary, trial_order
 
 LAYERS, HEADS = range(6), range(4)
 SIGMAS = [0.0, 0.02, 0.04, 0.06]

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness import search
 from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.run import runner
+from ovbench.harness.tune import search
 
 
 @pytest.mark.parametrize(

@@ -23,15 +23,15 @@ from ovbench.harness.contract.protocol import (
     Sample,
 )
 from ovbench.harness.files.json_files import is_sealed, read_json, sealed, write_json
-from ovbench.harness.image_size import ImageSize
-from ovbench.harness.isolated import call_isolated
+from ovbench.harness.profile.image_size import ImageSize
+from ovbench.harness.profile.isolated import call_isolated
+from ovbench.harness.profile.timing import Job, figures
 from ovbench.harness.registry.methods import choose_method, resolve_device
 from ovbench.harness.registry.names import METHODS
 from ovbench.harness.registry.sources import code_of_entry
 from ovbench.harness.results.environment import device_name, environment
 from ovbench.harness.results.identity import code_of_dataset, data_conditions
 from ovbench.harness.results.store import differences, essence
-from ovbench.harness.timing import Job, figures
 
 PROFILE_SCHEMA_VERSION = 1
 """Of the document that :meth:`Sweep.execute` returns."""

@@ -40,7 +40,7 @@ from ovbench.harness.results.store import (
 from ovbench.harness.run.counting import present_labels
 from ovbench.harness.run.distributed import World, passing_directory
 from ovbench.harness.run.runner import seed_everything
-from ovbench.harness.trials import Trial, TrialLog, best_of, phase_summary, trial_order
+from ovbench.harness.tune.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 
 
 class Observer(Protocol):

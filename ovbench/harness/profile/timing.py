@@ -11,7 +11,7 @@ import numpy as np
 
 from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.contract.stages import measure, peak_memory
-from ovbench.harness.image_size import ImageSize
+from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
 from ovbench.harness.run.runner import predictor_for, seed_everything

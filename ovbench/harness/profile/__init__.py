@@ -1,0 +1,1 @@
+"""What methods cost over batch sizes, image sizes and precisions."""
