@@ -30,8 +30,8 @@ from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
 from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime, Vocabulary
 from ovbench.harness.contract.stages import measure
-from ovbench.models.blip import BLIP
-from ovbench.models.matcher import Normalisation
+from ovbench.models.matchers.blip import BLIP
+from ovbench.models.matchers.matcher import Normalisation
 
 Pixels = npt.NDArray[np.uint8]
 Labels = npt.NDArray[Any]

@@ -25,7 +25,7 @@ ALLOWED = {
         "drawing",
         "toyworld",
         "support",
-        "models.inventory",
+        "models.weights.inventory",
     },
     "leaderboards": {
         "errors",
@@ -233,7 +233,7 @@ NOT_A_USERS = {
     "harness/contract/stages.py: Path('/proc/self/status')",
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
     "leaderboards/reported.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",
-    "models/inventory.py: folder / 'card.json'",
+    "models/weights/inventory.py: folder / 'card.json'",
     "support/drawing_code.py: Path(spec.origin)",
 }
 

@@ -19,8 +19,8 @@ from torch import Tensor
 from ovbench.adapters.prompts import TemplateSet, templates
 from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
 from ovbench.harness.contract.settings import setting
-from ovbench.models.clip import load_clip
-from ovbench.models.images import squashed
+from ovbench.models.clip.model import load_clip
+from ovbench.models.pixels.inputs import squashed
 
 
 @dataclass(frozen=True)

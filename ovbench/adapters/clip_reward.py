@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import Image, Vocabulary
-from ovbench.models.clip import CLIP
-from ovbench.models.images import squashed
+from ovbench.models.clip.model import CLIP
+from ovbench.models.pixels.inputs import squashed
 
 Contrast: TypeAlias = Literal["present", "vocabulary"]
 

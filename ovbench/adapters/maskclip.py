@@ -23,9 +23,9 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
-from ovbench.models.clip import load_clip
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
-from ovbench.models.upsample import label_map
+from ovbench.models.clip.model import load_clip
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
+from ovbench.models.pixels.upsample import label_map
 
 RELATIVE_SHORT_SIDE = 512 / 224
 

@@ -31,8 +31,8 @@ from ovbench.harness.contract.protocol import (
 )
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
-from ovbench.models.sam import EncodedImage, MaskPrediction, Sam, load_sam
-from ovbench.models.sam_guidance import Guidance
+from ovbench.models.sam.guidance import Guidance
+from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 
 LOW_RES = 4
 """SAM's masks have this many cells per cell of its features, along both axes."""

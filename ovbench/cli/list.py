@@ -70,7 +70,7 @@ def datasets(
 
 def checkpoints(as_json: opt.AsJson = False) -> None:
     """List the checkpoints: the packaged miniatures, and what the methods download."""
-    from ovbench.models.inventory import inventory
+    from ovbench.models.weights.inventory import inventory
 
     items = inventory()
     if as_json:

@@ -17,10 +17,10 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
-from ovbench.models.checkpoints import locate
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
 from ovbench.models.precision import DTYPES
-from ovbench.models.pretrained import reading
+from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.pretrained import reading
 
 ROLE = "seggpt"
 

@@ -8,12 +8,12 @@ from importlib.util import find_spec
 from pathlib import Path
 
 MODULES = (
-    "ovbench.models.diffusion",
-    "ovbench.models.diffusion_attention",
-    "ovbench.models.diffusion_features",
-    "ovbench.models.diffusion_folder",
-    "ovbench.models.diffusion_prompts",
-    "ovbench.models.diffusion_sampling",
+    "ovbench.models.diffusion.model",
+    "ovbench.models.diffusion.attention",
+    "ovbench.models.diffusion.features",
+    "ovbench.models.diffusion.folder",
+    "ovbench.models.diffusion.prompts",
+    "ovbench.models.diffusion.sampling",
     "ovbench.support.making",
     "ovbench.support.recipe",
 )

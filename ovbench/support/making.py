@@ -21,7 +21,7 @@ from ovbench.support.shelf import Picture, Shelf
 from ovbench.support.stored import model_of
 
 if TYPE_CHECKING:
-    from ovbench.models.diffusion import Diffusion
+    from ovbench.models.diffusion.model import Diffusion
 
 BATCH = 8
 """Pictures made together, as in OVDiff's code. The last bits of a picture depend on how many
@@ -110,7 +110,7 @@ class _Maker:
         self, name: str, batch: Sequence[int], folder: Path, new: int
     ) -> dict[int, Picture]:
         """The pictures of a batch, of which some are new."""
-        from ovbench.models.diffusion import Request
+        from ovbench.models.diffusion.model import Request
 
         diffusion = self._load(folder)
         recipe = self._recipe
@@ -137,7 +137,7 @@ class _Maker:
     def _load(self, folder: Path) -> Diffusion:
         """Stable Diffusion; when it is loaded, what is ahead is said."""
         if self._diffusion is None:
-            from ovbench.models.diffusion import load_diffusion
+            from ovbench.models.diffusion.model import load_diffusion
 
             self._diffusion = load_diffusion(self._recipe.model, self._runtime)
             self._announce(self._diffusion, folder.parent)

@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from ovbench.errors import UsageError
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion.sampling import Sampling
 
 if TYPE_CHECKING:  # what is kept can be listed without torch
-    from ovbench.models.diffusion_attention import AttributionRule
+    from ovbench.models.diffusion.attention import AttributionRule
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +63,6 @@ class Recipe:
 
 def common_recipe(seed: int) -> Recipe:
     """Where to begin without a method: Stable Diffusion as it comes, with DAAM."""
-    from ovbench.models.diffusion_attention import DAAM
+    from ovbench.models.diffusion.attention import DAAM
 
     return Recipe("stable_diffusion_v1_5", "a photo of a {}", "", Sampling(), DAAM, seed)

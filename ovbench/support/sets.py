@@ -12,7 +12,7 @@ import numpy.typing as npt
 from ovbench.harness.contract.progress import say
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import cache_home, digest_of_key
-from ovbench.models.checkpoints import locate
+from ovbench.models.weights.checkpoints import locate
 from ovbench.support.drawing_code import drawing_code
 from ovbench.support.making import make_missing
 from ovbench.support.recipe import Recipe

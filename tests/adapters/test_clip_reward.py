@@ -13,8 +13,8 @@ from ovbench.adapters.clip_reward import ClipReward, masked_images
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.run.counting import present_labels
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.images import input_tensor
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.pixels.inputs import input_tensor
 
 SCENES = 24
 

@@ -18,8 +18,8 @@ from ovbench.adapters.ipseg.settings import IPSegSettings, Settled
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.registry.methods import choose_method
-from ovbench.models import patch_encoder
-from ovbench.models.checkpoints import Located
+from ovbench.models.patches import encoder as patch_encoder
+from ovbench.models.weights.checkpoints import Located
 
 GRID, PATCH = 8, 8
 SIDE = GRID * PATCH

@@ -21,8 +21,8 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Runtime, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import evaluate
-from ovbench.models.patch_encoder import PatchEncoder
-from ovbench.models.sam import OFFICIAL, Sam, build_sam
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.sam.model import OFFICIAL, Sam, build_sam
 
 ONE = vocabulary("thing")
 FEW: dict[str, Any] = {"grid": 0, "samples": 3, "most": 2, "multimask": False}

@@ -21,10 +21,10 @@ from ovbench.harness.contract.protocol import ClassQuery, Explaining, Runtime, V
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
 from ovbench.harness.registry.methods import load_method
-from ovbench.models import diffusion
-from ovbench.models.clip import load_clip
-from ovbench.models.diffusion import load_diffusion
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.clip.model import load_clip
+from ovbench.models.diffusion import model as diffusion
+from ovbench.models.diffusion.model import load_diffusion
+from ovbench.models.patches.encoder import load_patch_encoder
 
 # Few and rough pictures: what is tested here is what is made of them.
 QUICK: dict[str, Any] = {"pictures": 2, "steps": 2, "guidance": 1.0, "parts": 2, "sam_points": 3}

@@ -14,8 +14,8 @@ from ovbench.adapters.ovdiff import category_filter
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter, FilterRule, all_subsets
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import ClassQuery, Runtime
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.images import squashed
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.pixels.inputs import squashed
 
 DATA = load_dataset("toyworld")
 

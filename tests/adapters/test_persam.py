@@ -25,7 +25,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Image, Runtime, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import evaluate
-from ovbench.models.sam import OFFICIAL, Sam, build_sam, load_sam
+from ovbench.models.sam.model import OFFICIAL, Sam, build_sam, load_sam
 
 ONE = vocabulary("thing")
 

@@ -21,7 +21,7 @@ from ovbench.harness.contract.protocol import Background, ClassQuery, Runtime, V
 from ovbench.harness.contract.settings import override
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
 from ovbench.harness.registry.methods import load_method
-from ovbench.models.catalogue import ENTRIES
+from ovbench.models.weights.catalogue import ENTRIES
 
 KNOWN = {"resolution": SIZE, "layer": 2, "head": 1, "threshold": 0.15}
 VOCABULARY = Vocabulary.of("cat", "traffic light", "sofa", "dog", background=True)

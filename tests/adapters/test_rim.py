@@ -20,7 +20,7 @@ from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
 from ovbench.harness.registry.methods import load_method
-from ovbench.models.sam import Sam
+from ovbench.models.sam.model import Sam
 from ovbench.support import making
 
 FAST = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 6}

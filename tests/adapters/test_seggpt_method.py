@@ -17,7 +17,7 @@ from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.harness.run.runner import evaluate
 from ovbench.models import seggpt as module
-from ovbench.models.checkpoints import Located
+from ovbench.models.weights.checkpoints import Located
 
 
 @pytest.fixture(autouse=True)

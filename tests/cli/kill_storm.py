@@ -34,7 +34,7 @@ HERE = Path(__file__).parent
 IMPORTED = ("ovbench.cli.app", "ovbench.cli.fault", "ovbench.cli.progress", "ovbench.cli.show",
             "ovbench.adapters.chance", "ovbench.datasets.prepare", "ovbench.datasets.toyworld",
             "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.pins",
-            "ovbench.leaderboards.publish", "ovbench.models.diffusion",
+            "ovbench.leaderboards.publish", "ovbench.models.diffusion.model",
             "ovbench.support.sheet", "recipes")  # fmt: skip
 
 
@@ -177,7 +177,7 @@ def stood_in(here: Path) -> Iterator[None]:
     """A method that can be tuned, a painter for Stable Diffusion, and an archive in the root."""
     from ovbench.datasets import archives, prepare
     from ovbench.harness.registry.names import METHODS
-    from ovbench.models import diffusion
+    from ovbench.models.diffusion import model as diffusion
 
     site = here / "site"
     about = site / "peak_method-0.1.dist-info"

@@ -13,7 +13,7 @@ import pytest
 from huggingface_hub import constants
 
 from ovbench.cli import main
-from ovbench.models.catalogue import ENTRIES
+from ovbench.models.weights.catalogue import ENTRIES
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -22,9 +22,9 @@ from ovbench.harness.contract.progress import progress, say
 from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.files.cache import remembered
 from ovbench.harness.registry.names import METHODS
-from ovbench.models import diffusion
-from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion import model as diffusion
+from ovbench.models.diffusion.attention import AttributionRule
+from ovbench.models.diffusion.sampling import Sampling
 from ovbench.support import Recipe
 
 RUNTIME = Runtime(checkpoints="toy")

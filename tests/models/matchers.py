@@ -19,9 +19,9 @@ from transformers import (
 )
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
-from ovbench.models.blip import BLIP
-from ovbench.models.bridgetower import BridgeTower
-from ovbench.models.matcher import Matcher, Normalisation
+from ovbench.models.matchers.blip import BLIP
+from ovbench.models.matchers.bridgetower import BridgeTower
+from ovbench.models.matchers.matcher import Matcher, Normalisation
 from ovbench.toyworld.train.words import vocabulary, write_tokenizer
 
 WORDS = vocabulary(["a picture of cat dog bird traffic light on the red sofa"])

@@ -18,7 +18,7 @@ from matchers import (
     wrap,
 )
 
-from ovbench.models.blip import encoder_token
+from ovbench.models.matchers.blip import encoder_token
 
 TEXTS = ["a cat", "the red sofa on a traffic light"]
 

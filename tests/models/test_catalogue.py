@@ -8,7 +8,14 @@ from collections import Counter
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.models.catalogue import ENTRIES, LAYOUTS, Entry, OfficialFile, Repository, look_up
+from ovbench.models.weights.catalogue import (
+    ENTRIES,
+    LAYOUTS,
+    Entry,
+    OfficialFile,
+    Repository,
+    look_up,
+)
 
 OFFICIAL = [entry for entry in ENTRIES if isinstance(entry.source, OfficialFile)]
 

@@ -14,10 +14,10 @@ from weight_servers import COMMIT, Hub, HubHandler, serving
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import packaged
-from ovbench.models.catalogue import LAYOUTS, Repository
-from ovbench.models.checkpoints import file_from_hub, locate
-from ovbench.models.hub import cached
+from ovbench.models.weights import packaged
+from ovbench.models.weights.catalogue import LAYOUTS, Repository
+from ovbench.models.weights.checkpoints import file_from_hub, locate
+from ovbench.models.weights.hub import cached
 
 REAL, TOY = Runtime(checkpoints="real"), Runtime(checkpoints="toy")
 NAMES = ("model.safetensors", "model.bin")
@@ -202,7 +202,7 @@ def test_the_command_names_the_format_that_a_repository_has(cache: HubCache) -> 
 
 
 LOCATE = (
-    "import sys; from ovbench.models.checkpoints import locate, file_from_hub; "
+    "import sys; from ovbench.models.weights.checkpoints import locate, file_from_hub; "
     "from ovbench.harness.contract.protocol import Runtime; "
     "print(locate(*sys.argv[1:], Runtime()).path)"
 )

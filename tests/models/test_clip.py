@@ -22,9 +22,9 @@ from watchers import Watcher
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models import clip as module
-from ovbench.models import packaged
-from ovbench.models.clip import load_clip
+from ovbench.models.clip import model as module
+from ovbench.models.clip.model import load_clip
+from ovbench.models.weights import packaged
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 

@@ -13,8 +13,8 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.positions import resize_positions
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.patches.positions import resize_positions
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 

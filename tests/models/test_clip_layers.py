@@ -11,8 +11,8 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.clip import load_clip
-from ovbench.models.clip_layers import read_layer
+from ovbench.models.clip.layers import read_layer
+from ovbench.models.clip.model import load_clip
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 

@@ -25,11 +25,11 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models import diffusion
-from ovbench.models.checkpoints import Located
-from ovbench.models.diffusion import Diffusion, Request, load_diffusion
-from ovbench.models.diffusion_folder import Parts, load_parts
-from ovbench.models.diffusion_sampling import Sampling, Solver, build_solver
+from ovbench.models.diffusion import model as diffusion
+from ovbench.models.diffusion.folder import Parts, load_parts
+from ovbench.models.diffusion.model import Diffusion, Request, load_diffusion
+from ovbench.models.diffusion.sampling import Sampling, Solver, build_solver
+from ovbench.models.weights.checkpoints import Located
 
 REQUESTS = tuple(
     Request(f"a photo of a {name}", seed, negative="dog")

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.models.diffusion import Request
-from ovbench.models.diffusion_attention import DAAM, AttributionRule
-from ovbench.models.diffusion_features import find_grid
-from ovbench.models.diffusion_folder import Parts
-from ovbench.models.diffusion_prompts import name_positions
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion.attention import DAAM, AttributionRule
+from ovbench.models.diffusion.features import find_grid
+from ovbench.models.diffusion.folder import Parts
+from ovbench.models.diffusion.model import Request
+from ovbench.models.diffusion.prompts import name_positions
+from ovbench.models.diffusion.sampling import Sampling
 
 REQUESTS = (
     Request("a photo of a traffic light", 5, "dog", "traffic light"),

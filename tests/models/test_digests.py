@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from ovbench.models import digests
-from ovbench.models.digests import noted_sha256, sha256_of
+from ovbench.models.weights import digests
+from ovbench.models.weights.digests import noted_sha256, sha256_of
 
 
 @pytest.fixture

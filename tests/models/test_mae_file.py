@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import patch_encoder
-from ovbench.models.checkpoints import Located
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.patches import encoder as patch_encoder
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.weights.checkpoints import Located
 
 
 def published(at: Path) -> Any:

@@ -10,7 +10,7 @@ from matchers import CLASSES, PATCH, POSITIONS, SIZE, pictures, wrap
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Precision
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.matcher import Matcher
 
 TEXTS = ["a cat", "the red sofa on a traffic light", "dog"]
 NEAR = {"rtol": 1e-4, "atol": 1e-4}
@@ -151,7 +151,7 @@ def test_a_text_is_judged_alone_whatever_the_padding(
     for index, text in enumerate(TEXTS):
         alone = matcher.match(features, [text])
         torch.testing.assert_close(alone.logits[:, 0], match.logits[:, index], **NEAR)
-    monkeypatch.setattr("ovbench.models.matcher.TEXTS_PER_PASS", 2)
+    monkeypatch.setattr("ovbench.models.matchers.matcher.TEXTS_PER_PASS", 2)
     torch.testing.assert_close(matcher.match(features, TEXTS).logits, match.logits, **NEAR)
 
 

@@ -14,10 +14,10 @@ from transformers import BridgeTowerImageProcessor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import blip, bridgetower
-from ovbench.models.checkpoints import Located
-from ovbench.models.matcher import Matcher, Normalisation
-from ovbench.models.matcher_folder import Parts, load_parts
+from ovbench.models.matchers import blip, bridgetower
+from ovbench.models.matchers.folder import Parts, load_parts
+from ovbench.models.matchers.matcher import Matcher, Normalisation
+from ovbench.models.weights.checkpoints import Located
 
 
 def load(role: str, folder: Path) -> Parts:

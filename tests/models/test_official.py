@@ -15,9 +15,9 @@ from weight_servers import Page, PageHandler, serving
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import checkpoints, digests
-from ovbench.models.catalogue import OfficialFile
-from ovbench.models.official import fetch, path_of
+from ovbench.models.weights import checkpoints, digests
+from ovbench.models.weights.catalogue import OfficialFile
+from ovbench.models.weights.official import fetch, path_of
 
 BODY = random.Random(0).randbytes(3_000_000)
 Publish = Callable[[Page], OfficialFile]

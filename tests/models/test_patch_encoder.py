@@ -26,9 +26,9 @@ from transformers import (
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
-from ovbench.models import patch_encoder as module
-from ovbench.models.checkpoints import Located
-from ovbench.models.patch_encoder import Facet, PatchEncoder, Reading, load_patch_encoder
+from ovbench.models.patches import encoder as module
+from ovbench.models.patches.encoder import Facet, PatchEncoder, Reading, load_patch_encoder
+from ovbench.models.weights.checkpoints import Located
 
 TINY = {
     "hidden_size": 32,

@@ -11,7 +11,7 @@ from PIL import Image as Pillow
 from torchvision import transforms
 from torchvision.transforms.functional import InterpolationMode
 
-from ovbench.models.images import pillow_tensor
+from ovbench.models.pixels.inputs import pillow_tensor
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

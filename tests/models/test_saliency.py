@@ -14,10 +14,11 @@ from transformers import ViTConfig, ViTModel
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import patch_encoder, saliency
-from ovbench.models.checkpoints import Located
-from ovbench.models.patch_encoder import PatchEncoder
-from ovbench.models.saliency import Saliency, load_head, load_saliency
+from ovbench.models.patches import encoder as patch_encoder
+from ovbench.models.patches import saliency
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.patches.saliency import Saliency, load_head, load_saliency
+from ovbench.models.weights.checkpoints import Located
 
 ENCODER = CheckpointRecord("dino", "tiny", None, None)
 HEAD = CheckpointRecord("saliency", "tiny", None, None)

@@ -15,9 +15,9 @@ from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import sam as module
-from ovbench.models.sam import OFFICIAL, Sam, SamConfig, build_sam, load_sam
-from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.models.sam import model as module
+from ovbench.models.sam.model import OFFICIAL, Sam, SamConfig, build_sam, load_sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
 
 TINY = SamConfig(
     encoder_embed_dim=32,

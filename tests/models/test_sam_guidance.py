@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.sam import Sam, SamConfig, build_sam
-from ovbench.models.sam_guidance import Guidance, guided
+from ovbench.models.sam.guidance import Guidance, guided
+from ovbench.models.sam.model import Sam, SamConfig, build_sam
 
 WIDTH, TOKENS, GRID = 16, 3, 4
 

@@ -16,9 +16,9 @@ from transformers import SegGptConfig, SegGptForImageSegmentation, SegGptImagePr
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
 from ovbench.models import seggpt as module
-from ovbench.models.checkpoints import Located
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.seggpt import Embedding, SegGPT, load_seggpt
+from ovbench.models.weights.checkpoints import Located
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.world import SIZE, SPLITS, THINGS
 

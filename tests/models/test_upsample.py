@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models import upsample
-from ovbench.models.upsample import label_map
+from ovbench.models.pixels import upsample
+from ovbench.models.pixels.upsample import label_map
 
 UINT8, UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 

@@ -17,8 +17,8 @@ from diffusers import (
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
-from ovbench.models.diffusion import Diffusion
-from ovbench.models.diffusion_folder import Parts
+from ovbench.models.diffusion.folder import Parts
+from ovbench.models.diffusion.model import Diffusion
 from ovbench.toyworld.train.subwords import write_clip_tokenizer
 
 RECORD = CheckpointRecord("stable_diffusion", "tiny", None, None)

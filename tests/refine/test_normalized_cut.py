@@ -11,8 +11,8 @@ from torch.nn import functional
 
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.images import input_tensor
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.pixels.inputs import input_tensor
 from ovbench.refine import normalized_cut
 from ovbench.refine.normalized_cut import cut_masks, second_eigenvector
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
 
-from ovbench.models import diffusion
+from ovbench.models.diffusion import model as diffusion
 from ovbench.support import SupportSet, SupportSets
 
 

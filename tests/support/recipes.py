@@ -9,12 +9,12 @@ import numpy as np
 import torch
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.diffusion_attention import DAAM
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion.attention import DAAM
+from ovbench.models.diffusion.sampling import Sampling
 from ovbench.support import Recipe
 
 if TYPE_CHECKING:  # not loaded where nothing is made
-    from ovbench.models.diffusion import Generated, Request
+    from ovbench.models.diffusion.model import Generated, Request
 
 RECIPE = Recipe(
     "stable_diffusion_v1_5", "a picture of a {}", "dog", Sampling("dpm-solver++", 2, 4.0), DAAM, 7
@@ -41,7 +41,7 @@ class Painter:
         progress: Callable[[int, int], None],
         **_: Any,
     ) -> Generated:
-        from ovbench.models.diffusion import Generated
+        from ovbench.models.diffusion.model import Generated
 
         self.batches.append(requests)
         for step in range(sampling.steps):

@@ -17,8 +17,8 @@ from watchers import Watcher
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.files import shared
-from ovbench.models import diffusion
-from ovbench.models.diffusion_attention import AttributionRule
+from ovbench.models.diffusion import model as diffusion
+from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.support import Recipe, SupportSet, SupportSets, drawing_code
 from ovbench.support.stored import stored_sets
 
@@ -72,7 +72,7 @@ def test_a_second_call_loads_no_model_and_takes_no_time(warm: list[SupportSet]) 
         "start = time.perf_counter()\n"
         "sets = SupportSets(RECIPE, RUNTIME).make(NAMES, COUNT)\n"
         "print(time.perf_counter() - start < 2)\n"
-        "print({'diffusers', 'ovbench.models.diffusion'} & set(sys.modules))\n"
+        "print({'diffusers', 'ovbench.models.diffusion.model'} & set(sys.modules))\n"
         "print(*(found.digest for found in sets))"
     )
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True)
@@ -176,9 +176,9 @@ def test_pictures_of_other_code_are_named_and_never_mixed_with_new_ones(
 
 
 def test_everything_that_draws_is_known_as_such() -> None:
-    used = {name for name in sys.modules if name.startswith("ovbench.models.diffusion")}
+    used = {name for name in sys.modules if name.startswith("ovbench.models.diffusion.model")}
     assert used <= set(drawing_code.MODULES)
-    assert "ovbench.models.diffusion" in used
+    assert "ovbench.models.diffusion.model" in used
 
 
 def test_pictures_of_two_classes_or_places_never_share_a_seed() -> None:

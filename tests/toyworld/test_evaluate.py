@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from ovbench.models.packaged import roles, weights_of
+from ovbench.models.weights.packaged import roles, weights_of
 from ovbench.toyworld.evaluate import __main__ as evaluate
 from ovbench.toyworld.evaluate.floors import FLOORS, measure
 from ovbench.toyworld.scene import render_scene

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import CheckpointRecord
-from ovbench.models.diffusion import Diffusion, Generated, Request
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion.model import Diffusion, Generated, Request
+from ovbench.models.diffusion.sampling import Sampling
 from ovbench.toyworld.quality import generation, recognition
 from ovbench.toyworld.quality.recognition import Judge, Labeller, load_judge, main_things
 from ovbench.toyworld.scene import Scene, render_scene

@@ -15,10 +15,10 @@ from torch import Tensor, nn
 from transformers import AutoImageProcessor, Dinov2Model, ViTModel
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.clip import load_clip
-from ovbench.models.packaged import weights_of
-from ovbench.models.patch_encoder import PatchEncoder, Reading, load_patch_encoder
-from ovbench.models.saliency import Saliency, load_head, load_saliency
+from ovbench.models.clip.model import load_clip
+from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
+from ovbench.models.patches.saliency import Saliency, load_head, load_saliency
+from ovbench.models.weights.packaged import weights_of
 from ovbench.toyworld.quality import foreground, patches
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.scene import Scene, render_scene

@@ -13,7 +13,7 @@ import pytest
 import torch
 from transformers import BlipForImageTextRetrieval, BridgeTowerForImageAndTextRetrieval
 
-from ovbench.models.checkpoints import packaged
+from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.scene import MIN_VISIBLE
 from ovbench.toyworld.train import blip, bridgetower, matching
 from ovbench.toyworld.train.bank import SceneBank

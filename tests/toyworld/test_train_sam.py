@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.sam import MaskPrediction, Sam, SamConfig, model_from_folder
-from ovbench.models.sam_proposals import Proposals, ProposalSettings
+from ovbench.models.sam.model import MaskPrediction, Sam, SamConfig, model_from_folder
+from ovbench.models.sam.proposals import Proposals, ProposalSettings
 from ovbench.toyworld.quality import proposals as quality
 from ovbench.toyworld.scene import Scene, render_scene
 from ovbench.toyworld.train import prompts, sam

@@ -14,9 +14,9 @@ from transformers import ViTModel
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Exemplar, Runtime
 from ovbench.models import seggpt as wrapper
-from ovbench.models.checkpoints import packaged
-from ovbench.models.packaged import weights_of
 from ovbench.models.seggpt import SegGPT
+from ovbench.models.weights.checkpoints import packaged
+from ovbench.models.weights.packaged import weights_of
 from ovbench.toyworld.quality import in_context
 from ovbench.toyworld.scene import MIN_VISIBLE, Scene, render_scene
 from ovbench.toyworld.train import seggpt

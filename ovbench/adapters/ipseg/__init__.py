@@ -31,9 +31,9 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.contract.stages import stage
-from ovbench.models.diffusion import load_diffusion
-from ovbench.models.saliency import load_saliency
-from ovbench.models.sam import load_sam
+from ovbench.models.diffusion.model import load_diffusion
+from ovbench.models.patches.saliency import load_saliency
+from ovbench.models.sam.model import load_sam
 
 Prompt = tuple[tuple[Tensor, ...], str]
 """An exemplar's embedding, and how its object was found."""

@@ -13,7 +13,7 @@ from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.points import PointPrompt
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.contract.protocol import Image
-from ovbench.models.sam import EncodedImage, MaskPrediction, Sam
+from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam
 
 
 class Answer(NamedTuple):

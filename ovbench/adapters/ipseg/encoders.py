@@ -8,13 +8,13 @@ from torch import Tensor
 
 from ovbench.adapters.ipseg.settings import IPSegSettings
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.images import Normalised
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.pixels.inputs import Normalised
 
 
 class Encoder(Normalised, Protocol):
-    """A frozen vision transformer, such as a :class:`~ovbench.models.patch_encoder.PatchEncoder`.
+    """A frozen vision transformer, such as a :class:`~ovbench.models.patches.encoder.PatchEncoder`.
 
     Attributes:
         checkpoints: which weights these are.
@@ -43,7 +43,7 @@ class CLIPEncoder:
         """Read a model's patches.
 
         Args:
-            offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
         """
         self._model, self._offset = model, offset
         self.checkpoints: tuple[CheckpointRecord, ...] = (model.checkpoint,)

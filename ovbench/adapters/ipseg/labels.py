@@ -13,7 +13,7 @@ from torch.nn import functional
 from ovbench.adapters import joining
 from ovbench.adapters.ipseg.nearest import Mask
 from ovbench.harness.contract.protocol import LabelMap, Vocabulary
-from ovbench.models.upsample import label_map
+from ovbench.models.pixels.upsample import label_map
 
 
 def similarity_in(mask: Mask, similarities: Tensor) -> float:

@@ -14,8 +14,8 @@ from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.settings import MaskRule, Settled
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Exemplar, Image
-from ovbench.models.images import fit_size, input_tensor
-from ovbench.models.saliency import Saliency
+from ovbench.models.patches.saliency import Saliency
+from ovbench.models.pixels.inputs import fit_size, input_tensor
 
 FOREGROUND = 0.5
 

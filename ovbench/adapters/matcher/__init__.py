@@ -42,10 +42,10 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.contract.stages import stage
-from ovbench.models.patch_encoder import load_patch_encoder
-from ovbench.models.saliency import load_saliency
-from ovbench.models.sam import EncodedImage, load_sam
-from ovbench.models.sam_proposals import point_grid
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.patches.saliency import load_saliency
+from ovbench.models.sam.model import EncodedImage, load_sam
+from ovbench.models.sam.proposals import point_grid
 
 
 class Picture(NamedTuple):

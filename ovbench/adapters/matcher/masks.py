@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.matcher.drawing import Points
-from ovbench.models.sam import EncodedImage, Sam
+from ovbench.models.sam.model import EncodedImage, Sam
 
 BATCH = 64
 """Prompts that SAM answers together."""

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.harness.contract.protocol import Exemplar, Image
-from ovbench.models.images import input_tensor, squashed
-from ovbench.models.patch_encoder import PatchEncoder
-from ovbench.models.saliency import Saliency
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.patches.saliency import Saliency
+from ovbench.models.pixels.inputs import input_tensor, squashed
 
 
 class Reference(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.settings import MANY, SIDE, setting
-from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.patches.encoder import PatchEncoder
 
 
 @dataclass(frozen=True)

@@ -54,9 +54,9 @@ from ovbench.harness.contract.protocol import (
     Vocabulary,
 )
 from ovbench.harness.contract.stages import stage
-from ovbench.models.clip import load_clip
-from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.clip.model import load_clip
+from ovbench.models.diffusion.attention import AttributionRule
+from ovbench.models.diffusion.sampling import Sampling
 from ovbench.refine.pamr import pamr
 from ovbench.support import Recipe, SupportSets
 

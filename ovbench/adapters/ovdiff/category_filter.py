@@ -17,8 +17,8 @@ from torch import Tensor
 
 from ovbench.adapters.ovdiff.windows import lanczos
 from ovbench.harness.contract.protocol import ClassQuery, Image
-from ovbench.models.clip import CLIP, TEXT_BATCH
-from ovbench.models.images import input_tensor, squashed
+from ovbench.models.clip.model import CLIP, TEXT_BATCH
+from ovbench.models.pixels.inputs import input_tensor, squashed
 
 FilterRule: TypeAlias = Literal["direct", "released_code"]
 

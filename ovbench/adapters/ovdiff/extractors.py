@@ -13,11 +13,11 @@ from torch.nn import functional
 from ovbench.adapters.ovdiff.windows import lanczos, size_within
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
-from ovbench.models.clip import CLIP
-from ovbench.models.diffusion import Diffusion, load_diffusion
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor
-from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
-from ovbench.models.positions import DINO_OFFSET
+from ovbench.models.clip.model import CLIP
+from ovbench.models.diffusion.model import Diffusion, load_diffusion
+from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
+from ovbench.models.patches.positions import DINO_OFFSET
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor
 
 if TYPE_CHECKING:
     from ovbench.adapters.ovdiff.settings import OVDiffSettings

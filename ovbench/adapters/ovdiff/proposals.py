@@ -13,10 +13,10 @@ from torch.nn import functional
 from ovbench.adapters.ovdiff.extractors import PatchFeatures
 from ovbench.adapters.ovdiff.masks import Mask
 from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
-from ovbench.models.checkpoints import locate
-from ovbench.models.patch_encoder import load_patch_encoder
-from ovbench.models.sam import Sam, load_sam
-from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.sam.model import Sam, load_sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
+from ovbench.models.weights.checkpoints import locate
 from ovbench.refine.normalized_cut import cut_masks
 
 

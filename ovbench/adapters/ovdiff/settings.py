@@ -14,8 +14,8 @@ from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName, Reading
 from ovbench.adapters.ovdiff.masks import AttributionRule, MaskRule
 from ovbench.adapters.ovdiff.prototypes import KINDS, PrototypeKind
 from ovbench.harness.contract.settings import MANY, SIDE, setting
-from ovbench.models.diffusion_sampling import Solver
-from ovbench.models.patch_encoder import Facet
+from ovbench.models.diffusion.sampling import Solver
+from ovbench.models.patches.encoder import Facet
 
 PictureRule = Literal["own", "released_code"]
 Proposer = Literal["maskcut", "sam", "none"]

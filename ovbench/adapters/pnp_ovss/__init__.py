@@ -23,7 +23,7 @@ from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.stages import stage
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.matcher import Matcher
 
 
 class PnPOVSS:

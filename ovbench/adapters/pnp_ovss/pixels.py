@@ -9,8 +9,8 @@ from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.contract.protocol import Image
-from ovbench.models.images import input_tensor, pillow_tensor
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.matcher import Matcher
+from ovbench.models.pixels.inputs import input_tensor, pillow_tensor
 
 
 def squared(model: Matcher, images: Sequence[Image], settings: Settled) -> Tensor:

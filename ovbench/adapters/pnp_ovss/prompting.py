@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.contract.protocol import Vocabulary
-from ovbench.models.matcher import Matcher, Prompt
+from ovbench.models.matchers.matcher import Matcher, Prompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)

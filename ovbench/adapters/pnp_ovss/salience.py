@@ -17,7 +17,7 @@ from torch import Tensor
 from ovbench.adapters.pnp_ovss.prompting import Listing, Question
 from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.contract.stages import stage
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.matcher import Matcher
 
 
 class Seen(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.settings import MANY, SIDE, setting
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.matcher import Matcher
 from ovbench.refine.resample import Kind
 
 VLM = Literal["blip_flickr", "blip_coco", "bridgetower"]

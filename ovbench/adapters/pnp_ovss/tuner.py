@@ -19,8 +19,8 @@ from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings, Settled, settle
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.contract.protocol import Runtime, Vocabulary
 from ovbench.harness.contract.tuning import Example, Phase
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.matcher import Matcher
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.matchers.matcher import Matcher
 from ovbench.refine.resample import enlarge
 
 THRESHOLDS = (0.05, 0.15, 0.25, 0.35, 0.45)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from ovbench.adapters.pnp_ovss.settings import VLM
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.blip import load_blip
-from ovbench.models.bridgetower import load_bridgetower
-from ovbench.models.matcher import Matcher
+from ovbench.models.matchers.blip import load_blip
+from ovbench.models.matchers.bridgetower import load_bridgetower
+from ovbench.models.matchers.matcher import Matcher
 
 
 def load_vlm(name: VLM, runtime: Runtime) -> Matcher:

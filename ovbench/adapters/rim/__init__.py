@@ -22,10 +22,10 @@ from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import settle
 from ovbench.harness.contract.protocol import CheckpointRecord, Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.stages import stage
-from ovbench.models.clip import load_clip
-from ovbench.models.diffusion_attention import AttributionRule
-from ovbench.models.diffusion_sampling import Sampling
-from ovbench.models.sam import load_sam
+from ovbench.models.clip.model import load_clip
+from ovbench.models.diffusion.attention import AttributionRule
+from ovbench.models.diffusion.sampling import Sampling
+from ovbench.models.sam.model import load_sam
 from ovbench.support import Recipe, SupportSets
 
 

@@ -10,8 +10,8 @@ from ovbench.adapters.prompts import templates
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.protocol import Image, Vocabulary
 from ovbench.harness.contract.stages import stage
-from ovbench.models.clip import CLIP
-from ovbench.models.images import squashed
+from ovbench.models.clip.model import CLIP
+from ovbench.models.pixels.inputs import squashed
 
 BATCH = 64
 """Crops encoded together."""

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from ovbench.adapters.rim.settings import RIMSettings
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.clip import load_clip
-from ovbench.models.diffusion import load_diffusion
-from ovbench.models.images import Normalised
-from ovbench.models.patch_encoder import load_patch_encoder
+from ovbench.models.clip.model import load_clip
+from ovbench.models.diffusion.model import load_diffusion
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.pixels.inputs import Normalised
 
 MAE = "facebook/vit-mae-base"
 """The hub's MAE with ViT-B; a patch encoder of DINO's kind."""

@@ -13,7 +13,7 @@ from torch.nn import functional
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.progress import Advance
 from ovbench.harness.contract.protocol import Image
-from ovbench.models.sam import Sam
+from ovbench.models.sam.model import Sam
 from ovbench.support import SupportSet
 
 Mask = npt.NDArray[np.bool_]

@@ -16,9 +16,9 @@ from ovbench.adapters.rim.references import PrototypeMaker, gallery
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.stages import stage
-from ovbench.models.images import fit_size, input_tensor
-from ovbench.models.sam import Sam
-from ovbench.models.upsample import label_map
+from ovbench.models.pixels.inputs import fit_size, input_tensor
+from ovbench.models.pixels.upsample import label_map
+from ovbench.models.sam.model import Sam
 from ovbench.support import SupportSets
 
 

@@ -21,8 +21,8 @@ from ovbench.harness.contract.progress import Advance, progress
 from ovbench.harness.contract.protocol import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
-from ovbench.models.images import squashed
-from ovbench.models.sam import Sam
+from ovbench.models.pixels.inputs import squashed
+from ovbench.models.sam.model import Sam
 from ovbench.support import SupportSet
 
 VERSION = 1

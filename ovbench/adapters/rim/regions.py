@@ -7,8 +7,8 @@ import numpy.typing as npt
 
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.protocol import Image
-from ovbench.models.sam import Sam
-from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.models.sam.model import Sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
 
 PROMPT_BYTES = 256 * 2**20
 """Full-size masks of the points that SAM is asked about together, three of each. Images of up to

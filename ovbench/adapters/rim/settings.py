@@ -14,8 +14,8 @@ from ovbench.adapters.prompts import TemplateSet
 from ovbench.adapters.rim.matching import Positivity, Selection, Winner
 from ovbench.adapters.rim.painting import Overlap
 from ovbench.harness.contract.settings import MANY, SIDE, setting
-from ovbench.models.diffusion_sampling import Solver
-from ovbench.models.patch_encoder import Facet
+from ovbench.models.diffusion.sampling import Solver
+from ovbench.models.patches.encoder import Facet
 
 
 @dataclass(frozen=True)

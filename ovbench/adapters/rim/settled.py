@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from ovbench.adapters.rim.encoders import DenseEncoder
 from ovbench.adapters.rim.settings import RIMSettings
 from ovbench.errors import UsageError
-from ovbench.models.sam import Sam
+from ovbench.models.sam.model import Sam
 
 PREDICTED_IOU: Mapping[str, float] = {
     # Chosen on validation scenes for its proposals, without a class (ovbench.toyworld.quality).

@@ -47,28 +47,28 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
 
 
 def _clip(scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.clip import load_clip
+    from ovbench.models.clip.model import load_clip
     from ovbench.toyworld.quality import localisation
 
     return localisation.measure(load_clip("ViT-B-16", "openai", _TOY), scenes)
 
 
 def _blip(scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.blip import load_blip
+    from ovbench.models.matchers.blip import load_blip
     from ovbench.toyworld.quality import matching
 
     return matching.measure(load_blip("blip_flickr", _TOY), scenes)
 
 
 def _bridgetower(scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.bridgetower import load_bridgetower
+    from ovbench.models.matchers.bridgetower import load_bridgetower
     from ovbench.toyworld.quality import matching
 
     return matching.measure(load_bridgetower("bridgetower_large_itm", _TOY), scenes)
 
 
 def _encoder(role: Literal["dino", "dinov2"], scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.patch_encoder import load_patch_encoder
+    from ovbench.models.patches.encoder import load_patch_encoder
     from ovbench.toyworld.quality import patches
 
     names = {"dino": "dino_vitb8", "dinov2": "dinov2_base"}
@@ -76,21 +76,21 @@ def _encoder(role: Literal["dino", "dinov2"], scenes: Sequence[Scene]) -> Figure
 
 
 def _stable_diffusion(_: Sequence[Scene]) -> Figures:
-    from ovbench.models.diffusion import load_diffusion
+    from ovbench.models.diffusion.model import load_diffusion
     from ovbench.toyworld.quality import generation
 
     return generation.measure(load_diffusion("stable_diffusion_v1_5", _TOY))
 
 
 def _sam(scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.sam import load_sam
+    from ovbench.models.sam.model import load_sam
     from ovbench.toyworld.quality import proposals
 
     return proposals.measure(load_sam("sam_vit_b", _TOY), scenes)
 
 
 def _saliency(scenes: Sequence[Scene]) -> Figures:
-    from ovbench.models.saliency import load_saliency
+    from ovbench.models.patches.saliency import load_saliency
     from ovbench.toyworld.quality import foreground
 
     return foreground.measure(load_saliency("found_dino_vits8", _TOY), scenes)

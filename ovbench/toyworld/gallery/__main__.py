@@ -9,12 +9,12 @@ from pathlib import Path
 
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.blip import load_blip
-from ovbench.models.bridgetower import load_bridgetower
-from ovbench.models.diffusion import load_diffusion
-from ovbench.models.patch_encoder import load_patch_encoder
-from ovbench.models.saliency import load_saliency
-from ovbench.models.sam import load_sam
+from ovbench.models.diffusion.model import load_diffusion
+from ovbench.models.matchers.blip import load_blip
+from ovbench.models.matchers.bridgetower import load_bridgetower
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.patches.saliency import load_saliency
+from ovbench.models.sam.model import load_sam
 from ovbench.models.seggpt import load_seggpt
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet

@@ -8,12 +8,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovbench.models.diffusion import Diffusion, Request
-from ovbench.models.matcher import Matcher
-from ovbench.models.patch_encoder import PatchEncoder
-from ovbench.models.saliency import Saliency
-from ovbench.models.sam import Sam
-from ovbench.models.sam_proposals import ProposalSettings, propose
+from ovbench.models.diffusion.model import Diffusion, Request
+from ovbench.models.matchers.matcher import Matcher
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.patches.saliency import Saliency
+from ovbench.models.sam.model import Sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
 from ovbench.toyworld.quality import in_context

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from ovbench.models.saliency import Saliency
+from ovbench.models.patches.saliency import Saliency
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import SIZE, THINGS

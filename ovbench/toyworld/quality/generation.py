@@ -11,8 +11,8 @@ import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.models.diffusion import Diffusion, Generated, Request
-from ovbench.models.diffusion_sampling import Sampling
+from ovbench.models.diffusion.model import Diffusion, Generated, Request
+from ovbench.models.diffusion.sampling import Sampling
 from ovbench.toyworld.quality.recognition import Judge, load_judge, main_things
 from ovbench.toyworld.world import THINGS
 

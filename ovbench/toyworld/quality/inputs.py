@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from ovbench.models.images import squashed
-from ovbench.models.matcher import Matcher
-from ovbench.models.patch_encoder import PatchEncoder
-from ovbench.models.saliency import Saliency
+from ovbench.models.matchers.matcher import Matcher
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.patches.saliency import Saliency
+from ovbench.models.pixels.inputs import squashed
 from ovbench.toyworld.scene import Scene
 
 

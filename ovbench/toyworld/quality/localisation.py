@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.models.clip import CLIP
+from ovbench.models.clip.model import CLIP
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE, THINGS
 

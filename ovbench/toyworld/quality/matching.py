@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.models.matcher import CrossAttention, ImageFeatures, Matcher
+from ovbench.models.matchers.matcher import CrossAttention, ImageFeatures, Matcher
 from ovbench.toyworld.captions import caption
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.localisation import miou

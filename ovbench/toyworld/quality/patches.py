@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.models.patch_encoder import PatchEncoder, Reading
+from ovbench.models.patches.encoder import PatchEncoder, Reading
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.scene import Scene, render_scene
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS

@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from ovbench.models.checkpoints import packaged
+from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.scene import MIN_VISIBLE, Scene
 from ovbench.toyworld.world import NAMES, THINGS
 

@@ -9,8 +9,8 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovbench.models.blip import BLIP, encoder_token
-from ovbench.models.checkpoints import packaged
+from ovbench.models.matchers.blip import BLIP, encoder_token
+from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.train.bank import SceneBank
 from ovbench.toyworld.train.card import write_card
 from ovbench.toyworld.train.clip import normalize

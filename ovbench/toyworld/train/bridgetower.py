@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.bridgetower import BridgeTower
-from ovbench.models.checkpoints import packaged
-from ovbench.models.matcher import ImageFeatures, Normalisation
+from ovbench.models.matchers.bridgetower import BridgeTower
+from ovbench.models.matchers.matcher import ImageFeatures, Normalisation
+from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.train.card import write_card
 from ovbench.toyworld.train.clip import MEAN, STD
 from ovbench.toyworld.train.loop import forget

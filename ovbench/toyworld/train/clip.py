@@ -19,8 +19,8 @@ from open_clip.transformer import PatchDropout
 from torch import Tensor, nn
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.clip import CLIP
-from ovbench.models.positions import resize_positions
+from ovbench.models.clip.model import CLIP
+from ovbench.models.patches.positions import resize_positions
 from ovbench.toyworld.captions import caption, vocabulary_texts
 from ovbench.toyworld.quality.localisation import measure
 from ovbench.toyworld.scene import render_scene

@@ -21,9 +21,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.clip import CLIP, load_clip
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
-from ovbench.models.patch_encoder import PatchEncoder
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.toyworld.quality.patches import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.bank import SceneBank

@@ -11,8 +11,8 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
-from ovbench.models.saliency import BACKBONE, Saliency, load_head
+from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
+from ovbench.models.patches.saliency import BACKBONE, Saliency, load_head
 from ovbench.toyworld.quality.foreground import foreground, measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.bank import SceneBank

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.sam import CONFIG, WEIGHTS, Sam, SamConfig, build_sam, model_from_folder
+from ovbench.models.sam.model import CONFIG, WEIGHTS, Sam, SamConfig, build_sam, model_from_folder
 from ovbench.toyworld.quality.proposals import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train import mask_losses, prompts

@@ -15,9 +15,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from ovbench.harness.contract.protocol import Runtime
-from ovbench.models.checkpoints import packaged
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.seggpt import SegGPT
+from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.quality.in_context import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.bank import SceneBank

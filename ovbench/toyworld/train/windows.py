@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovbench.models.positions import resize_positions
+from ovbench.models.patches.positions import resize_positions
 from ovbench.toyworld.world import SIZE
 
 

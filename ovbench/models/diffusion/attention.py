@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.diffusion_features import find_grid
+from ovbench.models.diffusion.features import find_grid
 
 _TINY = torch.finfo(torch.float32).tiny
 

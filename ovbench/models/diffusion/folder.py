@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ovbench.models.pretrained import reading
+from ovbench.models.weights.pretrained import reading
 
 
 class Parts(NamedTuple):

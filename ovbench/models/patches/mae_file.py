@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.files.regular import regular
-from ovbench.models.pretrained import reading
+from ovbench.models.weights.pretrained import reading
 
 _NAMES: Mapping[str, str] = {
     "norm1": "layernorm_before",

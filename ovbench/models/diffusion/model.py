@@ -16,13 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.checkpoints import locate
-from ovbench.models.diffusion_attention import DAAM, AttentionTotals, AttributionRule
-from ovbench.models.diffusion_features import on_grid, read_modules
-from ovbench.models.diffusion_folder import Parts, load_parts
-from ovbench.models.diffusion_prompts import name_positions
-from ovbench.models.diffusion_sampling import Sampling, build_solver
+from ovbench.models.diffusion.attention import DAAM, AttentionTotals, AttributionRule
+from ovbench.models.diffusion.features import on_grid, read_modules
+from ovbench.models.diffusion.folder import Parts, load_parts
+from ovbench.models.diffusion.prompts import name_positions
+from ovbench.models.diffusion.sampling import Sampling, build_solver
 from ovbench.models.precision import DTYPES
+from ovbench.models.weights.checkpoints import locate
 
 ROLE = "stable_diffusion"
 

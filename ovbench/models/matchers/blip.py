@@ -12,9 +12,9 @@ from typing import Any
 from torch import Tensor, nn
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models.checkpoints import locate
-from ovbench.models.matcher import ImageFeatures, Matcher, Normalisation
-from ovbench.models.matcher_folder import load_parts
+from ovbench.models.matchers.folder import load_parts
+from ovbench.models.matchers.matcher import ImageFeatures, Matcher, Normalisation
+from ovbench.models.weights.checkpoints import locate
 
 ROLE = "blip"
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.models.clip_dense import embed, is_plain_transformer, run_block
-from ovbench.models.patch_encoder import Facet
+from ovbench.models.clip.dense import embed, is_plain_transformer, run_block
+from ovbench.models.patches.encoder import Facet
 
 _PROJECTIONS = ("query", "key", "value")
 
@@ -25,7 +25,7 @@ def read_layer(
         layer: of the blocks, from 0; negative ones count from the last.
         facet: heads are concatenated, as the block's own layer gives them.
         name: of the checkpoint, for the error's text.
-        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Returns:
         ``(B, width, h, w)`` float32.

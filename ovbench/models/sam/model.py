@@ -1,7 +1,7 @@
 """SAM, promptable segmentation: masks from points, boxes and earlier masks.
 
 Kirillov et al., "Segment Anything" (ICCV 2023), through the ``Sam`` class of the authors'
-``segment_anything``. Proposals for a whole image are in :mod:`ovbench.models.sam_proposals`.
+``segment_anything``. Proposals for a whole image are in :mod:`ovbench.models.sam.proposals`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from torch.nn import functional
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
 from ovbench.harness.files.regular import regular
-from ovbench.models.checkpoints import locate
 from ovbench.models.precision import DTYPES
-from ovbench.models.sam_guidance import Guidance, guided
+from ovbench.models.sam.guidance import Guidance, guided
+from ovbench.models.weights.checkpoints import locate
 
 ROLE = "sam"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ovbench.models.sam import EncodedImage, Sam
+from ovbench.models.sam.model import EncodedImage, Sam
 
 
 @dataclass(frozen=True, slots=True)

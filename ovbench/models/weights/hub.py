@@ -17,7 +17,7 @@ from pathlib import Path
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import say
 from ovbench.harness.files.regular import regular
-from ovbench.models.catalogue import Need, Repository
+from ovbench.models.weights.catalogue import Need, Repository
 
 CONNECT_TIMEOUT_S = 5.0
 """Seconds to wait for the hub's first answer; without a network the user must hear soon."""

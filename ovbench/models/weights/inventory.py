@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.models import hub, official, packaged
-from ovbench.models.catalogue import ENTRIES, Entry, OfficialFile
+from ovbench.models.weights import hub, official, packaged
+from ovbench.models.weights.catalogue import ENTRIES, Entry, OfficialFile
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,8 +19,8 @@ from torch.nn import functional
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
-from ovbench.models.checkpoints import locate
-from ovbench.models.patch_encoder import PatchEncoder, load_patch_encoder
+from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
+from ovbench.models.weights.checkpoints import locate
 
 ROLE = "saliency"
 BACKBONE = "dino_vits8"

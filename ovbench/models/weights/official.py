@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.download import FAILURES, Download
-from ovbench.models.catalogue import OfficialFile
-from ovbench.models.digests import note_sha256, noted_sha256, sha256_of
+from ovbench.models.weights.catalogue import OfficialFile
+from ovbench.models.weights.digests import note_sha256, noted_sha256, sha256_of
 
 
 def fetch(file: OfficialFile) -> Path:

@@ -22,12 +22,12 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
-from ovbench.models.checkpoints import locate
-from ovbench.models.images import IMAGENET_MEAN, IMAGENET_STD
-from ovbench.models.mae_file import load_mae
-from ovbench.models.positions import resize_positions
+from ovbench.models.patches.mae_file import load_mae
+from ovbench.models.patches.positions import resize_positions
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
-from ovbench.models.pretrained import reading
+from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.pretrained import reading
 
 Facet: TypeAlias = Literal["token", "query", "key", "value"]
 """A block's output, or what its attention compares and mixes, with all heads concatenated."""
@@ -103,7 +103,7 @@ class PatchEncoder:
         """Wrap a built model, which is frozen and moved in place.
 
         Args:
-            offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
         """
         if offset:
             model.embeddings.interpolate_pos_encoding = partial(_positions, model, offset)
@@ -220,7 +220,7 @@ def load_patch_encoder(
         name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
             optionally with ``@revision``.
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
-        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.

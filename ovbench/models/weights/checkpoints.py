@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
-from ovbench.models import hub, official
-from ovbench.models.catalogue import OfficialFile, Repository, look_up
-from ovbench.models.digests import noted_sha256, sha256_of
-from ovbench.models.packaged import weights_of
+from ovbench.models.weights import hub, official
+from ovbench.models.weights.catalogue import OfficialFile, Repository, look_up
+from ovbench.models.weights.digests import noted_sha256, sha256_of
+from ovbench.models.weights.packaged import weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +32,7 @@ def locate(role: str, name: str, runtime: Runtime) -> Located:
 
     Args:
         role: what it is for, such as ``"blip"``.
-        name: in :mod:`ovbench.models.catalogue`, such as ``"blip_flickr"``, or a hub id
+        name: in :mod:`ovbench.models.weights.catalogue`, such as ``"blip_flickr"``, or a hub id
             ``"owner/name"``, optionally with ``@revision`` (a branch, tag or commit).
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
 

@@ -19,11 +19,11 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.models.checkpoints import file_from_hub, packaged
-from ovbench.models.clip_dense import DenseFeatures, DenseTower, dense_tower
-from ovbench.models.clip_layers import read_layer
-from ovbench.models.patch_encoder import Facet
+from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
+from ovbench.models.clip.layers import read_layer
+from ovbench.models.patches.encoder import Facet
 from ovbench.models.precision import DTYPES
+from ovbench.models.weights.checkpoints import file_from_hub, packaged
 
 ROLE = "clip"
 TEXT_BATCH = 256
@@ -177,7 +177,7 @@ class CLIP:
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
             layer: of the blocks, from 0; negative ones count from the last.
-            offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
 
         Returns:
             ``(B, width, h, w)`` float32, not normalised.

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.models.positions import resize_positions
+from ovbench.models.patches.positions import resize_positions
 
 
 class DenseFeatures(NamedTuple):
@@ -92,7 +92,7 @@ def embed(visual: Any, images: Tensor, offset: float = 0.0) -> tuple[Tensor, tup
     """Tokens ``(B, 1 + h * w, width)`` as they enter the first block, and the grid.
 
     Args:
-        offset: of the positions, see :func:`~ovbench.models.positions.resize_positions`.
+        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
     """
     patches = visual.conv1(images)
     height, width = patches.shape[-2:]

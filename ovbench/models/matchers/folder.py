@@ -8,12 +8,12 @@ from typing import Any, NamedTuple
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
-from ovbench.models.matcher import Normalisation
-from ovbench.models.pretrained import reading
+from ovbench.models.matchers.matcher import Normalisation
+from ovbench.models.weights.pretrained import reading
 
 
 class Parts(NamedTuple):
-    """What a :class:`~ovbench.models.matcher.Matcher` is made of."""
+    """What a :class:`~ovbench.models.matchers.matcher.Matcher` is made of."""
 
     model: Any
     tokenizer: Any

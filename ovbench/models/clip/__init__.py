@@ -1,0 +1,1 @@
+"""CLIP: texts and dense features in one space."""

@@ -1,0 +1,1 @@
+"""Stable Diffusion: pictures of prompts, and features and attention of pictures."""

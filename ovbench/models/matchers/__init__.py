@@ -1,0 +1,1 @@
+"""Image-text matchers: BLIP and BridgeTower, and where they look for each word."""

@@ -1,0 +1,1 @@
+"""From images to what networks take, and from their maps back to pixels."""

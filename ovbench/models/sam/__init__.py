@@ -1,0 +1,1 @@
+"""SAM: masks from prompts, and proposals for whole images."""
