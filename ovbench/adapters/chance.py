@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.adapters.candidates import allowed_labels, pairs
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.settings import setting

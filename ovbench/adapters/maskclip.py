@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.candidates import allowed_labels
-from ovbench.adapters.prompts import templates
+from ovbench.adapters.parts.candidates import allowed_labels
+from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.settings import SIDE, setting

@@ -18,9 +18,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.candidates import pairs
-from ovbench.adapters.exemplars import require_masks
-from ovbench.adapters.joining import ClassMask, ask_each
+from ovbench.adapters.parts.candidates import pairs
+from ovbench.adapters.parts.exemplars import require_masks
+from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.protocol import (
     ClassQuery,
     Exemplar,

@@ -14,9 +14,9 @@ from functools import partial
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.candidates import pairs
-from ovbench.adapters.exemplars import require_masks
-from ovbench.adapters.joining import ClassMask, ask_each
+from ovbench.adapters.parts.candidates import pairs
+from ovbench.adapters.parts.exemplars import require_masks
+from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage

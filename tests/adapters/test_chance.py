@@ -8,8 +8,8 @@ import sys
 import numpy as np
 import pytest
 
-from ovbench.adapters.candidates import allowed_labels
 from ovbench.adapters.chance import Constant, ConstantSettings, Random, RandomSettings
+from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
 

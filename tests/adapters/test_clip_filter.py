@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from ovbench.adapters.clip_filter import (
+from ovbench.adapters.parts.clip_filter import (
     CLIPFilter,
     CLIPFilterSettings,
     above_average,

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from ovbench.adapters import clip_reward
-from ovbench.adapters.clip_reward import ClipReward, masked_images
+from ovbench.adapters.parts import clip_reward
+from ovbench.adapters.parts.clip_reward import ClipReward, masked_images
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
 from ovbench.harness.run.counting import present_labels

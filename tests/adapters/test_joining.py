@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ovbench.adapters.exemplars import require_masks
-from ovbench.adapters.joining import ClassMask, ask_each
+from ovbench.adapters.parts.exemplars import require_masks
+from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Vocabulary
 

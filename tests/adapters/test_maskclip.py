@@ -16,7 +16,7 @@ from ovbench.adapters.maskclip import (
     confident_queries,
     smooth_by_keys,
 )
-from ovbench.adapters.prompts import templates
+from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
 from ovbench.harness.contract.settings import describe, override

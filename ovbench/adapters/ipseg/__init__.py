@@ -13,8 +13,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from ovbench.adapters.candidates import allowed_labels, pairs
-from ovbench.adapters.exemplars import require_exemplars
 from ovbench.adapters.ipseg.asking import Asker
 from ovbench.adapters.ipseg.encoders import load_encoder
 from ovbench.adapters.ipseg.features import Extractor
@@ -22,6 +20,8 @@ from ovbench.adapters.ipseg.labels import Canvas, similarity_in
 from ovbench.adapters.ipseg.points import point_prompt
 from ovbench.adapters.ipseg.prompt import find_object, mean_of, pooled, similarity
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
+from ovbench.adapters.parts.exemplars import require_exemplars
 from ovbench.harness.contract.protocol import (
     ClassQuery,
     Exemplar,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters import joining
 from ovbench.adapters.ipseg.nearest import Mask
+from ovbench.adapters.parts import joining
 from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 from ovbench.models.pixels.upsample import label_map
 

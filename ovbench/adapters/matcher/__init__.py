@@ -18,9 +18,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.candidates import pairs
-from ovbench.adapters.exemplars import require_exemplars, require_masks
-from ovbench.adapters.joining import ClassMask, ask_each
 from ovbench.adapters.matcher.drawing import Points, cluster_centres, prompt_sets
 from ovbench.adapters.matcher.masks import Asking, Found, ask, together, without_doubles
 from ovbench.adapters.matcher.matching import match_both_ways
@@ -33,6 +30,9 @@ from ovbench.adapters.matcher.references import (
     squash,
 )
 from ovbench.adapters.matcher.settings import PRESETS, MatcherSettings, settle
+from ovbench.adapters.parts.candidates import pairs
+from ovbench.adapters.parts.exemplars import require_exemplars, require_masks
+from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.protocol import (
     ClassQuery,
     Exemplar,

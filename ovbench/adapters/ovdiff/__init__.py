@@ -16,7 +16,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ovbench.adapters.candidates import allowed_labels, pairs
 from ovbench.adapters.ovdiff.bank import Bank, assemble
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter
 from ovbench.adapters.ovdiff.explaining import (
@@ -43,6 +42,7 @@ from ovbench.adapters.ovdiff.windows import (
     resized,
     windows_of,
 )
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.harness.contract.progress import Advance, progress
 from ovbench.harness.contract.protocol import (
     CheckpointRecord,

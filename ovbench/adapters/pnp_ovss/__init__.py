@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovbench.adapters.candidates import allowed_labels, pairs
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.pnp_ovss.labels import label_map
 from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.prompting import Asker, Question

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovbench.adapters.clip_reward import ClipReward
+from ovbench.adapters.parts.clip_reward import ClipReward
 from ovbench.adapters.pnp_ovss.labels import blurred, enlarged, in_units, with_unit
 from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.prompting import Asker

@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.adapters.candidates import allowed_labels, pairs
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.rim.crops import CropRecogniser
 from ovbench.adapters.rim.encoders import load_encoder
 from ovbench.adapters.rim.painting import paint, priorities

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from ovbench.adapters.prompts import templates
+from ovbench.adapters.parts.templates import templates
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.protocol import Image, Vocabulary
 from ovbench.harness.contract.stages import stage

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from ovbench.adapters.prompts import TemplateSet
+from ovbench.adapters.parts.templates import TemplateSet
 from ovbench.adapters.rim.matching import Positivity, Selection, Winner
 from ovbench.adapters.rim.painting import Overlap
 from ovbench.harness.contract.settings import MANY, SIDE, setting

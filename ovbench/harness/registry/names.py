@@ -143,7 +143,7 @@ FILTERS = Registry(
     "ovbench.filters",
     {
         "clip": Entry(
-            "ovbench.adapters.clip_filter:CLIPFilter",
+            "ovbench.adapters.parts.clip_filter:CLIPFilter",
             "CLIP compares the whole image with every class",
         ),
     },

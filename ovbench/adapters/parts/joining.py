@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.adapters.candidates import allowed_labels
+from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.harness.contract.protocol import LabelMap, Vocabulary
 
 

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from ovbench.adapters.prompts import TemplateSet, templates
+from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
 from ovbench.harness.contract.settings import setting
 from ovbench.models.clip.model import load_clip
