@@ -34,7 +34,7 @@ from rich.table import Table
 from torch.utils.data import DataLoader
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.files import FileDataset
+from ovbench.datasets.reading.files import FileDataset
 from ovbench.harness.contract.protocol import Sample
 from ovbench.harness.files.images import read_image, read_label, write_label
 from ovbench.harness.files.loader import prefetch

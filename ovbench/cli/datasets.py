@@ -31,7 +31,7 @@ def verify(
     from ovbench.cli.console import say, say_json
     from ovbench.cli.working import counted
     from ovbench.datasets import load_dataset
-    from ovbench.datasets.verify import verify as verify_dataset
+    from ovbench.datasets.reading.verify import verify as verify_dataset
 
     dataset = load_dataset(
         name, root=root, split=split, background=background, names=names, variant=variant
@@ -68,7 +68,7 @@ def show(
     """Draw a contact sheet: images, their labels in colour, and a legend."""
     from ovbench.cli.console import save_picture, tell
     from ovbench.datasets import load_dataset
-    from ovbench.datasets.contact_sheet import choose, contact_sheet
+    from ovbench.datasets.reading.contact_sheet import choose, contact_sheet
     from ovbench.errors import DataError, UsageError
 
     dataset = load_dataset(

@@ -29,7 +29,7 @@ def explain(
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""
     from ovbench.cli.console import save_picture, say, tell
-    from ovbench.datasets.recorded import load_recorded
+    from ovbench.datasets.derived.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
     from ovbench.harness.contract.protocol import Explaining

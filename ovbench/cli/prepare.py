@@ -31,7 +31,7 @@ def prepare(
     from ovbench.cli.console import say
     from ovbench.cli.prepare_progress import PrepareProgress
     from ovbench.datasets import ALIASES
-    from ovbench.datasets.prepare import prepare as prepare_dataset
+    from ovbench.datasets.fetching.prepare import prepare as prepare_dataset
     from ovbench.harness.registry.names import DATASETS
 
     name = ALIASES[name][0] if name in ALIASES else name

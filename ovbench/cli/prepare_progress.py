@@ -24,11 +24,11 @@ class PrepareProgress:
         self._shown.close()
 
     def says(self, line: str) -> None:
-        """See :class:`ovbench.datasets.prepare.Observer`."""
+        """See :class:`ovbench.datasets.fetching.prepare.Observer`."""
         tell(line)
 
     def unpacking(self, archive: str, done: int, total: int) -> None:
-        """See :class:`ovbench.datasets.prepare.Observer`."""
+        """See :class:`ovbench.datasets.fetching.prepare.Observer`."""
         if self._done is None:
             self._done = self._shown.enter_context(counted(f"unpack {archive}", total))
         self._done(done)

@@ -75,7 +75,7 @@ def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
 
 
 def _sources(contents: Contents, root: Path | None, device: str) -> list[Source]:
-    from ovbench.datasets.recorded import load_recorded
+    from ovbench.datasets.derived.recorded import load_recorded
     from ovbench.harness.run.replay import Replay
     from ovbench.leaderboards.report.pictures import Source
 

@@ -44,8 +44,8 @@ def segment(
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
     from ovbench.cli.console import say, show
-    from ovbench.datasets.contact_sheet import contact_sheet
-    from ovbench.datasets.prompts import show_names
+    from ovbench.datasets.prompting.prompts import show_names
+    from ovbench.datasets.reading.contact_sheet import contact_sheet
     from ovbench.errors import UsageError
     from ovbench.harness.contract.protocol import Sample, Vocabulary
     from ovbench.harness.files.atomic import replacing

@@ -47,7 +47,7 @@ def tune(
     """
     from ovbench.cli.console import say, say_json, show, tell
     from ovbench.cli.tune_progress import observer
-    from ovbench.datasets.training import load_for_tuning
+    from ovbench.datasets.derived.training import load_for_tuning
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.registry.tuners import load_tuner

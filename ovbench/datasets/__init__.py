@@ -6,7 +6,7 @@ import os
 from collections import Counter
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, Dataset, checked_seed
 from ovbench.harness.registry.names import DATASETS
@@ -45,9 +45,9 @@ def load_dataset(
         background: whether background is a class to score or left out.
         names: a set of class names or a file of them; the default is "plain".
         variant: which of several published constructions of a benchmark's labels.
-        subset: a part of the classes to measure alone; see :mod:`ovbench.datasets.subsets`.
+        subset: a part of the classes to measure alone; see :mod:`ovbench.datasets.choosing.subsets`.
         prompts: pictures that show the classes, for methods that are prompted by image: a
-            folder, or a split to draw them from; see :mod:`ovbench.datasets.prompts`.
+            folder, or a split to draw them from; see :mod:`ovbench.datasets.prompting.prompts`.
         shots: how many to draw for each class; the default is one.
         seed: of the draw.
 
@@ -71,7 +71,7 @@ def load_dataset(
 
     dataset = open_split(split)
     if prompts is not None:
-        from ovbench.datasets.prompts import show_classes
+        from ovbench.datasets.prompting.prompts import show_classes
 
         return show_classes(dataset, str(prompts), shots=shots, seed=seed, open_split=open_split)
     if shots is not None:
@@ -86,14 +86,14 @@ def _open(name: str, choices: Choices, subset: str | None) -> Dataset:
     _check_ids(dataset)
     if subset is None:
         return dataset
-    from ovbench.datasets.subsets import measure_alone
+    from ovbench.datasets.choosing.subsets import measure_alone
 
     return measure_alone(dataset, subset)
 
 
 def _check_ids(dataset: Dataset) -> None:
     """Results are kept by image, under names that become paths."""
-    from ovbench.datasets.files import utf8
+    from ovbench.datasets.reading.files import utf8
     from ovbench.harness.files.below import leads_outside
 
     where = f"{dataset.info.name} {dataset.info.split}"

@@ -6,11 +6,11 @@ where nothing is labelled ("other"), else 1 to 150; the 0 is never scored.
 
 from __future__ import annotations
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.encoding import background_encoding
-from ovbench.datasets.files import FileDataset
-from ovbench.datasets.layouts import Layout, find
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.encoding import background_encoding
+from ovbench.datasets.reading.files import FileDataset
+from ovbench.datasets.reading.layouts import Layout, find
 from ovbench.harness.contract.protocol import DatasetInfo, Kind
 
 NUM_CLASSES = 150

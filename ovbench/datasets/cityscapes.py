@@ -7,11 +7,11 @@ official ``labelIds`` files number 34 kinds of regions, of which 19 are scored; 
 
 from __future__ import annotations
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import FileDataset
-from ovbench.datasets.layouts import Layout, find
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.encoding import LabelEncoding
+from ovbench.datasets.reading.files import FileDataset
+from ovbench.datasets.reading.layouts import Layout, find
 from ovbench.harness.contract.protocol import DatasetInfo, Kind
 
 # Ids of the scored classes in label order: helpers/labels.py of the official scripts.

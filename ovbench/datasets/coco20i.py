@@ -21,12 +21,18 @@ from typing import NoReturn
 
 import numpy as np
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.coco_instances import Instances
-from ovbench.datasets.coco_places import HOMES, annotation_file, picture_folders
-from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, Pictures, episode_info
-from ovbench.datasets.layouts import not_here, pictures
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.prompting.episodes import (
+    Episode,
+    EpisodeDataset,
+    Mask,
+    Pictures,
+    episode_info,
+)
+from ovbench.datasets.reading.coco_instances import Instances
+from ovbench.datasets.reading.coco_places import HOMES, annotation_file, picture_folders
+from ovbench.datasets.reading.layouts import not_here, pictures
 from ovbench.errors import UsageError
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.images import read_label
@@ -98,11 +104,11 @@ class HSNetPictures:
     classes: Sequence[int]
 
     def file(self, name: str) -> Path:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         return self.home / name
 
     def mask(self, name: str, label: int) -> Mask:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         stored = read_label((self.home / "annotations" / name).with_suffix(".png"))
         mask: Mask = stored == self.classes[label - 1] + 1
         return mask
@@ -116,11 +122,11 @@ class InstancePictures:
         self._ids = {entry.file_name: number for number, entry in instances.images.items()}
 
     def file(self, name: str) -> Path:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         return self._folder / name
 
     def mask(self, name: str, label: int) -> Mask:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         number = self._ids[name]
         category = self._instances.categories[self._classes[label - 1]]
         objects = (a for a in self._instances.annotations(number) if a.category == category)

@@ -14,9 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.coco_instances import Instances
-from ovbench.datasets.coco_places import annotation_file, picture_folders
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.cocostuff import (
     NUM_CLASSES,
     NUM_THINGS,
@@ -29,10 +27,12 @@ from ovbench.datasets.cocostuff import (
     converted_layouts,
     official_layouts,
 )
-from ovbench.datasets.encoding import LabelEncoding, background_encoding
-from ovbench.datasets.files import FileDataset, ImageFiles, Labels
-from ovbench.datasets.layouts import find, pictures, present
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.coco_instances import Instances
+from ovbench.datasets.reading.coco_places import annotation_file, picture_folders
+from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
+from ovbench.datasets.reading.files import FileDataset, ImageFiles, Labels
+from ovbench.datasets.reading.layouts import find, pictures, present
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap
 
@@ -108,11 +108,11 @@ class InstanceLabels:
         return self.instances.path
 
     def stated_size(self, image: str) -> tuple[int, int]:
-        """See :class:`~ovbench.datasets.files.Labels`."""
+        """See :class:`~ovbench.datasets.reading.files.Labels`."""
         return self.instances.images[self._number(image)].size
 
     def read(self, image: str) -> LabelMap:
-        """See :class:`~ovbench.datasets.files.Labels`."""
+        """See :class:`~ovbench.datasets.reading.files.Labels`."""
         values = {category: 1 + i for i, category in enumerate(self.instances.categories)}
         return self.instances.paint(self._number(image), values)
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.coco_places import HOMES, picture_folders
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import FileDataset
-from ovbench.datasets.layouts import Layout, find
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.coco_places import HOMES, picture_folders
+from ovbench.datasets.reading.encoding import LabelEncoding
+from ovbench.datasets.reading.files import FileDataset
+from ovbench.datasets.reading.layouts import Layout, find
 from ovbench.harness.contract.protocol import DatasetInfo, Kind
 
 NUM_THINGS, NUM_STUFF = 80, 91

@@ -17,12 +17,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.context_labels import DetailLabels, MatFiles, id_encoding
-from ovbench.datasets.encoding import LabelEncoding, background_encoding
-from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, Labels, read_id_list
-from ovbench.datasets.layouts import not_here
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.context_labels import DetailLabels, MatFiles, id_encoding
+from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
+from ovbench.datasets.reading.files import FileDataset, ImageFiles, LabelFiles, Labels, read_id_list
+from ovbench.datasets.reading.layouts import not_here
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo
 

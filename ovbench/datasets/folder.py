@@ -1,7 +1,7 @@
 """A user's own images: ``images/``, ``masks/*.png`` and ``classes.txt``, no line of code.
 
 A mask has its image's name, below the same folders if there are any. It holds one value per
-pixel, or one colour if ``classes.txt`` says which (:mod:`ovbench.datasets.class_list`), and
+pixel, or one colour if ``classes.txt`` says which (:mod:`ovbench.datasets.reading.class_list`), and
 nothing that the list does not name. If the first class is named "background", the dataset has a
 background.
 """
@@ -12,12 +12,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices, NoSuchSplitError
-from ovbench.datasets.class_list import VOID, ClassList, read_class_list
-from ovbench.datasets.colour_masks import ColourMasks
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import FileDataset, LabelFiles, read_id_list, walk
+from ovbench.datasets.choosing.choices import Choices, NoSuchSplitError
 from ovbench.datasets.names import parse_vocabulary, read_vocabulary
+from ovbench.datasets.reading.class_list import VOID, ClassList, read_class_list
+from ovbench.datasets.reading.colour_masks import ColourMasks
+from ovbench.datasets.reading.encoding import LabelEncoding
+from ovbench.datasets.reading.files import FileDataset, LabelFiles, read_id_list, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap, Vocabulary
 from ovbench.harness.files.images import ColourLabelError, read_label
@@ -66,7 +66,7 @@ class IndexMasks(LabelFiles):
     """Index or palette PNGs, where no line of ``classes.txt`` names a colour."""
 
     def read(self, image: str) -> LabelMap:
-        """See :class:`~ovbench.datasets.files.Labels`."""
+        """See :class:`~ovbench.datasets.reading.files.Labels`."""
         try:
             return read_label(self.source(image))
         except ColourLabelError as error:

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
-from ovbench.datasets.layouts import not_here
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.prompting.episodes import Episode, EpisodeDataset, Mask, episode_info
+from ovbench.datasets.reading.layouts import not_here
 from ovbench.errors import UsageError
 from ovbench.harness.files.images import read_image
 
@@ -38,11 +38,11 @@ class ClassPictures:
     home: Path
 
     def file(self, name: str) -> Path:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         return self.home / f"{name}.jpg"
 
     def mask(self, name: str, label: int) -> Mask:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         picture = read_image(self.home / f"{name}.png")
         values = np.asarray(Pillow.fromarray(picture).convert("L"))
         mask: Mask = np.greater_equal(values, 128 if values.max(initial=0) > 1 else 1)

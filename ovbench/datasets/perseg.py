@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.episodes import Episode, EpisodeDataset, Mask, episode_info
-from ovbench.datasets.files import utf8
-from ovbench.datasets.layouts import not_here
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.prompting.episodes import Episode, EpisodeDataset, Mask, episode_info
+from ovbench.datasets.reading.files import utf8
+from ovbench.datasets.reading.layouts import not_here
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Background, ClassQuery, Vocabulary
 from ovbench.harness.files.images import read_image
@@ -31,11 +31,11 @@ class ObjectPictures:
     home: Path
 
     def file(self, name: str) -> Path:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         return self.home / "Images" / f"{name}.jpg"
 
     def mask(self, name: str, label: int) -> Mask:
-        """See :class:`~ovbench.datasets.episodes.Pictures`."""
+        """See :class:`~ovbench.datasets.prompting.episodes.Pictures`."""
         picture = read_image(self.home / "Annotations" / f"{name}.png")
         mask: Mask = np.greater(picture.max(axis=-1), 0)
         return mask

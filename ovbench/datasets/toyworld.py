@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.harness.contract.protocol import (
     BackgroundRule,
     DatasetInfo,

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.encoding import background_encoding
-from ovbench.datasets.files import FileDataset, ImageFiles, LabelFiles, read_id_list
-from ovbench.datasets.layouts import not_here
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
+from ovbench.datasets.reading.encoding import background_encoding
+from ovbench.datasets.reading.files import FileDataset, ImageFiles, LabelFiles, read_id_list
+from ovbench.datasets.reading.layouts import not_here
 from ovbench.harness.contract.protocol import DatasetInfo
 
 NUM_CLASSES = 20

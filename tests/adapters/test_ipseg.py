@@ -190,10 +190,10 @@ def test_real_fss(sample_data: Path, tmp_path: Path) -> None:
 
 
 def test_real_coco(sample_data: Path, tmp_path: Path) -> None:
-    from ovbench.datasets.choices import Choices
+    from ovbench.datasets.choosing.choices import Choices
     from ovbench.datasets.coco20i import InstancePictures
-    from ovbench.datasets.coco_instances import Instances
-    from ovbench.datasets.episodes import Episode, EpisodeDataset, episode_info
+    from ovbench.datasets.prompting.episodes import Episode, EpisodeDataset, episode_info
+    from ovbench.datasets.reading.coco_instances import Instances
 
     home = sample_data / "coco"
     instances = Instances(home / "annotations" / "instances_val2014_100.json")

@@ -32,7 +32,7 @@ from unittest import mock
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 HERE = Path(__file__).parent
 IMPORTED = ("ovbench.cli.app", "ovbench.cli.fault", "ovbench.cli.progress", "ovbench.cli.show",
-            "ovbench.adapters.chance", "ovbench.datasets.prepare", "ovbench.datasets.toyworld",
+            "ovbench.adapters.chance", "ovbench.datasets.fetching.prepare", "ovbench.datasets.toyworld",
             "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.pins",
             "ovbench.leaderboards.publish", "ovbench.models.diffusion.model",
             "ovbench.support.sheet", "recipes")  # fmt: skip
@@ -175,7 +175,7 @@ def wait(process: int) -> int:
 @contextmanager
 def stood_in(here: Path) -> Iterator[None]:
     """A method that can be tuned, a painter for Stable Diffusion, and an archive in the root."""
-    from ovbench.datasets import archives, prepare
+    from ovbench.datasets.fetching import archives, prepare
     from ovbench.harness.registry.names import METHODS
     from ovbench.models.diffusion import model as diffusion
 

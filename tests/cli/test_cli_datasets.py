@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 from weight_servers import Page, PageHandler, serving
 
 from ovbench.cli.app import app
-from ovbench.datasets import archives, prepare
+from ovbench.datasets.fetching import archives, prepare
 
 
 def ovbench(*arguments: object, cwd: Path | None = None) -> subprocess.CompletedProcess[str]:

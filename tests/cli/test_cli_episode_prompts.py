@@ -13,8 +13,8 @@ from in_process import ovbench
 from tiny_episodes import coco, corner, fss, mask_file, perseg, picture
 
 from ovbench.datasets import load_dataset
+from ovbench.datasets.derived.recorded import load_recorded
 from ovbench.datasets.fss1000 import class_folders
-from ovbench.datasets.recorded import load_recorded
 from ovbench.harness.results.store import RunStore
 
 IPSEG = ("--method", "ipseg", "--set", "features=dinov2", "--set", "prompt_mask=none",

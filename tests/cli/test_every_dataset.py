@@ -23,8 +23,8 @@ from typer.testing import CliRunner
 from weight_servers import Page, PageHandler, serving
 
 from ovbench.cli.app import app
-from ovbench.datasets import archives, prepare
-from ovbench.datasets.archives import CATALOGUE
+from ovbench.datasets.fetching import archives, prepare
+from ovbench.datasets.fetching.archives import CATALOGUE
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.harness.files.images import voc_palette
 

@@ -18,10 +18,10 @@ from pycocotools import mask as codes
 from pycocotools.coco import COCO
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.coco_instances import Instances
-from ovbench.datasets.coco_masks import decode_mask
 from ovbench.datasets.cocoobject import map_encoding
-from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.reading.coco_instances import Instances
+from ovbench.datasets.reading.coco_masks import decode_mask
+from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule
 from ovbench.harness.files.images import write_label
@@ -257,7 +257,7 @@ def test_an_image_without_objects_is_all_background(tmp_path: Path) -> None:
 
 
 def test_the_variant_is_part_of_the_identity(tmp_path: Path) -> None:
-    from ovbench.datasets.choices import Choices
+    from ovbench.datasets.choosing.choices import Choices
     from ovbench.datasets.cocoobject import open_cocoobject
 
     root = instances(maps(tmp_path, **{"000000000007": np.zeros((6, 8), np.uint8)}))

@@ -10,7 +10,7 @@ from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.cocostuff import converted_encoding, official_encoding
-from ovbench.datasets.verify import verify
+from ovbench.datasets.reading.verify import verify
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.files.images import write_label
 

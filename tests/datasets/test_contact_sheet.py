@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.contact_sheet import TILE, choose, contact_sheet
+from ovbench.datasets.reading.contact_sheet import TILE, choose, contact_sheet
 from ovbench.harness.contract.protocol import (
     Background,
     ClassQuery,

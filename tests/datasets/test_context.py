@@ -10,8 +10,9 @@ from PIL import Image
 from pycocotools import mask as codes
 from scipy.io import savemat
 
-from ovbench.datasets import coco_masks, load_dataset
-from ovbench.datasets.context_labels import CLASS_IDS, id_encoding
+from ovbench.datasets import load_dataset
+from ovbench.datasets.reading import coco_masks
+from ovbench.datasets.reading.context_labels import CLASS_IDS, id_encoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.files.images import write_label
 

@@ -13,8 +13,8 @@ from PIL import Image
 from raw_files import index_png
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.class_list import read_class_list
-from ovbench.datasets.colour_masks import ColourMasks
+from ovbench.datasets.reading.class_list import read_class_list
+from ovbench.datasets.reading.colour_masks import ColourMasks
 from ovbench.errors import DataError, UsageError
 
 Bytes = np.typing.NDArray[np.uint8]

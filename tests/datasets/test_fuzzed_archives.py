@@ -9,7 +9,7 @@ import pytest
 from fuzzing import mutated, seconds
 from tiny_archives import tar, zipped
 
-from ovbench.datasets.unpack import unpack, unpacked_bytes
+from ovbench.datasets.fetching.unpack import unpack, unpacked_bytes
 from ovbench.errors import UsageError
 
 MUTATIONS = 200

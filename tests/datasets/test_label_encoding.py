@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from ovbench.datasets.encoding import LabelEncoding, background_encoding
+from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
 from ovbench.errors import DataError
 from ovbench.harness.contract.protocol import LabelMap
 

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.training import load_for_tuning
+from ovbench.datasets.derived.training import load_for_tuning
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset, DatasetInfo
 

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from ovbench.cli.app import app
 from ovbench.datasets import load_dataset
-from ovbench.datasets.verify import verify
+from ovbench.datasets.reading.verify import verify
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.files.images import write_label
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.recorded import load_recorded
+from ovbench.datasets.derived.recorded import load_recorded
 from ovbench.errors import UsageError
 from ovbench.harness.files import digests
 from ovbench.harness.files.images import write_label

@@ -17,10 +17,11 @@ from PIL import Image
 from tiny_archives import tar, zipped
 from weight_servers import Page, PageHandler, serving
 
-from ovbench.datasets import archives, load_dataset
-from ovbench.datasets import prepare as module
-from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
-from ovbench.datasets.prepare import prepare
+from ovbench.datasets import load_dataset
+from ovbench.datasets.fetching import archives
+from ovbench.datasets.fetching import prepare as module
+from ovbench.datasets.fetching.archives import BY_HAND, CATALOGUE, Archive
+from ovbench.datasets.fetching.prepare import prepare
 from ovbench.errors import UsageError
 from ovbench.harness.files import download
 from ovbench.harness.registry.names import DATASETS

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ovbench.datasets import load_dataset, prompts
-from ovbench.datasets.prompts import draw, read_class, show_names
+from ovbench.datasets import load_dataset
+from ovbench.datasets.prompting import prompts
+from ovbench.datasets.prompting.prompts import draw, read_class, show_names
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import (
     ClassQuery,

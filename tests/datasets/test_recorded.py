@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.recorded import load_recorded
+from ovbench.datasets.derived.recorded import load_recorded
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.registry.methods import load_method

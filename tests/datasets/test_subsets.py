@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.subsets import SUBSETS, subset_names
+from ovbench.datasets.choosing.subsets import SUBSETS, subset_names
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.files.images import write_label

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 from fuzzing import seconds
 
-from ovbench.datasets import unpack as module
-from ovbench.datasets.unpack import BrokenArchiveError, unpack, unpacked_bytes
+from ovbench.datasets.fetching import unpack as module
+from ovbench.datasets.fetching.unpack import BrokenArchiveError, unpack, unpacked_bytes
 from ovbench.errors import OvbenchError, UsageError
 
 FILES = {

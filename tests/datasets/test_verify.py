@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.verify import verify
+from ovbench.datasets.reading.verify import verify
 from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
 from ovbench.harness.files.images import write_label
 

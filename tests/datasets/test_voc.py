@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.choices import Choices
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.voc import open_voc
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.files.images import write_label

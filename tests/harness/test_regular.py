@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from ovbench.datasets import coco_masks
-from ovbench.datasets.class_list import read_class_list
 from ovbench.datasets.coco20i import read_lists
-from ovbench.datasets.files import read_id_list
+from ovbench.datasets.fetching.unpack import unpacked_bytes
 from ovbench.datasets.names import read_text
-from ovbench.datasets.unpack import unpacked_bytes
+from ovbench.datasets.reading import coco_masks
+from ovbench.datasets.reading.class_list import read_class_list
+from ovbench.datasets.reading.files import read_id_list
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.download import Download

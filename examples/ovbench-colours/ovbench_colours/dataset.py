@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageColor
 
-from ovbench.datasets.choices import Choices
+from ovbench.datasets.choosing.choices import Choices
 from ovbench.harness.contract.protocol import (
     Dataset,
     DatasetInfo,

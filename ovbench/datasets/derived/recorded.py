@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.episodes import EpisodeDataset
+from ovbench.datasets.prompting.episodes import EpisodeDataset
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset, Vocabulary
 

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.datasets.coco_masks import Mask, decode_mask, read_json
-from ovbench.datasets.json_fields import (
+from ovbench.datasets.reading.coco_masks import Mask, decode_mask, read_json
+from ovbench.datasets.reading.json_fields import (
     each_once,
     entries,
     field,

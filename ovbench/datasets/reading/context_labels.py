@@ -12,10 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.datasets.coco_masks import decode_mask, read_json
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import Files
-from ovbench.datasets.json_fields import each_once, entries, field, integer, known_id, size, text
+from ovbench.datasets.reading.coco_masks import decode_mask, read_json
+from ovbench.datasets.reading.encoding import LabelEncoding
+from ovbench.datasets.reading.files import Files
+from ovbench.datasets.reading.json_fields import (
+    each_once,
+    entries,
+    field,
+    integer,
+    known_id,
+    size,
+    text,
+)
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import BackgroundRule, LabelMap
 from ovbench.harness.files.regular import regular
@@ -136,7 +144,7 @@ class DetailLabels:
         return self.path
 
     def stated_size(self, image: str) -> tuple[int, int]:
-        """See :class:`~ovbench.datasets.files.Labels`."""
+        """See :class:`~ovbench.datasets.reading.files.Labels`."""
         found = self._image(image)
         return found.height, found.width
 

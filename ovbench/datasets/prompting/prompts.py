@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ovbench.datasets.episodes import EpisodeDataset
-from ovbench.datasets.files import turned, walk
+from ovbench.datasets.prompting.episodes import EpisodeDataset
+from ovbench.datasets.reading.files import turned, walk
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import (
     Dataset,

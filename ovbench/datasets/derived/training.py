@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ovbench.datasets import load_dataset
-from ovbench.datasets.choices import NoSuchSplitError
+from ovbench.datasets.choosing.choices import NoSuchSplitError
 from ovbench.errors import UsageError
 from ovbench.harness.contract.protocol import Dataset
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ovbench.datasets.encoding import LabelEncoding
+from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import DatasetInfo, Image, LabelMap, Sample, Vocabulary
 from ovbench.harness.files.below import leads_outside

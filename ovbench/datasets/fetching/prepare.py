@@ -15,8 +15,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ovbench.datasets.archives import BY_HAND, CATALOGUE, Archive
-from ovbench.datasets.unpack import HOME, BrokenArchiveError, unpack, unpacked_bytes
+from ovbench.datasets.fetching.archives import BY_HAND, CATALOGUE, Archive
+from ovbench.datasets.fetching.unpack import HOME, BrokenArchiveError, unpack, unpacked_bytes
 from ovbench.errors import UsageError
 from ovbench.harness.files.atomic import replacing
 from ovbench.harness.files.download import FAILURES, Download, digest_of

@@ -12,9 +12,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.datasets.choices import Choices
-from ovbench.datasets.encoding import LabelEncoding
-from ovbench.datasets.files import require_size
+from ovbench.datasets.choosing.choices import Choices
+from ovbench.datasets.reading.encoding import LabelEncoding
+from ovbench.datasets.reading.files import require_size
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.protocol import (
     Background,

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.datasets.files import Files
+from ovbench.datasets.reading.files import Files
 from ovbench.errors import DataError
 from ovbench.harness.contract.protocol import LabelMap
 from ovbench.harness.files.images import read_colours

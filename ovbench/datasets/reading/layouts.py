@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.datasets.files import ImageFiles, LabelFiles
+from ovbench.datasets.reading.files import ImageFiles, LabelFiles
 from ovbench.errors import UsageError
 
 # What lies on many disks and is not read: where to look, and what it is.

@@ -1,0 +1,1 @@
+"""What benchmarks' files hold: images, label maps, annotations, lists."""
