@@ -156,7 +156,7 @@ def test_ground_floor_of_the_harness(name: str) -> None:
 def test_one_module_prints() -> None:
     """All others hand it text, which it never takes for markup or lets act on a terminal."""
     drawing = {"print", "Console", "Progress", "Live", "echo", "secho", "tqdm", "from_markup"}
-    allowed = {"cli/console.py": {"print"}, "cli/progress_bar.py": {"Progress"}}
+    allowed = {"cli/shared/console.py": {"print"}, "cli/progress/bar.py": {"Progress"}}
     programs = ("toyworld/train/", "toyworld/gallery/", "toyworld/evaluate/")
     strays = []
     for path in PACKAGE.rglob("*.py"):
@@ -211,7 +211,13 @@ def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["datasets.voc", "datasets.toyworld", "harness.metrics.scores", "cli.show", "support.stored"],
+    [
+        "datasets.voc",
+        "datasets.toyworld",
+        "harness.metrics.scores",
+        "cli.shared.show",
+        "support.stored",
+    ],
 )
 def test_light_modules_do_not_import_torch(module: str) -> None:
     program = f"import sys, ovbench.{module}; assert 'torch' not in sys.modules"

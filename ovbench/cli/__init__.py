@@ -17,7 +17,7 @@ def main() -> None:
 
     With ``OVBENCH_DEBUG`` in the environment a fault of ovbench keeps its traceback.
     """
-    from ovbench.cli.console import degrade, tell
+    from ovbench.cli.shared.console import degrade, tell
 
     degrade()
     try:
@@ -35,7 +35,7 @@ def main() -> None:
             sys.exit(UsageError.exit_code)
         if "OVBENCH_DEBUG" in os.environ:
             raise
-        from ovbench.cli.fault import told
+        from ovbench.cli.shared.fault import told
 
         tell(f"error: {told(error)}")
         sys.exit(1)
@@ -48,8 +48,8 @@ def _command() -> None:
         KeyboardInterrupt: Ctrl-C, which typer answers by an exit code alone.
     """
     from ovbench.cli.app import app
-    from ovbench.cli.console import document
-    from ovbench.cli.working import work_shown
+    from ovbench.cli.progress.working import work_shown
+    from ovbench.cli.shared.console import document
 
     _refuse_empty_words()
     try:

@@ -7,26 +7,12 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import (
-    check,
-    compare,
-    datasets,
-    explain,
-    export,
-    leaderboard,
-    profile,
-    regress,
-    report,
-    rescore,
-    run,
-    score,
-    segment,
-    support,
-    tune,
-)
-from ovbench.cli import list as listing
-from ovbench.cli.command import Group, add
-from ovbench.cli.console import say
+from ovbench.cli.catalogue import datasets
+from ovbench.cli.catalogue import list as listing
+from ovbench.cli.measure import check, explain, profile, rescore, run, score, segment, support, tune
+from ovbench.cli.shared.command import Group, add
+from ovbench.cli.shared.console import say
+from ovbench.cli.tables import compare, export, leaderboard, regress, report
 
 app = typer.Typer(
     name="ovbench",

@@ -31,7 +31,7 @@ from unittest import mock
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 HERE = Path(__file__).parent
-IMPORTED = ("ovbench.cli.app", "ovbench.cli.fault", "ovbench.cli.progress", "ovbench.cli.show",
+IMPORTED = ("ovbench.cli.app", "ovbench.cli.shared.fault", "ovbench.cli.progress.run", "ovbench.cli.shared.show",
             "ovbench.adapters.chance", "ovbench.datasets.fetching.prepare", "ovbench.datasets.toyworld",
             "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.pins",
             "ovbench.leaderboards.publish", "ovbench.models.diffusion.model",

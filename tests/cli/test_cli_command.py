@@ -12,7 +12,7 @@ from in_process import ovbench
 from typer.main import get_command
 
 from ovbench.cli.app import app
-from ovbench.cli.command import EXAMPLES
+from ovbench.cli.shared.command import EXAMPLES
 
 
 def commands(group: Any, words: str = "") -> Iterator[tuple[str, Any]]:

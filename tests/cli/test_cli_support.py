@@ -14,9 +14,9 @@ from in_process import ovbench
 from PIL import Image
 from typer.testing import CliRunner
 
-from ovbench.cli import working
 from ovbench.cli.app import app
-from ovbench.cli.working import work_shown
+from ovbench.cli.progress import working
+from ovbench.cli.progress.working import work_shown
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress, say
 from ovbench.harness.contract.protocol import Runtime

@@ -13,11 +13,13 @@ from nasty import CASES, names
 from results import result
 from rich.table import Table
 
-from ovbench.cli import main, progress, working
-from ovbench.cli.console import bars_fit, document, say, say_json, show, styled
-from ovbench.cli.progress import steps
-from ovbench.cli.show import show_result
-from ovbench.cli.working import counted, work_shown
+from ovbench.cli import main
+from ovbench.cli.progress import run as progress
+from ovbench.cli.progress import working
+from ovbench.cli.progress.run import steps
+from ovbench.cli.progress.working import counted, work_shown
+from ovbench.cli.shared.console import bars_fit, document, say, say_json, show, styled
+from ovbench.cli.shared.show import show_result
 from ovbench.errors import OvbenchError
 from ovbench.harness.files.json_files import sealed
 

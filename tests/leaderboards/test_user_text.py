@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 from results import result
 from rich.table import Table
 
-from ovbench.cli.console import show
+from ovbench.cli.shared.console import show
 from ovbench.drawing.sheet import Strip, page_of
 from ovbench.leaderboards.export import conditions, run_name, scalars
 from ovbench.leaderboards.markdown import escaped

@@ -236,7 +236,9 @@ def test_downloads_what_is_needed_and_nothing_else(tmp_path: Path) -> None:
 
 
 def test_a_log_of_a_download_has_a_line_and_no_bars(tmp_path: Path) -> None:
-    program = f"from ovbench.cli.working import work_shown\nwith work_shown(): exec({LOCATE!r})"
+    program = (
+        f"from ovbench.cli.progress.working import work_shown\nwith work_shown(): exec({LOCATE!r})"
+    )
     with serving(HubHandler, Hub({"owner/name": BLIP})) as address:
         variables = {**os.environ, "HF_HOME": str(tmp_path), "HF_ENDPOINT": address}
         variables = {k: v for k, v in variables.items() if k != "HF_HUB_DISABLE_PROGRESS_BARS"}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 
 def score(
@@ -42,9 +42,9 @@ def score(
     as_json: opt.AsJson = False,
 ) -> None:
     """Score label maps made elsewhere, exactly as a method's answers are scored."""
-    from ovbench.cli.console import tell
-    from ovbench.cli.progress import observer
-    from ovbench.cli.show import show_result
+    from ovbench.cli.progress.run import observer
+    from ovbench.cli.shared.console import tell
+    from ovbench.cli.shared.show import show_result
     from ovbench.datasets import load_dataset
     from ovbench.harness.run.predictions import score_folder
     from ovbench.harness.run.runner import Options

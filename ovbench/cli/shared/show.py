@@ -9,7 +9,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from ovbench.cli.console import say, say_json, show, styled
+from ovbench.cli.shared.console import say, say_json, show, styled
 from ovbench.harness.results.seeds import summary_line
 from ovbench.harness.results.store import default_directory
 from ovbench.leaderboards.marks import marks

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import options as opt
-from ovbench.cli import prepare
-from ovbench.cli.command import Group, add
+from ovbench.cli.catalogue import prepare
+from ovbench.cli.shared import options as opt
+from ovbench.cli.shared.command import Group, add
 
 app = typer.Typer(cls=Group, help="Look after dataset folders.", no_args_is_help=True)
 
@@ -28,8 +28,8 @@ def verify(
 
     Exit code 2 if a file is missing, corrupt or inconsistent; a wrong count is a warning.
     """
-    from ovbench.cli.console import say, say_json
-    from ovbench.cli.working import counted
+    from ovbench.cli.progress.working import counted
+    from ovbench.cli.shared.console import say, say_json
     from ovbench.datasets import load_dataset
     from ovbench.datasets.reading.verify import verify as verify_dataset
 
@@ -66,7 +66,7 @@ def show(
     ] = None,
 ) -> None:
     """Draw a contact sheet: images, their labels in colour, and a legend."""
-    from ovbench.cli.console import save_picture, tell
+    from ovbench.cli.shared.console import save_picture, tell
     from ovbench.datasets import load_dataset
     from ovbench.datasets.reading.contact_sheet import choose, contact_sheet
     from ovbench.errors import DataError, UsageError

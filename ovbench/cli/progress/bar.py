@@ -15,7 +15,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from ovbench.cli.console import PlainConsole, styled
+from ovbench.cli.shared.console import PlainConsole, styled
 
 
 def progress_bar() -> Progress:

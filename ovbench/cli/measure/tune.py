@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,8 +45,8 @@ def tune(
     Only the images and the names of the classes in them are used, never a pixel's label. What
     --set gives stays as it is; a preset or a settings file is where the search starts from.
     """
-    from ovbench.cli.console import say, say_json, show, tell
-    from ovbench.cli.tune_progress import observer
+    from ovbench.cli.progress.search import observer
+    from ovbench.cli.shared.console import say, say_json, show, tell
     from ovbench.datasets.derived.training import load_for_tuning
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.settings_file import given_settings, read_tuning

@@ -78,7 +78,7 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rank results; runs under different conditions get tables of their own."""
-    from ovbench.cli.console import document, say
+    from ovbench.cli.shared.console import document, say
     from ovbench.errors import UsageError
     from ovbench.leaderboards.fields import View
     from ovbench.leaderboards.update import put_between_markers, write_document
@@ -118,7 +118,7 @@ def _reported() -> str:
 def _measured(
     runs: list[Path], format: str, datasets: list[str], view: View, with_reported: bool
 ) -> str:
-    from ovbench.cli.console import tell
+    from ovbench.cli.shared.console import tell
     from ovbench.leaderboards.publish import publish, unreported
     from ovbench.leaderboards.table import find_results, of_datasets
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,7 +43,7 @@ def segment(
     ] = None,
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
-    from ovbench.cli.console import say, show
+    from ovbench.cli.shared.console import say, show
     from ovbench.datasets.prompting.prompts import show_names
     from ovbench.datasets.reading.contact_sheet import contact_sheet
     from ovbench.errors import UsageError

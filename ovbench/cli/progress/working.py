@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ovbench.cli.console import bars_fit, tell
-from ovbench.cli.pace import LOG_EVERY_S, Pace
+from ovbench.cli.progress.pace import LOG_EVERY_S, Pace
+from ovbench.cli.shared.console import bars_fit, tell
 from ovbench.harness.contract.progress import Advance, progress, watching
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class _Bars:
 
     @contextmanager
     def watch(self, title: str, total: float | None) -> Iterator[Advance]:
-        from ovbench.cli.progress_bar import progress_bar
+        from ovbench.cli.progress.bar import progress_bar
 
         if self._on_screen is None:
             try:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 
 def prepare(
@@ -28,8 +28,8 @@ def prepare(
     Licences are shown first. Nothing that is there is overwritten; an archive that lies in the
     root already is used instead of downloaded.
     """
-    from ovbench.cli.console import say
-    from ovbench.cli.prepare_progress import PrepareProgress
+    from ovbench.cli.progress.preparing import PrepareProgress
+    from ovbench.cli.shared.console import say
     from ovbench.datasets import ALIASES
     from ovbench.datasets.fetching.prepare import prepare as prepare_dataset
     from ovbench.harness.registry.names import DATASETS

@@ -23,7 +23,7 @@ def rescore(
     --drop-bad takes out are kept in records/dropped.jsonl; where images have no record any more,
     it says which command measures them.
     """
-    from ovbench.cli.console import say, tell
+    from ovbench.cli.shared.console import say, tell
     from ovbench.errors import OvbenchError
     from ovbench.harness.results.rescore import UnfinishedError, find_runs, finish
     from ovbench.leaderboards.numbers import percent

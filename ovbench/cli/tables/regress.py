@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -41,7 +41,7 @@ def regress(
     --paper fails where a run is off or none could be compared. --expected fails where a value
     moved, a pinned run was not measured, or a run is not pinned.
     """
-    from ovbench.cli.console import say
+    from ovbench.cli.shared.console import say
     from ovbench.errors import UsageError
     from ovbench.leaderboards import against_papers, pins
     from ovbench.leaderboards.table import find_results
@@ -65,7 +65,7 @@ def regress(
 def _show(verdicts: list[Verdict], passed: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
-    from ovbench.cli.console import say, say_json, show
+    from ovbench.cli.shared.console import say, say_json, show
     from ovbench.leaderboards.verdicts import summary
 
     if as_json:
@@ -84,7 +84,7 @@ def _show(verdicts: list[Verdict], passed: bool, as_json: bool) -> None:
 def _table(verdicts: list[Verdict]) -> Table:
     from rich.table import Table
 
-    from ovbench.cli.console import styled
+    from ovbench.cli.shared.console import styled
     from ovbench.leaderboards.numbers import percent
 
     table = Table("run", "reference", "measured", "difference", "tolerance", "verdict", "source")

@@ -25,7 +25,7 @@ def export(
 
     Weights & Biases follows its own environment: WANDB_MODE=offline sends nothing.
     """
-    from ovbench.cli.console import say
+    from ovbench.cli.shared.console import say
     from ovbench.errors import UsageError
     from ovbench.leaderboards.export import to_tensorboard, to_wandb
     from ovbench.leaderboards.table import find_results

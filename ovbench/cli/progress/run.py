@@ -9,10 +9,10 @@ from typing import Protocol
 
 from rich.progress import Progress, TaskID
 
-from ovbench.cli.console import bars_fit, tell
-from ovbench.cli.pace import LOG_EVERY_S, Pace
-from ovbench.cli.progress_bar import progress_bar
-from ovbench.cli.working import notes_shown, speaks, work_shown
+from ovbench.cli.progress.bar import progress_bar
+from ovbench.cli.progress.pace import LOG_EVERY_S, Pace
+from ovbench.cli.progress.working import notes_shown, speaks, work_shown
+from ovbench.cli.shared.console import bars_fit, tell
 from ovbench.harness.contract.protocol import Dataset
 from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.run.counting import RunningMiou

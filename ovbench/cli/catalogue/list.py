@@ -11,9 +11,9 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
-from ovbench.cli import options as opt
-from ovbench.cli.command import Group, add
-from ovbench.cli.console import say, say_json, show, styled
+from ovbench.cli.shared import options as opt
+from ovbench.cli.shared.command import Group, add
+from ovbench.cli.shared.console import say, say_json, show, styled
 from ovbench.harness.contract.settings import SettingInfo, describe
 from ovbench.harness.registry.names import DATASETS, METHODS, Registry
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from ovbench.cli import options as opt
-from ovbench.cli.command import Group, add
+from ovbench.cli.shared import options as opt
+from ovbench.cli.shared.command import Group, add
 
 if TYPE_CHECKING:
     from ovbench.support import Recipe
@@ -61,7 +61,7 @@ def show(
     What is not in the cache is made first. Of a method's recipe the options change what they
     name; without a method they change a common one.
     """
-    from ovbench.cli.console import save_picture
+    from ovbench.cli.shared.console import save_picture
     from ovbench.harness.contract.protocol import Runtime
     from ovbench.harness.registry.methods import resolve_device
     from ovbench.support import SupportSets
@@ -85,7 +85,7 @@ def list_(as_json: opt.AsJson = False) -> None:
     from rich.filesize import decimal
     from rich.table import Table
 
-    from ovbench.cli.console import say, say_json, show
+    from ovbench.cli.shared.console import say, say_json, show
     from ovbench.harness.files.cache import cache_home
     from ovbench.support.stored import stored_arrays, stored_sets
 

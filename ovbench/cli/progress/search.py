@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from ovbench.cli.progress import Steps, steps
+from ovbench.cli.progress.run import Steps, steps
 from ovbench.harness.tune.search import Observer
 from ovbench.harness.tune.trials import Trial
 

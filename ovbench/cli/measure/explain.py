@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from ovbench.harness.contract.protocol import Dataset, Image
@@ -28,7 +28,7 @@ def explain(
     ] = None,
 ) -> None:
     """Say why the method of a run gives a pixel its label, and draw what it goes by."""
-    from ovbench.cli.console import save_picture, say, tell
+    from ovbench.cli.shared.console import save_picture, say, tell
     from ovbench.datasets.derived.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from ovbench.leaderboards.report.contents import Contents
@@ -38,7 +38,7 @@ def report(
     Predictions that were not kept (`ovbench run --save-predictions`) are made again for the
     images that are shown.
     """
-    from ovbench.cli.console import say
+    from ovbench.cli.shared.console import say
     from ovbench.errors import UsageError
     from ovbench.harness.files.atomic import replacing
     from ovbench.leaderboards.report.contents import read_contents
@@ -60,8 +60,8 @@ def report(
 
 def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
     """The pictures, or why there are none."""
-    from ovbench.cli.console import tell
-    from ovbench.cli.working import counted
+    from ovbench.cli.progress.working import counted
+    from ovbench.cli.shared.console import tell
     from ovbench.errors import UsageError
     from ovbench.leaderboards.report.pictures import Pictures, draw
 

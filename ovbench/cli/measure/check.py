@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 
 def check(
@@ -25,7 +25,7 @@ def check(
     """
     from rich.table import Table
 
-    from ovbench.cli.console import show, styled
+    from ovbench.cli.shared.console import show, styled
     from ovbench.datasets import load_dataset
     from ovbench.harness.registry.methods import Method, load_method
     from ovbench.harness.registry.settings_file import given_settings

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Self
 
-from ovbench.cli.console import tell
-from ovbench.cli.working import counted
+from ovbench.cli.progress.working import counted
+from ovbench.cli.shared.console import tell
 
 
 class PrepareProgress:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -23,7 +23,7 @@ def compare(
     """Say whether one run is better than another, by a paired jackknife over their images."""
     from dataclasses import asdict
 
-    from ovbench.cli.console import say, say_json, show
+    from ovbench.cli.shared.console import say, say_json, show
     from ovbench.leaderboards.comparison import compare as compare_runs
 
     found = compare_runs(first, second)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 
 def run(
@@ -89,8 +89,8 @@ def run(
     """
     from itertools import product
 
-    from ovbench.cli.console import say_json
-    from ovbench.cli.progress import observer
+    from ovbench.cli.progress.run import observer
+    from ovbench.cli.shared.console import say_json
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
     from ovbench.harness.contract.protocol import Dataset
@@ -183,7 +183,7 @@ def _shown(
     results: Sequence[dict[str, Any]], over: bool, as_json: bool, output: Path | None
 ) -> dict[str, Any]:
     """One result, or what several say together ``over`` seeds; printed, unless as JSON later."""
-    from ovbench.cli.show import show_result, show_seeds
+    from ovbench.cli.shared.show import show_result, show_seeds
     from ovbench.harness.results.seeds import keep_summary, over_seeds
 
     if not over:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ovbench.cli import options as opt
+from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,8 +71,8 @@ def profile(
 
     Lists are separated by commas; every combination is measured in a process of its own.
     """
-    from ovbench.cli.console import say, say_json, show
-    from ovbench.cli.progress import steps
+    from ovbench.cli.progress.run import steps
+    from ovbench.cli.shared.console import say, say_json, show
     from ovbench.datasets import load_dataset
     from ovbench.errors import OvbenchError, UsageError
     from ovbench.harness.files.atomic import ready_folder, replacing
@@ -148,8 +148,8 @@ def _table(found: Mapping[str, Any]) -> Table:
 
 def _cells(row: Mapping[str, Any]) -> tuple[str | Text, ...]:
     """The figures of a row, or why there are none."""
-    from ovbench.cli.console import styled
-    from ovbench.cli.show import memory, rate
+    from ovbench.cli.shared.console import styled
+    from ovbench.cli.shared.show import memory, rate
     from ovbench.leaderboards.numbers import seconds
 
     figures = row["figures"]

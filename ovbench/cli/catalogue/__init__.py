@@ -1,0 +1,1 @@
+"""Commands about what there is: methods, datasets, checkpoints."""

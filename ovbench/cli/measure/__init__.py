@@ -1,0 +1,1 @@
+"""Commands that ask a method, or that look at one run."""

@@ -1,0 +1,1 @@
+"""Long work, shown on stderr."""

@@ -1,0 +1,1 @@
+"""Commands that put runs beside each other."""
