@@ -33,8 +33,8 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 HERE = Path(__file__).parent
 IMPORTED = ("ovbench.cli.app", "ovbench.cli.shared.fault", "ovbench.cli.progress.run", "ovbench.cli.shared.show",
             "ovbench.adapters.chance", "ovbench.datasets.fetching.prepare", "ovbench.datasets.toyworld",
-            "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.pins",
-            "ovbench.leaderboards.publish", "ovbench.models.diffusion.model",
+            "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.gates.pins",
+            "ovbench.leaderboards.formats.publish", "ovbench.models.diffusion.model",
             "ovbench.support.sheet", "recipes")  # fmt: skip
 
 

@@ -15,7 +15,7 @@ import pytest
 from in_process import ovbench
 from typer import Exit
 
-from ovbench.leaderboards import table
+from ovbench.leaderboards.tables import table
 
 OVBENCH = [sys.executable, "-m", "ovbench"]
 

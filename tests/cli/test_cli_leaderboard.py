@@ -10,8 +10,8 @@ from in_process import ovbench
 from results import result
 
 from ovbench.harness.files.json_files import sealed
-from ovbench.leaderboards.fields import View
-from ovbench.leaderboards.publish import publish
+from ovbench.leaderboards.formats.publish import publish
+from ovbench.leaderboards.tables.fields import View
 
 
 def test_the_options_reach_the_table(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from ovbench.harness.files.images import write_label
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.store import identity_digest
 from ovbench.harness.run.runner import Options, evaluate, run_of
-from ovbench.leaderboards.comparison import compare
-from ovbench.leaderboards.table import Conditions, boards
+from ovbench.leaderboards.gates.comparison import compare
+from ovbench.leaderboards.tables.table import Conditions, boards
 
 CLASSES = "background\ncat, kitten\ndog\n"
 SWAPPED = "0: background\n2: cat, kitten\n1: dog\n"

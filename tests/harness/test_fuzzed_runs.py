@@ -21,10 +21,10 @@ from ovbench.harness.results.rescore import finish
 from ovbench.harness.results.store import RunStore
 from ovbench.harness.run.runner import evaluate
 from ovbench.harness.tune.trials import Trial, TrialLog
-from ovbench.leaderboards.comparison import compare
-from ovbench.leaderboards.pins import against_pins, pin, read_pins
-from ovbench.leaderboards.publish import publish
-from ovbench.leaderboards.table import find_results
+from ovbench.leaderboards.formats.publish import publish
+from ovbench.leaderboards.gates.comparison import compare
+from ovbench.leaderboards.gates.pins import against_pins, pin, read_pins
+from ovbench.leaderboards.tables.table import find_results
 
 SEEDS = range(200)
 

@@ -24,8 +24,8 @@ from ovbench.harness.contract.settings import setting
 from ovbench.harness.registry.filters import Filter, load_filter
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.run.runner import Options, evaluate
-from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.table import boards
+from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.table import boards
 
 PREDICTED = Options(classes="predicted")
 WEIGHTS = CheckpointRecord("clip", "a clip", None, "0" * 64)

@@ -20,7 +20,7 @@ from ovbench.harness.files.download import Download
 from ovbench.harness.files.json_files import read_json
 from ovbench.harness.files.lines import LineWriter, whole_lines
 from ovbench.harness.registry.settings_file import read_settings_file
-from ovbench.leaderboards.update import put_between_markers
+from ovbench.leaderboards.formats.update import put_between_markers
 from ovbench.models.matchers.folder import _check_type
 from ovbench.models.patches.encoder import _class_of
 from ovbench.models.weights.digests import sha256_of

@@ -14,7 +14,7 @@ from ovbench.harness.contract.settings import override, setting
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.settings_file import given_settings, read_settings_file, read_tuning
 from ovbench.harness.run.runner import Options, evaluate
-from ovbench.leaderboards.marks import marks
+from ovbench.leaderboards.tables.marks import marks
 
 
 def write(folder: Path, text: str) -> Path:

@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 from results import result
 
-from ovbench.leaderboards.against_papers import against_papers, passes
-from ovbench.leaderboards.verdicts import summary
+from ovbench.leaderboards.gates.against_papers import against_papers, passes
+from ovbench.leaderboards.gates.verdicts import summary
 
 
 def pnp(miou: float, **run: Any) -> dict[str, Any]:

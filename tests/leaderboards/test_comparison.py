@@ -16,7 +16,7 @@ from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Voc
 from ovbench.harness.metrics.interval import Estimate, jackknife
 from ovbench.harness.metrics.scores import Areas
 from ovbench.harness.run.runner import Options, evaluate
-from ovbench.leaderboards.comparison import compare
+from ovbench.leaderboards.gates.comparison import compare
 
 
 class Noisy:

@@ -10,14 +10,14 @@ from ovbench.harness.contract.settings import describe
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.harness.registry.methods import preset_values
 from ovbench.harness.registry.names import DATASETS, METHODS
-from ovbench.leaderboards.counterparts import (
+from ovbench.leaderboards.reported.counterparts import (
     Counterpart,
     benchmarks,
     counterpart,
     reported_on,
     rules,
 )
-from ovbench.leaderboards.reported import figures
+from ovbench.leaderboards.reported.published import figures
 
 
 def pnp(config: dict[str, Any], miou: float = 40.0, **run: Any) -> dict[str, Any]:

@@ -12,11 +12,11 @@ from results import result, several
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import sealed
-from ovbench.leaderboards.fields import View
-from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.publish import publish, unreported
-from ovbench.leaderboards.table import boards, find_results, of_datasets
-from ovbench.leaderboards.update import put_between_markers
+from ovbench.leaderboards.formats.publish import publish, unreported
+from ovbench.leaderboards.formats.update import put_between_markers
+from ovbench.leaderboards.tables.fields import View
+from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.table import boards, find_results, of_datasets
 
 GOLDEN = Path(__file__).parent / "golden"
 

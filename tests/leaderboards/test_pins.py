@@ -9,7 +9,7 @@ import pytest
 from results import result
 
 from ovbench.errors import UsageError
-from ovbench.leaderboards.pins import against_pins, passes, pin, read_pins
+from ovbench.leaderboards.gates.pins import against_pins, passes, pin, read_pins
 
 
 def measured(method: str = "a", miou: float = 50.0, **run: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from ovbench.leaderboards.profile_chart import profile_chart
+from ovbench.leaderboards.tables.profile_chart import profile_chart
 
 
 def row(method: str, batch_size: int, median: float | None) -> dict[str, Any]:

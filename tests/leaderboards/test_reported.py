@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from ovbench.leaderboards import reported
-from ovbench.leaderboards.reported import conflicts, figures, papers, systems
-from ovbench.leaderboards.reported_markdown import reported_markdown
-from ovbench.leaderboards.update import BEGIN, END
+from ovbench.leaderboards.formats.reported_markdown import reported_markdown
+from ovbench.leaderboards.formats.update import BEGIN, END
+from ovbench.leaderboards.reported import published as reported
+from ovbench.leaderboards.reported.published import conflicts, figures, papers, systems
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 

@@ -18,12 +18,12 @@ from rich.table import Table
 
 from ovbench.cli.shared.console import show
 from ovbench.drawing.sheet import Strip, page_of
-from ovbench.leaderboards.export import conditions, run_name, scalars
-from ovbench.leaderboards.markdown import escaped
-from ovbench.leaderboards.profile_chart import profile_chart
-from ovbench.leaderboards.publish import publish
+from ovbench.leaderboards.formats.export import conditions, run_name, scalars
+from ovbench.leaderboards.formats.markdown import escaped
+from ovbench.leaderboards.formats.publish import publish
+from ovbench.leaderboards.formats.update import END, put_between_markers
 from ovbench.leaderboards.report.markup import el
-from ovbench.leaderboards.update import END, put_between_markers
+from ovbench.leaderboards.tables.profile_chart import profile_chart
 from ovbench.text import visible
 
 

@@ -113,7 +113,7 @@ def profile(
     with steps(f"profile on {dataset}", "configurations", log_every_s=0) as watching:
         found = Sweep(grid, data, options, watching).execute(output)
     if plot is not None:
-        from ovbench.leaderboards.profile_chart import profile_chart
+        from ovbench.leaderboards.tables.profile_chart import profile_chart
 
         with replacing(plot) as temporary:
             profile_chart(found).savefig(temporary, format="png", dpi=150)
@@ -131,7 +131,7 @@ def profile(
 def _table(found: Mapping[str, Any]) -> Table:
     from rich.table import Table
 
-    from ovbench.leaderboards.profile_words import conditions_words
+    from ovbench.leaderboards.tables.profile_words import conditions_words
 
     table = Table(title=conditions_words(found), title_justify="left")
     for heading in ("method", "precision", "size"):
@@ -150,7 +150,7 @@ def _cells(row: Mapping[str, Any]) -> tuple[str | Text, ...]:
     """The figures of a row, or why there are none."""
     from ovbench.cli.shared.console import styled
     from ovbench.cli.shared.show import memory, rate
-    from ovbench.leaderboards.numbers import seconds
+    from ovbench.leaderboards.tables.numbers import seconds
 
     figures = row["figures"]
     if figures is None:

@@ -26,7 +26,7 @@ def rescore(
     from ovbench.cli.shared.console import say, tell
     from ovbench.errors import OvbenchError
     from ovbench.harness.results.rescore import UnfinishedError, find_runs, finish
-    from ovbench.leaderboards.numbers import percent
+    from ovbench.leaderboards.tables.numbers import percent
 
     worst = 0
     for store in find_runs(runs):

@@ -12,9 +12,9 @@ from rich.text import Text
 from ovbench.cli.shared.console import say, say_json, show, styled
 from ovbench.harness.results.seeds import summary_line
 from ovbench.harness.results.store import default_directory
-from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.numbers import percent, seconds
-from ovbench.leaderboards.table import Conditions, variant
+from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.numbers import percent, seconds
+from ovbench.leaderboards.tables.table import Conditions, variant
 
 
 def show_result(result: Mapping[str, Any], as_json: bool, output: Path | None) -> None:

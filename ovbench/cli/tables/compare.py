@@ -12,7 +12,7 @@ from ovbench.cli.shared import options as opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ovbench.leaderboards.comparison import Comparison, Difference
+    from ovbench.leaderboards.gates.comparison import Comparison, Difference
 
 
 def compare(
@@ -24,7 +24,7 @@ def compare(
     from dataclasses import asdict
 
     from ovbench.cli.shared.console import say, say_json, show
-    from ovbench.leaderboards.comparison import compare as compare_runs
+    from ovbench.leaderboards.gates.comparison import compare as compare_runs
 
     found = compare_runs(first, second)
     if as_json:
@@ -51,8 +51,8 @@ def _table(found: Comparison) -> Table:
 
 
 def _row(one: Difference) -> tuple[str, ...]:
-    from ovbench.leaderboards.comparison import p_words
-    from ovbench.leaderboards.numbers import percent
+    from ovbench.leaderboards.gates.comparison import p_words
+    from ovbench.leaderboards.tables.numbers import percent
 
     interval = "–" if one.low is None else f"{percent(one.low)} to {percent(one.high)}"
     p = "–" if one.p is None else p_words(one.p).removeprefix("= ")

@@ -27,8 +27,8 @@ def export(
     """
     from ovbench.cli.shared.console import say
     from ovbench.errors import UsageError
-    from ovbench.leaderboards.export import to_tensorboard, to_wandb
-    from ovbench.leaderboards.table import find_results
+    from ovbench.leaderboards.formats.export import to_tensorboard, to_wandb
+    from ovbench.leaderboards.tables.table import find_results
 
     if (logdir is not None and to != "tensorboard") or (project is not None and to != "wandb"):
         raise UsageError("--logdir goes with --to tensorboard, --project with --to wandb")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from ovbench.leaderboards.fields import View
+    from ovbench.leaderboards.tables.fields import View
 
 _DOCUMENTS = ("markdown", "html", "latex")
 
@@ -80,8 +80,8 @@ def leaderboard(
     """Rank results; runs under different conditions get tables of their own."""
     from ovbench.cli.shared.console import document, say
     from ovbench.errors import UsageError
-    from ovbench.leaderboards.fields import View
-    from ovbench.leaderboards.update import put_between_markers, write_document
+    from ovbench.leaderboards.formats.update import put_between_markers, write_document
+    from ovbench.leaderboards.tables.fields import View
 
     chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     view = View(metric, chosen, sort, average)
@@ -110,7 +110,7 @@ def leaderboard(
 
 
 def _reported() -> str:
-    from ovbench.leaderboards.reported_markdown import reported_markdown
+    from ovbench.leaderboards.formats.reported_markdown import reported_markdown
 
     return reported_markdown()
 
@@ -119,8 +119,8 @@ def _measured(
     runs: list[Path], format: str, datasets: list[str], view: View, with_reported: bool
 ) -> str:
     from ovbench.cli.shared.console import tell
-    from ovbench.leaderboards.publish import publish, unreported
-    from ovbench.leaderboards.table import find_results, of_datasets
+    from ovbench.leaderboards.formats.publish import publish, unreported
+    from ovbench.leaderboards.tables.table import find_results, of_datasets
 
     results = of_datasets(find_results(runs), datasets)
     if with_reported and (without := unreported(results)):

@@ -12,7 +12,7 @@ from ovbench.cli.shared import options as opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ovbench.leaderboards.verdicts import Verdict
+    from ovbench.leaderboards.gates.verdicts import Verdict
 
 GATE_FAILED = 3
 
@@ -43,8 +43,8 @@ def regress(
     """
     from ovbench.cli.shared.console import say
     from ovbench.errors import UsageError
-    from ovbench.leaderboards import against_papers, pins
-    from ovbench.leaderboards.table import find_results
+    from ovbench.leaderboards.gates import against_papers, pins
+    from ovbench.leaderboards.tables.table import find_results
 
     if paper == (expected is not None):
         raise UsageError("give either --paper or --expected DIR")
@@ -66,7 +66,7 @@ def _show(verdicts: list[Verdict], passed: bool, as_json: bool) -> None:
     from dataclasses import asdict
 
     from ovbench.cli.shared.console import say, say_json, show
-    from ovbench.leaderboards.verdicts import summary
+    from ovbench.leaderboards.gates.verdicts import summary
 
     if as_json:
         rows = [{**asdict(v), "difference": v.difference} for v in verdicts]
@@ -85,7 +85,7 @@ def _table(verdicts: list[Verdict]) -> Table:
     from rich.table import Table
 
     from ovbench.cli.shared.console import styled
-    from ovbench.leaderboards.numbers import percent
+    from ovbench.leaderboards.tables.numbers import percent
 
     table = Table("run", "reference", "measured", "difference", "tolerance", "verdict", "source")
     for column in table.columns[1:5]:

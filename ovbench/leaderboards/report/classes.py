@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ovbench.leaderboards.comparison import Difference, p_words
-from ovbench.leaderboards.numbers import percent
+from ovbench.leaderboards.gates.comparison import Difference, p_words
 from ovbench.leaderboards.report.confusions import mistakes, worst_mistake
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, el
 from ovbench.leaderboards.report.tables import Cell, Column, bar_cell, percent_cell, sortable
-from ovbench.leaderboards.sheet import number
+from ovbench.leaderboards.tables.numbers import percent
+from ovbench.leaderboards.tables.sheet import number
 
 _NAME = Column("class", numeric=False)
 _SHARE = Column("% of pixels", help="share of the scored ground truth")

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, details, el
 from ovbench.leaderboards.report.tables import facts
-from ovbench.leaderboards.table import Result
+from ovbench.leaderboards.tables.table import Result
 
 Part: TypeAlias = Callable[[Result], Mapping[str, str]]
 """Names and values of one run."""

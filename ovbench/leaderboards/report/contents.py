@@ -13,14 +13,14 @@ import numpy.typing as npt
 
 from ovbench.errors import UsageError
 from ovbench.harness.metrics.scores import Counts, accumulate, mean_over_classes
-from ovbench.leaderboards.comparison import (
+from ovbench.leaderboards.gates.comparison import (
     Comparison,
     check_same,
     common_images,
     compare_measured,
 )
-from ovbench.leaderboards.measured import Measured
-from ovbench.leaderboards.table import Result, find_results
+from ovbench.leaderboards.tables.measured import Measured
+from ovbench.leaderboards.tables.table import Result, find_results
 
 Group: TypeAlias = Literal["worst", "median", "best", "changed"]
 

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.leaderboards.numbers import mebibytes, seconds
 from ovbench.leaderboards.report.charts import histogram
 from ovbench.leaderboards.report.contents import Contents, ReportedRun
 from ovbench.leaderboards.report.markup import Content, Html, el
 from ovbench.leaderboards.report.tables import Cell, Column, bar_cell, facts, sortable
-from ovbench.leaderboards.sheet import number
+from ovbench.leaderboards.tables.numbers import mebibytes, seconds
+from ovbench.leaderboards.tables.sheet import number
 
 
 def costs(contents: Contents) -> Html:

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 import numpy as np
 
 from ovbench.drawing.colours import INVENTED, MISSED, MISTAKEN, RGB
-from ovbench.leaderboards.numbers import percent
 from ovbench.leaderboards.report.charts import histogram
 from ovbench.leaderboards.report.contents import Chosen, Contents, Group, ReportedRun
 from ovbench.leaderboards.report.markup import Content, Html, el
@@ -17,6 +16,7 @@ from ovbench.leaderboards.report.pictures import (
     Pictures,
     background_of,
 )
+from ovbench.leaderboards.tables.numbers import percent
 
 _GROUPS: Mapping[Group, str] = {
     "worst": "Worst",

@@ -16,7 +16,7 @@ from ovbench.leaderboards.report.gallery import gallery
 from ovbench.leaderboards.report.markup import Html, el, html
 from ovbench.leaderboards.report.pictures import Pictures
 from ovbench.leaderboards.report.summary import summary
-from ovbench.leaderboards.table import variant
+from ovbench.leaderboards.tables.table import variant
 
 _NAV = {
     "summary": "Summary",

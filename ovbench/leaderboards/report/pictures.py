@@ -22,8 +22,8 @@ from ovbench.harness.metrics.scores import (
     mean_over_classes,
     stack_areas,
 )
-from ovbench.leaderboards.measured import Measured
 from ovbench.leaderboards.report.contents import Contents
+from ovbench.leaderboards.tables.measured import Measured
 
 BOX = (320, 240)
 """Width and height that every picture is fitted into."""

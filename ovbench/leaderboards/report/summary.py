@@ -6,14 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
-from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.report.charts import interval
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, details, el
 from ovbench.leaderboards.report.tables import facts
-from ovbench.leaderboards.sheet import number
-from ovbench.leaderboards.table import Conditions, Result, variant
+from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.numbers import mebibytes, percent, seconds
+from ovbench.leaderboards.tables.sheet import number
+from ovbench.leaderboards.tables.table import Conditions, Result, variant
 
 _METRICS = {
     "pixel_accuracy": "pixel accuracy",

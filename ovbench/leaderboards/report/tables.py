@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from ovbench.leaderboards.numbers import percent
 from ovbench.leaderboards.report.markup import Content, Html, el
+from ovbench.leaderboards.tables.numbers import percent
 
 _TALL = 40
 """Rows; a table of more scrolls by itself, or the rest of the page would be far away."""

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from unicodedata import normalize
 
-from ovbench.leaderboards.sheet import Cell, Sheet
+from ovbench.leaderboards.tables.sheet import Cell, Sheet
 from ovbench.text import visible
 
 _ESCAPES = str.maketrans(

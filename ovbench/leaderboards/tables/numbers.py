@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovbench.leaderboards.sheet import number
+from ovbench.leaderboards.tables.sheet import number
 
 
 def percent(value: float | None) -> str:

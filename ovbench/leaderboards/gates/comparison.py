@@ -12,7 +12,7 @@ import numpy as np
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import leaf
 from ovbench.harness.metrics.interval import Estimate, jackknife
-from ovbench.leaderboards.measured import Measured
+from ovbench.leaderboards.tables.measured import Measured
 
 LEVEL = 0.95
 # What two runs must share to be about the same pixels and the same labels.

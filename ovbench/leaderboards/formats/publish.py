@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.board_sheet import board_sheet, reported_beside
-from ovbench.leaderboards.fields import View
-from ovbench.leaderboards.flat import to_csv, to_json
-from ovbench.leaderboards.html import to_html
-from ovbench.leaderboards.latex import to_latex
-from ovbench.leaderboards.markdown import to_markdown
-from ovbench.leaderboards.overview import overview
-from ovbench.leaderboards.table import Result, boards
+from ovbench.leaderboards.formats.flat import to_csv, to_json
+from ovbench.leaderboards.formats.html import to_html
+from ovbench.leaderboards.formats.latex import to_latex
+from ovbench.leaderboards.formats.markdown import to_markdown
+from ovbench.leaderboards.tables.board_sheet import board_sheet, reported_beside
+from ovbench.leaderboards.tables.fields import View
+from ovbench.leaderboards.tables.overview import overview
+from ovbench.leaderboards.tables.table import Result, boards
 
 _RENDERERS = {"markdown": to_markdown, "html": to_html, "latex": to_latex}
 _USUAL = View()

@@ -12,7 +12,7 @@ from typing import Any
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import is_sealed, read_json
 from ovbench.harness.results.store import SCHEMA_VERSION, files_below, identity_digest
-from ovbench.leaderboards.marks import marks
+from ovbench.leaderboards.tables.marks import marks
 
 Result = Mapping[str, Any]
 

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.reported import Figure, cite, figure_notes, figures, papers, systems
+from ovbench.leaderboards.reported.published import (
+    Figure,
+    cite,
+    figure_notes,
+    figures,
+    papers,
+    systems,
+)
 
 HEAD = """\
 # Reported figures

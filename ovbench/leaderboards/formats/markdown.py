@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from ovbench.leaderboards.sheet import Cell, Sheet
+from ovbench.leaderboards.tables.sheet import Cell, Sheet
 from ovbench.text import visible
 
 # What acts wherever it stands; the colon before an address or in an emoji's name; an underscore

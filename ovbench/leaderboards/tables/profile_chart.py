@@ -11,7 +11,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from ovbench.leaderboards.profile_words import conditions_words
+from ovbench.leaderboards.tables.profile_words import conditions_words
 from ovbench.text import visible
 
 Row = Mapping[str, Any]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.counterparts import Counterpart, counterpart, reported_on
-from ovbench.leaderboards.fields import PAPER, Field, View
-from ovbench.leaderboards.reported import Figure, cite, figure_notes
-from ovbench.leaderboards.sheet import DASH, Cell, Column, Sheet, places
-from ovbench.leaderboards.table import Board, Result, footnotes, variant
+from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart, reported_on
+from ovbench.leaderboards.reported.published import Figure, cite, figure_notes
+from ovbench.leaderboards.tables.fields import PAPER, Field, View
+from ovbench.leaderboards.tables.sheet import DASH, Cell, Column, Sheet, places
+from ovbench.leaderboards.tables.table import Board, Result, footnotes, variant
 
 
 def board_sheet(board: Board, view: View, *, with_reported: bool = False) -> Sheet:

@@ -6,10 +6,10 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from ovbench.leaderboards.fields import METRICS, Field, View
-from ovbench.leaderboards.numbers import percent
-from ovbench.leaderboards.sheet import DASH, Cell, Column, Sheet, places
-from ovbench.leaderboards.table import Conditions, Result, footnotes, variant
+from ovbench.leaderboards.tables.fields import METRICS, Field, View
+from ovbench.leaderboards.tables.numbers import percent
+from ovbench.leaderboards.tables.sheet import DASH, Cell, Column, Sheet, places
+from ovbench.leaderboards.tables.table import Conditions, Result, footnotes, variant
 
 
 @dataclass(frozen=True, slots=True, order=True)

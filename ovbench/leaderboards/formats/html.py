@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from html import escape
 
-from ovbench.leaderboards.sheet import Cell, Column, Sheet
+from ovbench.leaderboards.tables.sheet import Cell, Column, Sheet
 from ovbench.text import visible
 
 _HEAD = """\

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from ovbench.errors import UsageError
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
-from ovbench.leaderboards.numbers import mebibytes, percent, seconds
-from ovbench.leaderboards.sheet import DASH, number
+from ovbench.leaderboards.tables.numbers import mebibytes, percent, seconds
+from ovbench.leaderboards.tables.sheet import DASH, number
 
 Result = Mapping[str, Any]
 

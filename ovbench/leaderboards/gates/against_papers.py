@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ovbench.leaderboards.counterparts import Counterpart, counterpart
-from ovbench.leaderboards.reported import cite
-from ovbench.leaderboards.table import Conditions, Result, variant
-from ovbench.leaderboards.verdicts import Finding, Verdict
+from ovbench.leaderboards.gates.verdicts import Finding, Verdict
+from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart
+from ovbench.leaderboards.reported.published import cite
+from ovbench.leaderboards.tables.table import Conditions, Result, variant
 
 TOLERANCE = 1.0
 """In mIoU. Papers print one decimal; other versions of libraries and weights move the first one."""

@@ -10,11 +10,11 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ovbench.leaderboards.board_sheet import reported_beside
-from ovbench.leaderboards.counterparts import Counterpart, counterpart
-from ovbench.leaderboards.fields import View
-from ovbench.leaderboards.marks import marks
-from ovbench.leaderboards.table import Board, Result
+from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart
+from ovbench.leaderboards.tables.board_sheet import reported_beside
+from ovbench.leaderboards.tables.fields import View
+from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.table import Board, Result
 from ovbench.text import visible
 
 # With these a spreadsheet begins a formula, also in the wide forms of East Asian writing.

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ovbench.leaderboards.reported import Figure, figures, rows
+from ovbench.leaderboards.reported.published import Figure, figures, rows
 
 Result = Mapping[str, Any]
 

@@ -16,8 +16,8 @@ from typing import Any
 from ovbench.errors import UsageError
 from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.files.json_files import leaf, read_json, write_json
-from ovbench.leaderboards.table import Result, method_words, variant
-from ovbench.leaderboards.verdicts import Finding, Verdict
+from ovbench.leaderboards.gates.verdicts import Finding, Verdict
+from ovbench.leaderboards.tables.table import Result, method_words, variant
 
 TOLERANCE: Mapping[str, float] = {"miou": 0.5, "per_class": 3.0}
 """Of a new pin, in percent; one that is pinned again keeps its own."""

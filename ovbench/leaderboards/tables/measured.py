@@ -10,7 +10,7 @@ from typing import Any
 from ovbench.errors import UsageError
 from ovbench.harness.metrics.scores import Areas, stack_areas
 from ovbench.harness.results.store import RunRecords, RunStore
-from ovbench.leaderboards.table import method_words
+from ovbench.leaderboards.tables.table import method_words
 
 
 @dataclass(frozen=True, slots=True, eq=False)

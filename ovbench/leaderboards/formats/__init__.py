@@ -1,0 +1,1 @@
+"""Tables as files: Markdown, HTML, LaTeX, CSV, JSON, and for experiment trackers."""

@@ -1,0 +1,1 @@
+"""Is a number what it should be, or better than another?"""

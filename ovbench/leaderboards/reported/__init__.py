@@ -1,0 +1,1 @@
+"""What papers report, and which measurement it may be held against."""
