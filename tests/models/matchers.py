@@ -22,7 +22,7 @@ from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runti
 from ovbench.models.matchers.blip import BLIP
 from ovbench.models.matchers.bridgetower import BridgeTower
 from ovbench.models.matchers.matcher import Matcher, Normalisation
-from ovbench.toyworld.train.words import vocabulary, write_tokenizer
+from ovbench.toyworld.train.teaching.words import vocabulary, write_tokenizer
 
 WORDS = vocabulary(["a picture of cat dog bird traffic light on the red sofa"])
 NORMALISATION = Normalisation((0.5, 0.4, 0.3), (0.2, 0.3, 0.4))

@@ -19,7 +19,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
 from ovbench.models.diffusion.folder import Parts
 from ovbench.models.diffusion.model import Diffusion
-from ovbench.toyworld.train.subwords import write_clip_tokenizer
+from ovbench.toyworld.train.teaching.subwords import write_clip_tokenizer
 
 RECORD = CheckpointRecord("stable_diffusion", "tiny", None, None)
 LENGTH = 12

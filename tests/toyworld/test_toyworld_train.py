@@ -15,11 +15,11 @@ from PIL import Image
 from ovbench.errors import UsageError
 from ovbench.toyworld.captions import caption
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train import clip
 from ovbench.toyworld.train.__main__ import main
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.views import draw_views, presence
+from ovbench.toyworld.train.roles import clip
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.views import draw_views, presence
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
 WEIGHTS = "open_clip_model.safetensors"

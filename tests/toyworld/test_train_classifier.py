@@ -18,9 +18,9 @@ from ovbench.models.diffusion.sampling import Sampling
 from ovbench.toyworld.quality import generation, recognition
 from ovbench.toyworld.quality.recognition import Judge, Labeller, load_judge, main_things
 from ovbench.toyworld.scene import Scene, render_scene
-from ovbench.toyworld.train import classifier
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.roles import classifier
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS, THINGS
 
 

@@ -22,10 +22,11 @@ from ovbench.models.weights.packaged import weights_of
 from ovbench.toyworld.quality import foreground, patches
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.scene import Scene, render_scene
-from ovbench.toyworld.train import dino, dinov2, distil, saliency, windows
 from ovbench.toyworld.train.__main__ import main
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.roles import dino, dinov2, saliency
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching import distil, windows
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS, THINGS
 
 WEIGHTS = "model.safetensors"

@@ -15,10 +15,11 @@ from transformers import BlipForImageTextRetrieval, BridgeTowerForImageAndTextRe
 
 from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.scene import MIN_VISIBLE
-from ovbench.toyworld.train import blip, bridgetower, matching
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.clip import normalize
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.roles import blip, bridgetower
+from ovbench.toyworld.train.roles.clip import normalize
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching import matching
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES
 
 CLASSES = {blip: BlipForImageTextRetrieval, bridgetower: BridgeTowerForImageAndTextRetrieval}

@@ -16,11 +16,12 @@ from ovbench.models.sam.model import MaskPrediction, Sam, SamConfig, model_from_
 from ovbench.models.sam.proposals import Proposals, ProposalSettings
 from ovbench.toyworld.quality import proposals as quality
 from ovbench.toyworld.scene import Scene, render_scene
-from ovbench.toyworld.train import prompts, sam
 from ovbench.toyworld.train.__main__ import main
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.mask_losses import grouping_loss, mask_loss, shrink
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.roles import sam
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching import prompts
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.mask_losses import grouping_loss, mask_loss, shrink
 from ovbench.toyworld.world import NAMES, SIZE
 
 WEIGHTS = "model.safetensors"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from ovbench.errors import OvbenchError
 from ovbench.toyworld.arguments import positive
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.running.options import Options
 
 ROLES = (
     "clip",
@@ -30,7 +30,7 @@ ROLES = (
 def main(arguments: list[str] | None = None) -> int:
     """Parse the command line, train, and return the exit code."""
     asked = _parser().parse_args(arguments)
-    from ovbench.toyworld.train.device import require  # torch, which --help does without
+    from ovbench.toyworld.train.running.device import require  # torch, which --help does without
 
     module = import_module(f"ovbench.toyworld.train.{asked.role}")
     train: Callable[[Options], None] = module.train

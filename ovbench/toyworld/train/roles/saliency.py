@@ -15,11 +15,11 @@ from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.patches.saliency import BACKBONE, Saliency, load_head
 from ovbench.toyworld.quality.foreground import foreground, measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.weights import save_half
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import save_half
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 400

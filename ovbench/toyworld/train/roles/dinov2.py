@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovbench.toyworld.train import distil
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching import distil
 from ovbench.toyworld.world import SIZE
 
 STEPS = 4000

@@ -12,10 +12,12 @@ from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.matchers.bridgetower import BridgeTower
 from ovbench.models.matchers.matcher import ImageFeatures, Normalisation
 from ovbench.models.weights.checkpoints import packaged
-from ovbench.toyworld.train.card import write_card
-from ovbench.toyworld.train.clip import MEAN, STD
-from ovbench.toyworld.train.loop import forget
-from ovbench.toyworld.train.matching import (
+from ovbench.toyworld.train.roles.clip import MEAN, STD
+from ovbench.toyworld.train.running.card import write_card
+from ovbench.toyworld.train.running.loop import forget
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching.matching import (
     PATCH,
     Learner,
     export,
@@ -24,8 +26,6 @@ from ovbench.toyworld.train.matching import (
     make_tokenizer,
     teach,
 )
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.world import SIZE
 
 STEPS = 600

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from ovbench.toyworld.train.device import hardware
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.running.device import hardware
+from ovbench.toyworld.train.running.options import Options
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,14 +26,14 @@ from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.toyworld.quality.patches import measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.optimizer import adamw
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.weights import millions
-from ovbench.toyworld.train.windows import Window, draw_window, encode, span
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.device import plain_attention
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.windows import Window, draw_window, encode, span
 from ovbench.toyworld.world import SIZE, SPLITS
 
 RECIPE: dict[str, Any] = {

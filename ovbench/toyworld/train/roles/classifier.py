@@ -13,11 +13,11 @@ from torch import Tensor
 
 from ovbench.toyworld.quality.recognition import ROLE, Labeller, load_judge, measure, to_pixels
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.weights import millions, save_half
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions, save_half
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 1200

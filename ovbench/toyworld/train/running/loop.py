@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
-from ovbench.toyworld.train.device import autocast
-from ovbench.toyworld.train.options import Options
+from ovbench.toyworld.train.running.device import autocast
+from ovbench.toyworld.train.running.options import Options
 
 STATE = "training-{}.pt"
 """The state of each stage of an unfinished run, inside its output folder."""

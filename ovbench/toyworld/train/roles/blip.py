@@ -11,11 +11,13 @@ from torch import Tensor
 
 from ovbench.models.matchers.blip import BLIP, encoder_token
 from ovbench.models.weights.checkpoints import packaged
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import write_card
-from ovbench.toyworld.train.clip import normalize
-from ovbench.toyworld.train.loop import forget
-from ovbench.toyworld.train.matching import (
+from ovbench.toyworld.train.roles.clip import normalize
+from ovbench.toyworld.train.running.card import write_card
+from ovbench.toyworld.train.running.loop import forget
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.matching import (
     PATCH,
     Learner,
     export,
@@ -24,8 +26,6 @@ from ovbench.toyworld.train.matching import (
     make_tokenizer,
     teach,
 )
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.weights import millions
 from ovbench.toyworld.world import SIZE
 
 STEPS = 1000

@@ -24,14 +24,14 @@ from ovbench.models.matchers.matcher import Matcher, Normalisation
 from ovbench.toyworld.captions import SINGLE, caption, vocabulary_texts
 from ovbench.toyworld.quality.matching import measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card
-from ovbench.toyworld.train.clip import MEAN, STD, normalize
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.views import HIDDEN, presence
-from ovbench.toyworld.train.words import vocabulary, write_tokenizer
+from ovbench.toyworld.train.roles.clip import MEAN, STD, normalize
+from ovbench.toyworld.train.running.card import Card
+from ovbench.toyworld.train.running.device import plain_attention
+from ovbench.toyworld.train.running.loop import fit
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.views import HIDDEN, presence
+from ovbench.toyworld.train.teaching.words import vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
 PATCH = 8

@@ -19,23 +19,23 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from ovbench.toyworld.captions import caption, vocabulary_texts
-from ovbench.toyworld.train import autoencoder
-from ovbench.toyworld.train.autoencoder import (
+from ovbench.toyworld.train.roles import autoencoder
+from ovbench.toyworld.train.roles.autoencoder import (
     DOWN,
     LatentBank,
     build_autoencoder,
     reconstruction_loss,
 )
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.binding import KeepCrossAttention, stray_mass
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.optimizer import adamw
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.subwords import write_clip_tokenizer
-from ovbench.toyworld.train.views import presence
-from ovbench.toyworld.train.weights import millions
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.device import plain_attention
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.binding import KeepCrossAttention, stray_mass
+from ovbench.toyworld.train.teaching.subwords import write_clip_tokenizer
+from ovbench.toyworld.train.teaching.views import presence
 from ovbench.toyworld.world import NAMES, SIZE, STUFF, THINGS
 
 STEPS = 6000

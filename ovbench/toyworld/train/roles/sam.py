@@ -19,16 +19,21 @@ from ovbench.harness.contract.protocol import Runtime
 from ovbench.models.sam.model import CONFIG, WEIGHTS, Sam, SamConfig, build_sam, model_from_folder
 from ovbench.toyworld.quality.proposals import measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train import mask_losses, prompts
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.mask_losses import grouping_loss, mask_loss, shrink
-from ovbench.toyworld.train.optimizer import adamw
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.prompts import Prompts, draw_objects, first_prompts, second_prompts
-from ovbench.toyworld.train.weights import millions, save_half
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.device import plain_attention
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions, save_half
+from ovbench.toyworld.train.teaching import mask_losses, prompts
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.mask_losses import grouping_loss, mask_loss, shrink
+from ovbench.toyworld.train.teaching.prompts import (
+    Prompts,
+    draw_objects,
+    first_prompts,
+    second_prompts,
+)
 from ovbench.toyworld.world import SIZE, SPLITS
 
 STEPS = 2200

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.toyworld.scene import MIN_VISIBLE
-from ovbench.toyworld.train.bank import SceneBank
+from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SIZE
 
 HIDDEN = len(NAMES)

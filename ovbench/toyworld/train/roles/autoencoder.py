@@ -11,9 +11,9 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
 from ovbench.toyworld.quality.recognition import to_pixels
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.views import draw_views
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.views import draw_views
 from ovbench.toyworld.world import SIZE
 
 DOWN = 4

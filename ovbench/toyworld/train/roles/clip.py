@@ -24,15 +24,15 @@ from ovbench.models.patches.positions import resize_positions
 from ovbench.toyworld.captions import caption, vocabulary_texts
 from ovbench.toyworld.quality.localisation import measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.device import plain_attention
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.optimizer import adamw
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.views import Views, draw_views
-from ovbench.toyworld.train.weights import millions, save_half
-from ovbench.toyworld.train.words import UNKNOWN, vocabulary, write_tokenizer
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.device import plain_attention
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions, save_half
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.views import Views, draw_views
+from ovbench.toyworld.train.teaching.words import UNKNOWN, vocabulary, write_tokenizer
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS
 
 STEPS = 4000

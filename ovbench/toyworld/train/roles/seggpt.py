@@ -20,13 +20,13 @@ from ovbench.models.seggpt import SegGPT
 from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.quality.in_context import measure
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.train.bank import SceneBank
-from ovbench.toyworld.train.card import Card, write_card
-from ovbench.toyworld.train.loop import fit, forget
-from ovbench.toyworld.train.optimizer import adamw
-from ovbench.toyworld.train.options import Options
-from ovbench.toyworld.train.views import presence
-from ovbench.toyworld.train.weights import millions
+from ovbench.toyworld.train.running.card import Card, write_card
+from ovbench.toyworld.train.running.loop import fit, forget
+from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching.bank import SceneBank
+from ovbench.toyworld.train.teaching.views import presence
 from ovbench.toyworld.world import NAMES, SIZE, SPLITS, THINGS
 
 STEPS = 2400

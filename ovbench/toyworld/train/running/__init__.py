@@ -1,0 +1,1 @@
+"""How a training run goes, whatever it trains."""

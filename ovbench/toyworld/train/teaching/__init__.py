@@ -1,0 +1,1 @@
+"""What the miniatures learn from: batches, texts, prompts and losses."""
