@@ -35,7 +35,7 @@ from torch.utils.data import DataLoader
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.reading.files import FileDataset
-from ovbench.harness.contract.protocol import Sample
+from ovbench.harness.contract.datasets import Sample
 from ovbench.harness.files.images import read_image, read_label, write_label
 from ovbench.harness.files.loader import prefetch
 

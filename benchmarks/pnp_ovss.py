@@ -28,8 +28,9 @@ from torch.nn import functional
 
 from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
-from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime, Vocabulary
+from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.harness.contract.stages import measure
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.matchers.blip import BLIP
 from ovbench.models.matchers.matcher import Normalisation
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.metrics.boundary import boundary_areas
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.results.record_checks import Expected

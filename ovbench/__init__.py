@@ -14,34 +14,27 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ovbench.datasets import load_dataset
-    from ovbench.harness.contract.protocol import (
-        Background,
-        ClassFilter,
-        ClassQuery,
-        Dataset,
-        Exemplar,
-        Prompt,
-        Runtime,
-        Sample,
-        Segmenter,
-        Vocabulary,
-    )
+    from ovbench.harness.contract.datasets import Dataset, Prompt, Sample
+    from ovbench.harness.contract.filters import ClassFilter
+    from ovbench.harness.contract.runtime import Runtime
+    from ovbench.harness.contract.segmenters import Segmenter
+    from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.run.runner import Options, evaluate
 
 _HOME = {
-    "Background": "ovbench.harness.contract.protocol",
-    "ClassFilter": "ovbench.harness.contract.protocol",
-    "ClassQuery": "ovbench.harness.contract.protocol",
-    "Dataset": "ovbench.harness.contract.protocol",
-    "Exemplar": "ovbench.harness.contract.protocol",
+    "Background": "ovbench.harness.contract.vocabulary",
+    "ClassFilter": "ovbench.harness.contract.filters",
+    "ClassQuery": "ovbench.harness.contract.vocabulary",
+    "Dataset": "ovbench.harness.contract.datasets",
+    "Exemplar": "ovbench.harness.contract.vocabulary",
     "Options": "ovbench.harness.run.runner",
-    "Prompt": "ovbench.harness.contract.protocol",
-    "Runtime": "ovbench.harness.contract.protocol",
-    "Sample": "ovbench.harness.contract.protocol",
-    "Segmenter": "ovbench.harness.contract.protocol",
-    "Vocabulary": "ovbench.harness.contract.protocol",
+    "Prompt": "ovbench.harness.contract.datasets",
+    "Runtime": "ovbench.harness.contract.runtime",
+    "Sample": "ovbench.harness.contract.datasets",
+    "Segmenter": "ovbench.harness.contract.segmenters",
+    "Vocabulary": "ovbench.harness.contract.vocabulary",
     "evaluate": "ovbench.harness.run.runner",
     "load_dataset": "ovbench.datasets",
     "load_filter": "ovbench.harness.registry.filters",

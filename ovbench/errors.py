@@ -24,4 +24,4 @@ class DataError(UsageError):
 
 
 class ContractError(OvbenchError):
-    """A method broke the :class:`~ovbench.harness.contract.protocol.Segmenter` contract."""
+    """A method broke the :class:`~ovbench.Segmenter` contract."""

@@ -13,8 +13,10 @@ from PIL import Image
 from watchers import Watcher
 
 from ovbench.errors import DataError
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.contract.progress import watching
-from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import write_label
 
 REPOSITORY = Path(__file__).resolve().parent.parent

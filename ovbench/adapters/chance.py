@@ -11,8 +11,10 @@ import numpy as np
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Constant:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`."""
+        """See :class:`~ovbench.Segmenter`."""
         return [self._fill(image, c) for image, c in pairs(images, candidates)]
 
     def _fill(self, image: Image, candidates: Collection[int] | None) -> LabelMap:
@@ -72,13 +74,13 @@ class Random:
         self._seed = runtime.seed
 
     def prepare(self, vocabulary: Vocabulary) -> None:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`."""
+        """See :class:`~ovbench.Segmenter`."""
         self._vocabulary = vocabulary
 
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`."""
+        """See :class:`~ovbench.Segmenter`."""
         return [self._draw(image, c) for image, c in pairs(images, candidates)]
 
     def _draw(self, image: Image, candidates: Collection[int] | None) -> LabelMap:

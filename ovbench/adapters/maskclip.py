@@ -20,9 +20,11 @@ from torch.nn import functional
 from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
 from ovbench.models.pixels.upsample import label_map
@@ -155,7 +157,7 @@ class MaskCLIP:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`.
+        """See :class:`~ovbench.Segmenter`.
 
         Images of equal input size are encoded together. Sums over another batch size round
         differently (1e-6 of a cosine in float32), so that a pixel between two classes may

@@ -21,16 +21,11 @@ from torch.nn import functional
 from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
-from ovbench.harness.contract.protocol import (
-    ClassQuery,
-    Exemplar,
-    Image,
-    LabelMap,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 
@@ -101,7 +96,7 @@ class PerSAM:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.Segmenter`; images are computed one by one."""
         return [self._answer(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _target(self, query: ClassQuery) -> Tensor:

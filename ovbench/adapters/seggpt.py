@@ -17,9 +17,11 @@ from torch.nn import functional
 from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.seggpt import Embedding, load_seggpt
 
 
@@ -73,7 +75,7 @@ class SegGPTMethod:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.Segmenter`; images are computed one by one."""
         return [self._answer(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _answer(self, image: Image, candidates: Collection[int] | None) -> LabelMap:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ovbench.datasets.choosing.choices import Choices
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import BackgroundRule, Dataset, checked_seed
+from ovbench.harness.contract.datasets import BackgroundRule, Dataset
+from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.registry.names import DATASETS
 
 ALIASES: dict[str, tuple[str, BackgroundRule]] = {
@@ -45,7 +46,8 @@ def load_dataset(
         background: whether background is a class to score or left out.
         names: a set of class names or a file of them; the default is "plain".
         variant: which of several published constructions of a benchmark's labels.
-        subset: a part of the classes to measure alone; see :mod:`ovbench.datasets.choosing.subsets`.
+        subset: a part of the classes to measure alone; see
+            :mod:`ovbench.datasets.choosing.subsets`.
         prompts: pictures that show the classes, for methods that are prompted by image: a
             folder, or a split to draw them from; see :mod:`ovbench.datasets.prompting.prompts`.
         shots: how many to draw for each class; the default is one.

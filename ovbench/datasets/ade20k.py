@@ -11,7 +11,8 @@ from ovbench.datasets.names import read_vocabulary
 from ovbench.datasets.reading.encoding import background_encoding
 from ovbench.datasets.reading.files import FileDataset
 from ovbench.datasets.reading.layouts import Layout, find
-from ovbench.harness.contract.protocol import DatasetInfo, Kind
+from ovbench.harness.contract.datasets import DatasetInfo
+from ovbench.harness.contract.vocabulary import Kind
 
 NUM_CLASSES = 150
 # Labels of the classes that objectInfo150.csv of the benchmark calls stuff.

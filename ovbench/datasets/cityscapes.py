@@ -12,7 +12,8 @@ from ovbench.datasets.names import read_vocabulary
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.datasets.reading.files import FileDataset
 from ovbench.datasets.reading.layouts import Layout, find
-from ovbench.harness.contract.protocol import DatasetInfo, Kind
+from ovbench.harness.contract.datasets import DatasetInfo
+from ovbench.harness.contract.vocabulary import Kind
 
 # Ids of the scored classes in label order: helpers/labels.py of the official scripts.
 SCORED = (7, 8, 11, 12, 13, 17, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 31, 32, 33)

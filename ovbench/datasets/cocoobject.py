@@ -34,7 +34,8 @@ from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
 from ovbench.datasets.reading.files import FileDataset, ImageFiles, Labels
 from ovbench.datasets.reading.layouts import find, pictures, present
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import BackgroundRule, DatasetInfo
 
 EXPECTED_IMAGES = {"val": 5000}
 INSTANCES = "instances_val2017.json"

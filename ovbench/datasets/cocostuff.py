@@ -15,7 +15,8 @@ from ovbench.datasets.reading.coco_places import HOMES, picture_folders
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.datasets.reading.files import FileDataset
 from ovbench.datasets.reading.layouts import Layout, find
-from ovbench.harness.contract.protocol import DatasetInfo, Kind
+from ovbench.harness.contract.datasets import DatasetInfo
+from ovbench.harness.contract.vocabulary import Kind
 
 NUM_THINGS, NUM_STUFF = 80, 91
 NUM_CLASSES = NUM_THINGS + NUM_STUFF

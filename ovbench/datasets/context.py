@@ -24,7 +24,7 @@ from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
 from ovbench.datasets.reading.files import FileDataset, ImageFiles, LabelFiles, Labels, read_id_list
 from ovbench.datasets.reading.layouts import not_here
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo
+from ovbench.harness.contract.datasets import BackgroundRule, DatasetInfo
 
 NUM_CLASSES = 59
 VOID = 255

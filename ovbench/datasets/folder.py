@@ -19,7 +19,9 @@ from ovbench.datasets.reading.colour_masks import ColourMasks
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.datasets.reading.files import FileDataset, LabelFiles, read_id_list, walk
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import BackgroundRule, DatasetInfo, LabelMap, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import BackgroundRule, DatasetInfo
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import ColourLabelError, read_label
 
 EVERYTHING = "all"

@@ -17,7 +17,7 @@ from ovbench.datasets.prompting.episodes import Episode, EpisodeDataset, Mask, e
 from ovbench.datasets.reading.files import utf8
 from ovbench.datasets.reading.layouts import not_here
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Background, ClassQuery, Vocabulary
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.files.images import read_image
 
 REFERENCE = "00"

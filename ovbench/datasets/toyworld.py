@@ -9,14 +9,9 @@ from pathlib import Path
 from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.names import read_vocabulary
 from ovbench.datasets.reading.encoding import LabelEncoding
-from ovbench.harness.contract.protocol import (
-    BackgroundRule,
-    DatasetInfo,
-    Kind,
-    LabelMap,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import BackgroundRule, DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Kind, Vocabulary
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.world import NAMES, SPLITS, STUFF, THINGS
 

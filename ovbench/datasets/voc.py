@@ -13,7 +13,7 @@ from ovbench.datasets.names import read_vocabulary
 from ovbench.datasets.reading.encoding import background_encoding
 from ovbench.datasets.reading.files import FileDataset, ImageFiles, LabelFiles, read_id_list
 from ovbench.datasets.reading.layouts import not_here
-from ovbench.harness.contract.protocol import DatasetInfo
+from ovbench.harness.contract.datasets import DatasetInfo
 
 NUM_CLASSES = 20
 VOID = 255

@@ -7,7 +7,8 @@ from PIL import ImageDraw
 
 from ovbench.drawing.pictures import fitted, outlined
 from ovbench.drawing.sheet import TILE, Strip, page_of
-from ovbench.harness.contract.protocol import Evidence, Explanation, Image
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.explaining import Evidence, Explanation
 
 _ARM = 12
 _MARK, _RIM = (230, 25, 75), (255, 255, 255)

@@ -8,7 +8,7 @@ from PIL import Image as Pillow
 
 from ovbench.drawing.colours import RGB
 from ovbench.drawing.pictures import Box, fitted
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 
 WEAK: RGB = (15, 15, 60)
 STRONG: RGB = (255, 245, 160)

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from ovbench.drawing.colours import INVENTED, MAT, MISSED, MISTAKEN, RGB
-from ovbench.harness.contract.protocol import Image, LabelMap
+from ovbench.harness.contract.arrays import Image, LabelMap
 
 Box: TypeAlias = tuple[int, int]
 """Width and height that a picture is fitted into, in proportion."""

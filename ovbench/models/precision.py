@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import torch
 
-from ovbench.harness.contract.protocol import Precision
+from ovbench.harness.contract.runtime import Precision
 
 DTYPES: Mapping[Precision, torch.dtype] = {
     "fp32": torch.float32,

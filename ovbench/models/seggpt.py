@@ -16,7 +16,9 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate

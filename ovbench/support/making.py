@@ -14,7 +14,7 @@ from rich.filesize import decimal
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import Advance, progress, say
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.files.shared import alone, claimed
 from ovbench.support.recipe import Recipe
 from ovbench.support.shelf import Picture, Shelf

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.contract.progress import say
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import cache_home, digest_of_key
 from ovbench.models.weights.checkpoints import locate
 from ovbench.support.drawing_code import drawing_code

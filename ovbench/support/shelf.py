@@ -27,7 +27,7 @@ import numpy.typing as npt
 from PIL import Image as Pillow
 
 from ovbench.errors import OvbenchError
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import array_bytes, array_of, sweep, write

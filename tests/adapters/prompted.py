@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image as Pillow
 
-from ovbench.harness.contract.protocol import Background, ClassQuery, Exemplar, Image, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
 
 
 def picture(seed: int, size: tuple[int, int] = (40, 60)) -> Image:

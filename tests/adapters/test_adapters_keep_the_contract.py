@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointFlavour, Vocabulary
+from ovbench.harness.contract.runtime import CheckpointFlavour
 from ovbench.harness.contract.settings import describe, override
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import FILTERS, METHODS, Registry
 from ovbench.harness.run.conformance import conformance_checks

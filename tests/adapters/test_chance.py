@@ -11,7 +11,9 @@ import pytest
 from ovbench.adapters.chance import Constant, ConstantSettings, Random, RandomSettings
 from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 WITH = Vocabulary.of("cat", "dog", "bird", background=True)
 WITHOUT = Vocabulary.of("sea", "sky", "sand")

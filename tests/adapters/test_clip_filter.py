@@ -19,8 +19,11 @@ from ovbench.adapters.parts.clip_filter import (
 )
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import ClassFilter, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.filters import ClassFilter
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import describe, override
+from ovbench.harness.contract.vocabulary import ClassQuery, Vocabulary
 
 ANIMALS = Vocabulary.of("cat", "dog", "bird", "sheep", background=True)
 

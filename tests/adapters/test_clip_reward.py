@@ -11,7 +11,9 @@ import torch
 from ovbench.adapters.parts import clip_reward
 from ovbench.adapters.parts.clip_reward import ClipReward, masked_images
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
+from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.run.counting import present_labels
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.pixels.inputs import input_tensor

@@ -16,14 +16,9 @@ from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import (
-    Background,
-    CheckpointRecord,
-    Dataset,
-    Exemplar,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.datasets import Dataset
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.vocabulary import Background, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import choose_method
 from ovbench.harness.run.runner import Options, evaluate
 

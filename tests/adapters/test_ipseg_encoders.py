@@ -16,7 +16,7 @@ from ovbench.adapters.ipseg.encoders import load_encoder
 from ovbench.adapters.ipseg.features import Extractor, Letterbox
 from ovbench.adapters.ipseg.settings import IPSegSettings, Settled
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.registry.methods import choose_method
 from ovbench.models.patches import encoder as patch_encoder
 from ovbench.models.weights.checkpoints import Located

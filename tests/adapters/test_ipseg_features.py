@@ -22,7 +22,7 @@ from ovbench.adapters.ipseg.prompt import (
 )
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Exemplar
+from ovbench.harness.contract.vocabulary import Exemplar
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (30, 60, 3), dtype=np.uint8)

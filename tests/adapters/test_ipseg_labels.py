@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from ovbench.adapters.ipseg.labels import Canvas, similarity_in
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 RNG = np.random.default_rng(0)
 MASKS = RNG.random((3, 9, 11)) > 0.6

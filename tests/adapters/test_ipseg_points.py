@@ -20,7 +20,7 @@ from ovbench.adapters.ipseg.points import (
     positions,
 )
 from ovbench.adapters.ipseg.settings import Settled
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.models.sam.model import MaskPrediction
 
 SETTINGS = Settled(grid=20, points=6, centres=3)

@@ -8,7 +8,7 @@ import pytest
 from ovbench.adapters.parts.exemplars import require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Vocabulary
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 
 SIZE = (9, 7)
 RNG = np.random.default_rng(0)

@@ -18,9 +18,11 @@ from ovbench.adapters.maskclip import (
 )
 from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import describe, override
 from ovbench.harness.contract.stages import measure
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 
 ANIMALS = Vocabulary.of("cat", "dog", "bird", background=True)
 PLACES = Vocabulary.of("sea", "sky", "sand")

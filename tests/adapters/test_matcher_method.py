@@ -18,7 +18,8 @@ from ovbench.adapters.matcher.matching import match_both_ways
 from ovbench.adapters.matcher.settings import MatcherSettings
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Runtime, Vocabulary
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import evaluate
 from ovbench.models.patches.encoder import PatchEncoder

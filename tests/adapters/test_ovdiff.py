@@ -17,9 +17,11 @@ from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings
 from ovbench.adapters.ovdiff.windows import resized, windows_of
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import ClassQuery, Explaining, Runtime, Vocabulary
+from ovbench.harness.contract.explaining import Explaining
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
+from ovbench.harness.contract.vocabulary import ClassQuery, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion import model as diffusion

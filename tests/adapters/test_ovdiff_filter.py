@@ -13,7 +13,8 @@ from torchvision.transforms.functional import normalize, to_tensor
 from ovbench.adapters.ovdiff import category_filter
 from ovbench.adapters.ovdiff.category_filter import CategoryFilter, FilterRule, all_subsets
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import ClassQuery, Runtime
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import ClassQuery
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.pixels.inputs import squashed
 

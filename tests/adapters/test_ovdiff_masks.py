@@ -18,7 +18,7 @@ from ovbench.adapters.ovdiff.masks import (
 from ovbench.adapters.ovdiff.multi_otsu import multi_otsu
 from ovbench.adapters.ovdiff.proposals import MaskCutMasks
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.refine.normalized_cut import cut_masks
 
 CUTS = Cuts(foreground=0.5, background=0.2)

@@ -10,7 +10,7 @@ from torch.nn import functional
 from ovbench.adapters.ovdiff.matching import PrototypeSet
 from ovbench.adapters.ovdiff.prototypes import KINDS, build, gather, on_grid
 from ovbench.adapters.ovdiff.stuff import is_stuff, unlike_stuff
-from ovbench.harness.contract.protocol import ClassQuery
+from ovbench.harness.contract.vocabulary import ClassQuery
 
 RNG = np.random.default_rng(0)
 FEATURES = torch.from_numpy(RNG.random((3, 5, 4, 6), dtype=np.float32))

@@ -22,7 +22,9 @@ from ovbench.adapters.persam import (
 )
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import ClassQuery, Exemplar, Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import evaluate
 from ovbench.models.sam.model import OFFICIAL, Sam, build_sam, load_sam

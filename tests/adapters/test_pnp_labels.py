@@ -17,7 +17,7 @@ from ovbench.adapters.pnp_ovss.labels import (
     with_background,
 )
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 THINGS = Vocabulary.of("cat", "dog", "bird", background=True)
 STUFF = Vocabulary.of("sea", "sky", "sand")

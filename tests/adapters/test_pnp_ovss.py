@@ -17,8 +17,9 @@ from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PLACES, PRESETS, PnPOVSSSettings, Settled
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Background, ClassQuery, Runtime, Vocabulary
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.weights.catalogue import ENTRIES

@@ -19,7 +19,7 @@ from matchers import NORMALISATION, PATCH, SIZE, build, pictures, tokenizer, wra
 from ovbench.adapters.pnp_ovss.prompting import Asker
 from ovbench.adapters.pnp_ovss.salience import Dropout, class_maps
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 NAMES = ["cat", "traffic light", "sofa"]
 WORD_ROWS = [[4], [5, 6], [7]]

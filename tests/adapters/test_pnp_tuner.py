@@ -10,7 +10,7 @@ from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
 from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.tuning import Example
 from ovbench.harness.run.counting import present_labels
 

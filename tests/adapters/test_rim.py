@@ -15,9 +15,11 @@ from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import PREDICTED_IOU
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Background, ClassQuery, Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.sam.model import Sam

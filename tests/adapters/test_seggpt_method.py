@@ -12,7 +12,8 @@ from tiny_seggpt import tiny_seggpt
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, ClassQuery, Exemplar, Vocabulary
+from ovbench.harness.contract.runtime import CheckpointRecord
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.harness.run.runner import evaluate

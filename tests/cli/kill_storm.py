@@ -31,11 +31,22 @@ from unittest import mock
 
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 HERE = Path(__file__).parent
-IMPORTED = ("ovbench.cli.app", "ovbench.cli.shared.fault", "ovbench.cli.progress.run", "ovbench.cli.shared.show",
-            "ovbench.adapters.chance", "ovbench.datasets.fetching.prepare", "ovbench.datasets.toyworld",
-            "ovbench.harness.run.runner", "ovbench.harness.tune.search", "ovbench.leaderboards.gates.pins",
-            "ovbench.leaderboards.formats.publish", "ovbench.models.diffusion.model",
-            "ovbench.support.sheet", "recipes")  # fmt: skip
+IMPORTED = (
+    "ovbench.cli.app",
+    "ovbench.cli.shared.fault",
+    "ovbench.cli.progress.run",
+    "ovbench.cli.shared.show",
+    "ovbench.adapters.chance",
+    "ovbench.datasets.fetching.prepare",
+    "ovbench.datasets.toyworld",
+    "ovbench.harness.run.runner",
+    "ovbench.harness.tune.search",
+    "ovbench.leaderboards.gates.pins",
+    "ovbench.leaderboards.formats.publish",
+    "ovbench.models.diffusion.model",
+    "ovbench.support.sheet",
+    "recipes",
+)
 
 
 @dataclass(frozen=True)

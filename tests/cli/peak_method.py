@@ -9,9 +9,11 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.tuning import Example, Phase
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ from in_process import ovbench
 from PIL import Image
 
 from ovbench.drawing.explanation import explanation_page
-from ovbench.harness.contract.protocol import Evidence, Exemplar, Explanation
+from ovbench.harness.contract.explaining import Evidence, Explanation
+from ovbench.harness.contract.vocabulary import Exemplar
 
 QUICK = ["pictures=1", "steps=1", "guidance=1", "parts=2", "proposals=none", "extractors=clip"]
 SETTINGS = [word for value in QUICK for word in ("--set", value)]

@@ -19,7 +19,7 @@ from ovbench.cli.progress import working
 from ovbench.cli.progress.working import work_shown
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress, say
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.files.cache import remembered
 from ovbench.harness.registry.names import METHODS
 from ovbench.models.diffusion import model as diffusion

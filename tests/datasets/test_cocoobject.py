@@ -23,7 +23,7 @@ from ovbench.datasets.reading.coco_instances import Instances
 from ovbench.datasets.reading.coco_masks import decode_mask
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import BackgroundRule
+from ovbench.harness.contract.datasets import BackgroundRule
 from ovbench.harness.files.images import write_label
 
 Bytes = np.typing.NDArray[np.uint8]

@@ -8,15 +8,9 @@ from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.reading.contact_sheet import TILE, choose, contact_sheet
-from ovbench.harness.contract.protocol import (
-    Background,
-    ClassQuery,
-    Exemplar,
-    LabelMap,
-    Prompt,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Prompt, Sample
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
 
 
 def sample(label: LabelMap, shade: int = 100, prompt: Prompt | None = None) -> Sample:

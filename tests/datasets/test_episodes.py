@@ -17,7 +17,7 @@ from ovbench.datasets.coco20i import FOLDS, draw, read_lists
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.datasets.fss1000 import draw as draw_fss
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.files.images import write_label
 from ovbench.harness.run.runner import Options, evaluate
 

@@ -16,7 +16,7 @@ from PIL import Image
 from ovbench.datasets import coco20i, load_dataset
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import write_label
 
 MUTATIONS = 200

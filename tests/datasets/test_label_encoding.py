@@ -10,7 +10,7 @@ from hypothesis.extra import numpy as arrays
 
 from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 
 SOURCE = Path("label.png")
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2)

@@ -11,7 +11,7 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.datasets.derived.training import load_for_tuning
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset, DatasetInfo
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo
 
 
 @pytest.mark.parametrize(("alias", "labels"), [("voc20", 20), ("voc21", 21)])

@@ -8,7 +8,7 @@ import pytest
 
 from ovbench.datasets.names import available_sets, read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Background, ClassQuery, Vocabulary
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 
 
 def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:

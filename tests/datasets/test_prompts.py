@@ -14,14 +14,9 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.prompting import prompts
 from ovbench.datasets.prompting.prompts import draw, read_class, show_names
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import (
-    ClassQuery,
-    DatasetInfo,
-    Exemplar,
-    LabelMap,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.results.identity import data_conditions
 
 

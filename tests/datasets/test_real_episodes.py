@@ -18,7 +18,7 @@ from ovbench.datasets import load_dataset
 from ovbench.datasets.coco20i import MIN_PIXELS, InstancePictures
 from ovbench.datasets.fss1000 import class_folders
 from ovbench.datasets.reading.coco_instances import Instances
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import Options, evaluate
 

@@ -12,7 +12,7 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.datasets.derived.recorded import load_recorded
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import Options, Run, predictor_for
 

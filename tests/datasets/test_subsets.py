@@ -9,7 +9,7 @@ from PIL import Image
 from ovbench.datasets import load_dataset
 from ovbench.datasets.choosing.subsets import SUBSETS, subset_names
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.files.images import write_label
 from ovbench.harness.run.runner import Options, evaluate
 

@@ -9,7 +9,9 @@ import pytest
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.reading.verify import verify
-from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import write_label
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovbench.harness.contract.protocol import Background, ClassQuery, Exemplar, Vocabulary
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.world import NAMES
 

@@ -13,7 +13,7 @@ from showing import shown, vocabulary_of
 
 from ovbench.adapters.ipseg import IPSeg
 from ovbench.adapters.ipseg.prompt import similarity
-from ovbench.harness.contract.protocol import Exemplar
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.harness.files.images import read_image, read_label
 from ovbench.harness.registry.methods import load_method
 from ovbench.toyworld.scene import render_scene

@@ -18,7 +18,7 @@ from ovbench.adapters import matcher as module
 from ovbench.adapters.matcher.drawing import ALL_OF, Points
 from ovbench.adapters.matcher.drawing import prompt_sets as all_sets
 from ovbench.adapters.matcher.ranking import score_masks
-from ovbench.harness.contract.protocol import Exemplar
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.harness.registry.methods import load_method
 from ovbench.toyworld.scene import render_scene
 

@@ -15,8 +15,9 @@ from ovbench.adapters.ovdiff.masks import rescaled
 from ovbench.adapters.ovdiff.prototypes import KINDS
 from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import ClassQuery, Runtime, Vocabulary
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.vocabulary import ClassQuery, Vocabulary
 
 EXPECTED = np.load(DATA / "ovdiff.npz")
 NAMES = EXPECTED["classes"].tolist()

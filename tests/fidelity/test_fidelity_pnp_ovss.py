@@ -14,7 +14,7 @@ from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.harness.registry.methods import load_method
 
 # The scripts' flags in the run whose answers are stored; see README.md.

@@ -10,7 +10,7 @@ import pytest
 from agreement import DATA, require_equal
 from showing import shown, vocabulary_of
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.seggpt import load_seggpt
 from ovbench.toyworld.scene import render_scene

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.run.asking import ask
 from ovbench.harness.run.conformance import conformance_checks

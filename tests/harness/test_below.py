@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.below import below, file_name
 from ovbench.harness.files.images import read_label, write_label
 from ovbench.harness.results.store import RunStore, default_directory

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.run.conformance import Outcome, conformance_checks
 

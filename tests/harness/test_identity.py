@@ -16,7 +16,8 @@ import pytest
 
 from ovbench.errors import DataError, OvbenchError, UsageError
 from ovbench.harness.contract.progress import watching
-from ovbench.harness.contract.protocol import Runtime, Vocabulary
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.results.fresh import _move, _remove
 from ovbench.harness.results.seeds import parse_seeds
 from ovbench.harness.run.distributed import World, passing_directory

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Sample
+from ovbench.harness.contract.datasets import Sample
 from ovbench.harness.profile.image_size import ImageSize
 
 

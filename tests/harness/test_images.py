@@ -17,7 +17,7 @@ from PIL import Image
 from raw_files import COLOUR, GREY, PALETTE, index_png, index_tiff, png, wide_tiff
 
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.files.images import (
     is_turned,
     read_colours,

@@ -13,14 +13,11 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.contract.protocol import (
-    CheckpointRecord,
-    ClassFilter,
-    Image,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.filters import ClassFilter
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.filters import Filter, load_filter
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.run.runner import Options, evaluate

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ovbench.datasets import load_dataset
 from ovbench.errors import DataError, OvbenchError
-from ovbench.harness.contract.protocol import Dataset, LabelMap
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.files.images import write_label
 from ovbench.harness.results.readings import shift_warnings
 from ovbench.harness.results.store import RunStore

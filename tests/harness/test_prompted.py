@@ -9,16 +9,9 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, UsageError
-from ovbench.harness.contract.protocol import (
-    Background,
-    ClassQuery,
-    DatasetInfo,
-    Exemplar,
-    LabelMap,
-    Prompt,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Prompt, Sample
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.metrics.resized import SIDES, foreground_at_sides, miou_at_sides
 from ovbench.harness.run.runner import Options, evaluate
 

@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import load_filter
 from ovbench.harness.registry.methods import Method, load_method

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, DataError, UsageError
-from ovbench.harness.contract.protocol import DatasetInfo, Vocabulary
+from ovbench.harness.contract.datasets import DatasetInfo
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.run.runner import Options, evaluate
 
 

@@ -6,7 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.contract.protocol import Prompt, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.datasets import Prompt, Sample
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.profile.timing import Job, figures
 

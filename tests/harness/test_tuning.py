@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from ovbench.errors import ContractError, DataError, OvbenchError, UsageError
-from ovbench.harness.contract.protocol import DatasetInfo, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.tuning import Example, Phase
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.names import METHODS, Entry
 from ovbench.harness.registry.tuners import load_tuner
 from ovbench.harness.run.counting import Counter, present_labels

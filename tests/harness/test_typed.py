@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.run import runner
 from ovbench.harness.tune import search
 

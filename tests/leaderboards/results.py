@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ovbench.harness.contract.protocol import PROTOCOL_VERSION
+from ovbench.harness.contract.version import PROTOCOL_VERSION
 
 
 def result(method: str, miou: float | None, **run: Any) -> dict[str, Any]:

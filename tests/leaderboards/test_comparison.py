@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.metrics.interval import Estimate, jackknife
 from ovbench.harness.metrics.scores import Areas
 from ovbench.harness.run.runner import Options, evaluate

@@ -18,7 +18,7 @@ from transformers import (
     RobertaTokenizer,
 )
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.models.matchers.blip import BLIP
 from ovbench.models.matchers.bridgetower import BridgeTower
 from ovbench.models.matchers.matcher import Matcher, Normalisation

@@ -13,7 +13,7 @@ import pytest
 from weight_servers import COMMIT, Hub, HubHandler, serving
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import packaged
 from ovbench.models.weights.catalogue import LAYOUTS, Repository
 from ovbench.models.weights.checkpoints import file_from_hub, locate
@@ -203,7 +203,7 @@ def test_the_command_names_the_format_that_a_repository_has(cache: HubCache) -> 
 
 LOCATE = (
     "import sys; from ovbench.models.weights.checkpoints import locate, file_from_hub; "
-    "from ovbench.harness.contract.protocol import Runtime; "
+    "from ovbench.harness.contract.runtime import Runtime; "
     "print(locate(*sys.argv[1:], Runtime()).path)"
 )
 

@@ -21,7 +21,7 @@ from torch.nn import functional
 from watchers import Watcher
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip import model as module
 from ovbench.models.clip.model import load_clip
 from ovbench.models.weights import packaged

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.positions import resize_positions
 

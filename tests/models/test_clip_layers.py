@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.clip.model import load_clip
 

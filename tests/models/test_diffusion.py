@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.diffusion import model as diffusion
 from ovbench.models.diffusion.folder import Parts, load_parts
 from ovbench.models.diffusion.model import Diffusion, Request, load_diffusion

@@ -13,7 +13,7 @@ from timm.models.vision_transformer import VisionTransformer
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches import encoder as patch_encoder
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.weights.checkpoints import Located

@@ -9,7 +9,7 @@ import torch
 from matchers import CLASSES, PATCH, POSITIONS, SIZE, pictures, wrap
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Precision
+from ovbench.harness.contract.runtime import Precision
 from ovbench.models.matchers.matcher import Matcher
 
 TEXTS = ["a cat", "the red sofa on a traffic light", "dog"]

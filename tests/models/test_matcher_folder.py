@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from transformers import BridgeTowerImageProcessor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.matchers import blip, bridgetower
 from ovbench.models.matchers.folder import Parts, load_parts
 from ovbench.models.matchers.matcher import Matcher, Normalisation

@@ -14,7 +14,7 @@ import torch
 from weight_servers import Page, PageHandler, serving
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import checkpoints, digests
 from ovbench.models.weights.catalogue import OfficialFile
 from ovbench.models.weights.official import fetch, path_of

@@ -25,7 +25,7 @@ from transformers import (
 )
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.models.patches import encoder as module
 from ovbench.models.patches.encoder import Facet, PatchEncoder, Reading, load_patch_encoder
 from ovbench.models.weights.checkpoints import Located

@@ -13,7 +13,7 @@ from torch.nn import functional
 from transformers import ViTConfig, ViTModel
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches import encoder as patch_encoder
 from ovbench.models.patches import saliency
 from ovbench.models.patches.encoder import PatchEncoder

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from segment_anything import SamAutomaticMaskGenerator, SamPredictor, sam_model_registry
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.sam import model as module
 from ovbench.models.sam.model import OFFICIAL, Sam, SamConfig, build_sam, load_sam
 from ovbench.models.sam.proposals import ProposalSettings, propose

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.sam.guidance import Guidance, guided
 from ovbench.models.sam.model import Sam, SamConfig, build_sam
 

@@ -14,7 +14,9 @@ from tiny_seggpt import tiny_seggpt
 from transformers import SegGptConfig, SegGptForImageSegmentation, SegGptImageProcessor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Exemplar, Image, Runtime
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models import seggpt as module
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.seggpt import Embedding, SegGPT, load_seggpt

@@ -16,7 +16,7 @@ from diffusers import (
 )
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.models.diffusion.folder import Parts
 from ovbench.models.diffusion.model import Diffusion
 from ovbench.toyworld.train.teaching.subwords import write_clip_tokenizer

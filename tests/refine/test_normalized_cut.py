@@ -10,7 +10,7 @@ from scipy import linalg
 from torch.nn import functional
 
 from ovbench.datasets import load_dataset
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import input_tensor
 from ovbench.refine import normalized_cut

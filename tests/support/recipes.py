@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.diffusion.attention import DAAM
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.support import Recipe

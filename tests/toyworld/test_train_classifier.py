@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import CheckpointRecord
+from ovbench.harness.contract.runtime import CheckpointRecord
 from ovbench.models.diffusion.model import Diffusion, Generated, Request
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.toyworld.quality import generation, recognition

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoImageProcessor, Dinov2Model, ViTModel
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import load_clip
 from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
 from ovbench.models.patches.saliency import Saliency, load_head, load_saliency

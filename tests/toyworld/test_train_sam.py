@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.sam.model import MaskPrediction, Sam, SamConfig, model_from_folder
 from ovbench.models.sam.proposals import Proposals, ProposalSettings
 from ovbench.toyworld.quality import proposals as quality

@@ -12,7 +12,8 @@ import torch
 from transformers import ViTModel
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Exemplar, Runtime
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models import seggpt as wrapper
 from ovbench.models.seggpt import SegGPT
 from ovbench.models.weights.checkpoints import packaged

@@ -10,13 +10,9 @@ import numpy as np
 from PIL import ImageColor
 
 from ovbench.datasets.choosing.choices import Choices
-from ovbench.harness.contract.protocol import (
-    Dataset,
-    DatasetInfo,
-    LabelMap,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 NAMES = ("red", "lime", "blue", "yellow", "white", "black")
 

@@ -10,9 +10,11 @@ import numpy as np
 from PIL import ImageColor
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True)

@@ -22,15 +22,10 @@ from ovbench.adapters.ipseg.prompt import find_object, mean_of, pooled, similari
 from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.exemplars import require_exemplars
-from ovbench.harness.contract.protocol import (
-    ClassQuery,
-    Exemplar,
-    Image,
-    LabelMap,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.sam.model import load_sam
@@ -99,7 +94,7 @@ class IPSeg:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.Segmenter`; images are computed one by one."""
         return [self._segment(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _segment(self, image: Image, candidates: Collection[int] | None) -> LabelMap:

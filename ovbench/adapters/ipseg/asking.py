@@ -12,7 +12,7 @@ from torch.nn import functional
 from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.points import PointPrompt
 from ovbench.adapters.ipseg.settings import Settled
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam
 
 

@@ -7,7 +7,7 @@ from typing import Protocol
 from torch import Tensor
 
 from ovbench.adapters.ipseg.settings import IPSegSettings
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import Normalised
@@ -43,7 +43,8 @@ class CLIPEncoder:
         """Read a model's patches.
 
         Args:
-            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
+            offset: of the positions, see
+                :func:`~ovbench.models.patches.positions.resize_positions`.
         """
         self._model, self._offset = model, offset
         self.checkpoints: tuple[CheckpointRecord, ...] = (model.checkpoint,)

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from ovbench.adapters.ipseg.encoders import Encoder
 from ovbench.adapters.ipseg.settings import Settled
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.stages import stage
 from ovbench.models.diffusion.model import Diffusion
 from ovbench.models.pixels.inputs import Normalised, input_tensor, slide

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ovbench.adapters.ipseg.nearest import Mask
 from ovbench.adapters.parts import joining
-from ovbench.harness.contract.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.upsample import label_map
 
 

@@ -13,7 +13,8 @@ from torch.nn import functional
 from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.settings import MaskRule, Settled
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Exemplar, Image
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.patches.saliency import Saliency
 from ovbench.models.pixels.inputs import fit_size, input_tensor
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from ovbench.harness.contract.protocol import CheckpointRecord
+from ovbench.harness.contract.runtime import CheckpointRecord
 from ovbench.harness.contract.settings import MANY, SIDE, setting
 
 MaskRule = Literal["saliency", "pca", "truth", "none"]

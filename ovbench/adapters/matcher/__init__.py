@@ -33,15 +33,10 @@ from ovbench.adapters.matcher.settings import PRESETS, MatcherSettings, settle
 from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_exemplars, require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
-from ovbench.harness.contract.protocol import (
-    ClassQuery,
-    Exemplar,
-    Image,
-    LabelMap,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.sam.model import EncodedImage, load_sam
@@ -106,7 +101,7 @@ class Matcher:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; images are computed one by one."""
+        """See :class:`~ovbench.Segmenter`; images are computed one by one."""
         return [self._answer(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _reference(self, query: ClassQuery) -> Reference:

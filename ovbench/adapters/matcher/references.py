@@ -12,7 +12,8 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.harness.contract.protocol import Exemplar, Image
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.patches.saliency import Saliency
 from ovbench.models.pixels.inputs import input_tensor, squashed

@@ -43,17 +43,12 @@ from ovbench.adapters.ovdiff.windows import (
     windows_of,
 )
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.explaining import Evidence, Explanation
 from ovbench.harness.contract.progress import Advance, progress
-from ovbench.harness.contract.protocol import (
-    CheckpointRecord,
-    Evidence,
-    Explanation,
-    Image,
-    LabelMap,
-    Runtime,
-    Vocabulary,
-)
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.sampling import Sampling
@@ -162,7 +157,7 @@ class OVDiff:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`. Images are read one by one."""
+        """See :class:`~ovbench.Segmenter`. Images are read one by one."""
         return [self._segment(image, chosen) for image, chosen in pairs(images, candidates)]
 
     def _segment(self, image: Image, candidates: Collection[int] | None) -> LabelMap:
@@ -197,7 +192,7 @@ class OVDiff:
 
     @torch.inference_mode()
     def explain(self, image: Image, x: int, y: int) -> Explanation:
-        """See :class:`~ovbench.harness.contract.protocol.Explaining`.
+        """See :class:`~ovbench.harness.contract.explaining.Explaining`.
 
         Per feature space, the prototype of the answered label that is nearest to the pixel in
         any of the windows that hold it.

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.ovdiff.windows import lanczos
-from ovbench.harness.contract.protocol import ClassQuery, Image
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import ClassQuery
 from ovbench.models.clip.model import CLIP, TEXT_BATCH
 from ovbench.models.pixels.inputs import input_tensor, squashed
 

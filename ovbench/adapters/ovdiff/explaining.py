@@ -14,7 +14,8 @@ from torch.nn import functional
 from ovbench.adapters.ovdiff.matching import PrototypeSet
 from ovbench.adapters.ovdiff.prototypes import KINDS, Prototypes
 from ovbench.adapters.ovdiff.windows import Window
-from ovbench.harness.contract.protocol import Exemplar, Image
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Exemplar
 
 _MOST = 4
 """Pictures that are shown of a prototype that came from several."""

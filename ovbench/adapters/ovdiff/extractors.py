@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ovbench.adapters.ovdiff.windows import lanczos, size_within
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
 from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder

@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from ovbench.adapters.ovdiff.extractors import PatchFeatures
 from ovbench.adapters.ovdiff.masks import Mask
-from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.sam.model import Sam, load_sam
 from ovbench.models.sam.proposals import ProposalSettings, propose

@@ -25,7 +25,7 @@ from ovbench.adapters.ovdiff.masks import (
 from ovbench.adapters.ovdiff.proposals import MaskSource
 from ovbench.adapters.ovdiff.prototypes import Prototypes, build, gather
 from ovbench.adapters.ovdiff.settings import Settled
-from ovbench.harness.contract.protocol import Precision
+from ovbench.harness.contract.runtime import Precision
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
 from ovbench.support import SupportSet

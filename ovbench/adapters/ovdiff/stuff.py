@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.ovdiff.matching import PrototypeSet
-from ovbench.harness.contract.protocol import ClassQuery
+from ovbench.harness.contract.vocabulary import ClassQuery
 
 # ChatGPT's answer in the released code; the second line is for ADE20K.
 STUFF = frozenset(

@@ -12,7 +12,7 @@ from PIL import Image as PillowImage
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.models.pixels.inputs import window_starts
 
 

@@ -7,7 +7,8 @@ from collections.abc import Collection, Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.contract.protocol import Image, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 def allowed_labels(

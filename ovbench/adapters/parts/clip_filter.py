@@ -17,8 +17,10 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.parts.templates import TemplateSet, templates
-from ovbench.harness.contract.protocol import Image, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.pixels.inputs import squashed
 
@@ -84,7 +86,7 @@ class CLIPFilter:
 
     @torch.inference_mode()
     def select(self, images: Sequence[Image]) -> list[tuple[int, ...]]:
-        """See :class:`~ovbench.harness.contract.protocol.ClassFilter`."""
+        """See :class:`~ovbench.ClassFilter`."""
         embedded = self._clip.encode_image(squashed(self._clip, images, self._clip.image_size))
         return [self._choose(cosines) for cosines in self._of_classes(embedded @ self._text.mT)]
 

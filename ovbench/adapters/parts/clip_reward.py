@@ -13,7 +13,8 @@ from typing import Literal, TypeAlias
 import torch
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import Image, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import CLIP
 from ovbench.models.pixels.inputs import squashed
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Exemplar, Vocabulary
+from ovbench.harness.contract.vocabulary import Exemplar, Vocabulary
 
 
 def require_exemplars(vocabulary: Vocabulary, method: str) -> None:

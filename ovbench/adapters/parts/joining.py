@@ -15,7 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.adapters.parts.candidates import allowed_labels
-from ovbench.harness.contract.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 class ClassMask(NamedTuple):
@@ -66,7 +67,7 @@ def ask_each(
 
     Args:
         ask: answers the class of this index, from 0, in the vocabulary's classes.
-        candidates: as :meth:`~ovbench.harness.contract.protocol.Segmenter.segment` gets them.
+        candidates: as :meth:`~ovbench.Segmenter.segment` gets them.
         size: height and width of the image.
     """
     canvas = Canvas(size, vocabulary)

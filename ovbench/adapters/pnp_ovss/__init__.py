@@ -21,8 +21,10 @@ from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.adapters.pnp_ovss.settings import PRESETS, PnPOVSSSettings, settle
 from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.matchers.matcher import Matcher
 
 
@@ -59,7 +61,7 @@ class PnPOVSS:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`.
+        """See :class:`~ovbench.Segmenter`.
 
         All images are squashed to one size and computed together. Sums over another batch
         size round differently, so that a pixel between two classes may change sides.

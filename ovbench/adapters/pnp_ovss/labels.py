@@ -12,8 +12,9 @@ from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.salience import rescaled
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.contract.protocol import Image, LabelMap, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.upsample import label_map as strongest
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 from ovbench.refine.resample import enlarge, gaussian_blur

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.models.matchers.matcher import Matcher
 from ovbench.models.pixels.inputs import input_tensor, pillow_tensor
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.matchers.matcher import Matcher, Prompt
 
 

@@ -17,8 +17,9 @@ from ovbench.adapters.pnp_ovss.prompting import Asker
 from ovbench.adapters.pnp_ovss.salience import class_maps, look, read
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings, Settled, settle
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
-from ovbench.harness.contract.protocol import Runtime, Vocabulary
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.tuning import Example, Phase
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.matchers.matcher import Matcher
 from ovbench.refine.resample import enlarge

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ovbench.adapters.pnp_ovss.settings import VLM
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower
 from ovbench.models.matchers.matcher import Matcher

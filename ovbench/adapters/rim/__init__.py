@@ -20,8 +20,10 @@ from ovbench.adapters.rim.recogniser import ReferenceRecogniser
 from ovbench.adapters.rim.regions import propose_regions, with_remainder
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import settle
-from ovbench.harness.contract.protocol import CheckpointRecord, Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.sampling import Sampling
@@ -83,7 +85,7 @@ class RIM:
     def segment(
         self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
     ) -> list[LabelMap]:
-        """See :class:`~ovbench.harness.contract.protocol.Segmenter`; each image is computed alone."""
+        """See :class:`~ovbench.Segmenter`; each image is computed alone."""
         return [
             self._segment(image, allowed_labels(self._vocabulary, chosen))
             for image, chosen in pairs(images, candidates)

@@ -8,8 +8,9 @@ import torch
 
 from ovbench.adapters.parts.templates import templates
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.contract.protocol import Image, Vocabulary
+from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import CLIP
 from ovbench.models.pixels.inputs import squashed
 

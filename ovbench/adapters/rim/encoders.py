@@ -9,7 +9,7 @@ from functools import partial
 from torch import Tensor
 
 from ovbench.adapters.rim.settings import RIMSettings
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.patches.encoder import load_patch_encoder

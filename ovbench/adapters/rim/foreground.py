@@ -11,8 +11,8 @@ import torch
 from torch.nn import functional
 
 from ovbench.adapters.rim.settled import Settled
+from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.progress import Advance
-from ovbench.harness.contract.protocol import Image
 from ovbench.models.sam.model import Sam
 from ovbench.support import SupportSet
 

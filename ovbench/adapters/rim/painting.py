@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 
 Overlap: TypeAlias = Literal["smallest", "best_matched", "best_cut"]
 

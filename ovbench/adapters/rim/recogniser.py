@@ -14,8 +14,10 @@ from ovbench.adapters.rim.matching import Ranking, by_cosine, by_relation
 from ovbench.adapters.rim.pooling import masked_average
 from ovbench.adapters.rim.references import PrototypeMaker, gallery
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.contract.protocol import Image, LabelMap, Runtime, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.inputs import fit_size, input_tensor
 from ovbench.models.pixels.upsample import label_map
 from ovbench.models.sam.model import Sam

@@ -18,7 +18,7 @@ from ovbench.adapters.rim.matching import References
 from ovbench.adapters.rim.pooling import masked_average
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.progress import Advance, progress
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
 from ovbench.models.pixels.inputs import squashed

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.contract.protocol import Image
+from ovbench.harness.contract.arrays import Image
 from ovbench.models.sam.model import Sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
 

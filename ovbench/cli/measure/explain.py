@@ -10,7 +10,8 @@ import typer
 from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
-    from ovbench.harness.contract.protocol import Dataset, Image
+    from ovbench.harness.contract.arrays import Image
+    from ovbench.harness.contract.datasets import Dataset
 
 
 def explain(
@@ -32,7 +33,7 @@ def explain(
     from ovbench.datasets.derived.recorded import load_recorded
     from ovbench.drawing.explanation import evidence_words, explanation_page
     from ovbench.errors import UsageError
-    from ovbench.harness.contract.protocol import Explaining
+    from ovbench.harness.contract.explaining import Explaining
     from ovbench.harness.results.store import RunStore
     from ovbench.harness.run.asking import prepare
     from ovbench.harness.run.replay import differences, method_of

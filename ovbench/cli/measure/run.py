@@ -93,7 +93,7 @@ def run(
     from ovbench.cli.shared.console import say_json
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
-    from ovbench.harness.contract.protocol import Dataset
+    from ovbench.harness.contract.datasets import Dataset
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.glance import refuse_unknown_names

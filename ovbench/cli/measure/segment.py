@@ -12,7 +12,8 @@ from ovbench.cli.shared import options as opt
 if TYPE_CHECKING:
     from rich.table import Table
 
-    from ovbench.harness.contract.protocol import LabelMap, Vocabulary
+    from ovbench.harness.contract.arrays import LabelMap
+    from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 def segment(
@@ -47,7 +48,8 @@ def segment(
     from ovbench.datasets.prompting.prompts import show_names
     from ovbench.datasets.reading.contact_sheet import contact_sheet
     from ovbench.errors import UsageError
-    from ovbench.harness.contract.protocol import Sample, Vocabulary
+    from ovbench.harness.contract.datasets import Sample
+    from ovbench.harness.contract.vocabulary import Vocabulary
     from ovbench.harness.files.atomic import replacing
     from ovbench.harness.files.images import read_image, write_label
     from ovbench.harness.registry.methods import load_method

@@ -62,7 +62,7 @@ def show(
     name; without a method they change a common one.
     """
     from ovbench.cli.shared.console import save_picture
-    from ovbench.harness.contract.protocol import Runtime
+    from ovbench.harness.contract.runtime import Runtime
     from ovbench.harness.registry.methods import resolve_device
     from ovbench.support import SupportSets
     from ovbench.support.sheet import support_sheet

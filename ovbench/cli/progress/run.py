@@ -13,7 +13,7 @@ from ovbench.cli.progress.bar import progress_bar
 from ovbench.cli.progress.pace import LOG_EVERY_S, Pace
 from ovbench.cli.progress.working import notes_shown, speaks, work_shown
 from ovbench.cli.shared.console import bars_fit, tell
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.run.counting import RunningMiou
 from ovbench.harness.run.runner import Observer

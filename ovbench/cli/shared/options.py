@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from ovbench.harness.contract.protocol import CheckpointFlavour, DatasetInfo
+    from ovbench.harness.contract.datasets import DatasetInfo
+    from ovbench.harness.contract.runtime import CheckpointFlavour
 
 
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
@@ -91,7 +92,7 @@ BatchSize = Annotated[
 
 def seed_in_range(value: int | None) -> int | None:
     """What checks ``--seed`` before anything is done."""
-    from ovbench.harness.contract.protocol import checked_seed
+    from ovbench.harness.contract.runtime import checked_seed
 
     return value if value is None else checked_seed(value)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import BackgroundRule
+from ovbench.harness.contract.datasets import BackgroundRule
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,9 @@ import numpy.typing as npt
 
 from ovbench.datasets.names import read_vocabulary
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset, DatasetInfo, LabelMap, Sample, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 ONLY = "-only"
 """Ends the name of a subset whose names alone are asked for."""
@@ -60,12 +62,12 @@ class SubsetDataset:
     table: npt.NDArray[np.uint8]
 
     def load(self, index: int) -> Sample:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         sample = self.base.load(index)
         return replace(sample, label=self.table[sample.label])
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.table[self.base.decode(raw, source)]
 
 

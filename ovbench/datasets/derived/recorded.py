@@ -11,7 +11,8 @@ from typing import Any
 from ovbench.datasets import load_dataset
 from ovbench.datasets.prompting.episodes import EpisodeDataset
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset, Vocabulary
+from ovbench.harness.contract.datasets import Dataset
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 def load_recorded(identity: Mapping[str, Any], *, root: Path | None = None) -> Dataset:

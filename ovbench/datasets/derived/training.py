@@ -7,7 +7,7 @@ from typing import Any
 from ovbench.datasets import load_dataset
 from ovbench.datasets.choosing.choices import NoSuchSplitError
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Dataset
+from ovbench.harness.contract.datasets import Dataset
 
 
 def load_for_tuning(name: str, *, split: str | None = None, **choices: Any) -> Dataset:

@@ -16,19 +16,15 @@ from ovbench.datasets.choosing.choices import Choices
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.datasets.reading.files import require_size
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import (
-    Background,
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.datasets import (
     BackgroundRule,
-    ClassQuery,
     DatasetInfo,
-    Exemplar,
-    Image,
-    LabelMap,
     Prompt,
     PromptSource,
     Sample,
-    Vocabulary,
 )
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.files.images import read_image
 
 Mask = npt.NDArray[np.bool_]

@@ -23,15 +23,9 @@ import numpy as np
 from ovbench.datasets.prompting.episodes import EpisodeDataset
 from ovbench.datasets.reading.files import turned, walk
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import (
-    Dataset,
-    DatasetInfo,
-    Exemplar,
-    LabelMap,
-    PromptSource,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo, PromptSource, Sample
+from ovbench.harness.contract.vocabulary import Exemplar, Vocabulary
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.images import read_image, read_mask
 
@@ -58,15 +52,15 @@ class ShownDataset:
 
     @property
     def ids(self) -> Sequence[str]:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.ids
 
     def load(self, index: int) -> Sample:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.load(index)
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.decode(raw, source)
 
 

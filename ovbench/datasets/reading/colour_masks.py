@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from ovbench.datasets.reading.files import Files
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.files.images import read_colours
 
 

@@ -11,7 +11,8 @@ from PIL import Image as Pillow
 from ovbench.drawing.colours import BACKGROUND, MAT, RGB, nth_colour
 from ovbench.drawing.pictures import fitted, outlined, overlay
 from ovbench.drawing.sheet import TILE, Strip, page_of
-from ovbench.harness.contract.protocol import Sample, Vocabulary
+from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 def choose(count: int, n: int, seed: int) -> list[int]:

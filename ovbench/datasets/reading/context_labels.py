@@ -25,7 +25,8 @@ from ovbench.datasets.reading.json_fields import (
     text,
 )
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import BackgroundRule, LabelMap
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import BackgroundRule
 from ovbench.harness.files.regular import regular
 
 # Ids of the 59 classes in alphabetical order of their names, which is label order

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import BackgroundRule, LabelMap
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import BackgroundRule
 
 UNKNOWN = 0xFFFF
 """Table entry of the values that a label file must not hold."""

@@ -11,7 +11,9 @@ from typing import Protocol
 
 from ovbench.datasets.reading.encoding import LabelEncoding
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import DatasetInfo, Image, LabelMap, Sample, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.images import is_turned, read_image, read_label

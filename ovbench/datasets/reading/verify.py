@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.contract.protocol import Dataset, DatasetInfo, Sample
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo, Sample
 from ovbench.harness.files.loader import prefetch
 
 SHOWN = 5

@@ -11,7 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Image, Vocabulary
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from PIL import Image as Pillow
 from PIL import ImageOps, UnidentifiedImageError
 
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import Image, LabelMap
+from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.files.atomic import replacing
 from ovbench.harness.files.regular import regular
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from itertools import islice
 
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import Dataset, Sample
+from ovbench.harness.contract.datasets import Dataset, Sample
 
 
 @dataclass(frozen=True, slots=True, eq=False)

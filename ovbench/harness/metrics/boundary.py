@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.metrics.scores import Areas, Counts, Flags, Percentages, count_pairs
 
 

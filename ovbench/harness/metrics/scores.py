@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import ContractError, DataError, UsageError
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 Percentages: TypeAlias = npt.NDArray[np.float64]

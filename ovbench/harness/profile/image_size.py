@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image as Pillow
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Sample
+from ovbench.harness.contract.datasets import Sample
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,14 +14,9 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, get_args
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import (
-    PROTOCOL_VERSION,
-    CheckpointFlavour,
-    Dataset,
-    Precision,
-    Runtime,
-    Sample,
-)
+from ovbench.harness.contract.datasets import Dataset, Sample
+from ovbench.harness.contract.runtime import CheckpointFlavour, Precision, Runtime
+from ovbench.harness.contract.version import PROTOCOL_VERSION
 from ovbench.harness.files.json_files import is_sealed, read_json, sealed, write_json
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.profile.isolated import call_isolated

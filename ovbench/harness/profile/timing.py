@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.harness.contract.protocol import Runtime, Sample, Vocabulary
+from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import measure, peak_memory
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
@@ -24,7 +26,7 @@ class Job:
     Attributes:
         samples: at their original size; batches take them in turn, from the first again
             behind the last.
-        prompted: as :class:`~ovbench.harness.contract.protocol.DatasetInfo` has it.
+        prompted: as :class:`~ovbench.DatasetInfo` has it.
         size: what the samples are resized to, None for none.
         warmup: batches before the measured ones.
         repeats: measured batches.

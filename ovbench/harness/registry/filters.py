@@ -7,16 +7,12 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ovbench.errors import ContractError
-from ovbench.harness.contract.protocol import (
-    CheckpointRecord,
-    ClassFilter,
-    ClassFilterClass,
-    Runtime,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.filters import ClassFilter, ClassFilterClass
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import override, settings_of
 from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import UNREGISTERED, package_version
 from ovbench.harness.registry.names import FILTERS
 from ovbench.harness.registry.sources import code_of, code_of_entry

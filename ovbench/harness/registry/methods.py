@@ -9,14 +9,8 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
-from ovbench.harness.contract.protocol import (
-    CheckpointFlavour,
-    CheckpointRecord,
-    Precision,
-    Runtime,
-    Segmenter,
-    SegmenterClass,
-)
+from ovbench.harness.contract.runtime import CheckpointFlavour, CheckpointRecord, Precision, Runtime
+from ovbench.harness.contract.segmenters import Segmenter, SegmenterClass
 from ovbench.harness.contract.settings import override, refuse_unknown_preset, resolved, settings_of
 from ovbench.harness.registry.glance import refuse_unknown_names
 from ovbench.harness.registry.names import METHODS
@@ -67,7 +61,8 @@ class Method:
     def of(cls, segmenter: Segmenter, runtime: Runtime | None = None) -> Method:
         """Wrap a segmenter that is not registered.
 
-        :func:`~ovbench.harness.contract.settings.settings_of` says what is recorded of its settings.
+        :func:`~ovbench.harness.contract.settings.settings_of`
+        says what is recorded of its settings.
         """
         subject = Subject(
             type(segmenter).__name__,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointFlavour, Precision, Runtime
+from ovbench.harness.contract.runtime import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.contract.settings import override, resolved
 from ovbench.harness.contract.tuning import Phase, Tuner
 from ovbench.harness.registry.glance import refuse_unknown_names
@@ -45,7 +45,10 @@ def load_tuner(
     checkpoints: CheckpointFlavour = "real",
     seed: int = 0,
 ) -> Tunable:
-    """Build the tuner of a registered method; see :func:`ovbench.harness.registry.methods.load_method`.
+    """Build the tuner of a registered method.
+
+    See :func:`ovbench.harness.registry.methods.load_method`.
+
 
     Args:
         fixed: names of settings that are not searched.

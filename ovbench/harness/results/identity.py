@@ -11,7 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from ovbench.harness.contract.protocol import PROTOCOL_VERSION, Dataset
+from ovbench.harness.contract.datasets import Dataset
+from ovbench.harness.contract.version import PROTOCOL_VERSION
 from ovbench.harness.registry.methods import Subject
 from ovbench.harness.registry.names import DATASETS
 from ovbench.harness.registry.sources import code_of, code_of_entry, is_strange

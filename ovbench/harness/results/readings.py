@@ -15,7 +15,8 @@ from typing import TypeAlias
 import numpy as np
 
 from ovbench.errors import DataError
-from ovbench.harness.contract.protocol import Dataset, LabelMap, Sample
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.metrics.scores import Confusion
 
 Reading: TypeAlias = str

@@ -116,7 +116,8 @@ def encode(record: Record, key: bytes = b"") -> bytes:
 def decode(line: bytes, key: bytes = b"", *, summed: bool = True) -> Record:
     """The inverse of :func:`encode`.
 
-    Whether what a record says is possible is for :mod:`ovbench.harness.results.record_checks` to find.
+    Whether what a record says is possible is for
+    :mod:`ovbench.harness.results.record_checks` to find.
 
     Args:
         key: of the run.

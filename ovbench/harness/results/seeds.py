@@ -12,7 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import checked_seed
+from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.results.store import default_directory, identity_digest

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.files.atomic import ready_folder, replacing
 from ovbench.harness.files.below import below, file_name
 from ovbench.harness.files.images import write_label

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.contract.protocol import LABEL_FILES
+from ovbench.harness.contract.version import LABEL_FILES
 from ovbench.harness.files.json_files import sealed
 from ovbench.harness.metrics import scores as metrics
 from ovbench.harness.metrics.boundary import accumulate_boundary, boundary_iou

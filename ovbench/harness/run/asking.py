@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
+from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.progress import progress
-from ovbench.harness.contract.protocol import Image, LabelMap, Segmenter, Vocabulary
+from ovbench.harness.contract.segmenters import Segmenter
+from ovbench.harness.contract.vocabulary import Vocabulary
 
 _WIDTHS: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.uint32)
 
@@ -42,7 +44,7 @@ def ask(
     """Segment images with a method that may answer with arrays, tensors or lists of any integers.
 
     Args:
-        images, candidates: as :meth:`~ovbench.harness.contract.protocol.Segmenter.segment` takes them.
+        images, candidates: as :meth:`~ovbench.Segmenter.segment` takes them.
         ids: of the images, for messages.
 
     Returns:

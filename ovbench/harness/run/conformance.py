@@ -1,4 +1,4 @@
-"""Does a method keep the :class:`~ovbench.harness.contract.protocol.Segmenter` contract?
+"""Does a method keep the :class:`~ovbench.Segmenter` contract?
 
 The same checks serve ``ovbench check METHOD`` and the test suite.
 """
@@ -14,8 +14,10 @@ import numpy as np
 from PIL import Image as PillowImage
 
 from ovbench.errors import ContractError
-from ovbench.harness.contract.protocol import Exemplar, Image, LabelMap, Segmenter, Vocabulary
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.stages import peak_memory
+from ovbench.harness.contract.vocabulary import Exemplar, Vocabulary
 from ovbench.harness.files.images import read_image
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.registry.methods import Method

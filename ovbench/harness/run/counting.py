@@ -10,8 +10,11 @@ from typing import Literal, TypeAlias
 import numpy as np
 
 from ovbench.errors import ContractError, OvbenchError
-from ovbench.harness.contract.protocol import LabelMap, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import Measurement, peak_memory
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.metrics.boundary import boundary_areas
 from ovbench.harness.metrics.resized import Foreground, foreground_at_sides
 from ovbench.harness.metrics.scores import (

@@ -13,15 +13,11 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.contract.protocol import (
-    LABEL_FILES,
-    Dataset,
-    DatasetInfo,
-    LabelMap,
-    Runtime,
-    Sample,
-    Vocabulary,
-)
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, DatasetInfo, Sample
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.version import LABEL_FILES
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.digests import digest_of_files
 from ovbench.harness.files.images import read_label
@@ -123,21 +119,21 @@ class AnsweredDataset:
 
     @property
     def info(self) -> DatasetInfo:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.info
 
     @property
     def vocabulary(self) -> Vocabulary:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.vocabulary
 
     @property
     def ids(self) -> Sequence[str]:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.ids
 
     def decode(self, raw: LabelMap, source: Path) -> LabelMap:
-        """See :class:`~ovbench.harness.contract.protocol.Dataset`."""
+        """See :class:`~ovbench.Dataset`."""
         return self.base.decode(raw, source)
 
     def load(self, index: int) -> AnsweredSample:

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 
 from ovbench.errors import ContractError
-from ovbench.harness.contract.protocol import LabelMap, Prompt, Sample, Segmenter
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Prompt, Sample
+from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.run.asking import ask
 from ovbench.harness.run.counting import Candidates

@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.contract.protocol import LABEL_FILES, Dataset, LabelMap, Sample
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, Sample
+from ovbench.harness.contract.version import LABEL_FILES
 from ovbench.harness.files.below import below
 from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import Filter, load_filter

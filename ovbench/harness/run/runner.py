@@ -23,19 +23,15 @@ from typing import Any, Protocol
 import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, Sample
+from ovbench.harness.contract.filters import ClassFilter
 from ovbench.harness.contract.progress import say
-from ovbench.harness.contract.protocol import (
-    SEEDS,
-    ClassFilter,
-    Dataset,
-    LabelMap,
-    Runtime,
-    Sample,
-    Segmenter,
-    Vocabulary,
-)
+from ovbench.harness.contract.runtime import SEEDS, Runtime
+from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.stages import Measurement, measure
 from ovbench.harness.contract.typed import check_types
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside
 from ovbench.harness.files.loader import Loaded, prefetch
@@ -458,7 +454,8 @@ def seed_everything(seed: int) -> None:
     """Seed the global generators that third-party code may draw from.
 
     Args:
-        seed: begins anew at :data:`~ovbench.harness.contract.protocol.SEEDS`, as a run's seed plus the
+        seed: begins anew at
+            :data:`~ovbench.harness.contract.runtime.SEEDS`, as a run's seed plus the
             place of an image may lie beyond what the generators take.
     """
     seed %= SEEDS

@@ -14,7 +14,8 @@ from PIL import Image as Pillow
 from ovbench.drawing.colours import BACKGROUND, RGB, nth_colour
 from ovbench.drawing.pictures import errors, fitted, outlined, overlay
 from ovbench.errors import DataError, OvbenchError
-from ovbench.harness.contract.protocol import Dataset, LabelMap, Sample
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.metrics.scores import (
     Confusion,
     answered_only,

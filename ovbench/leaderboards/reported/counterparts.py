@@ -40,7 +40,8 @@ class Rule:
         paper, table, system, variant, setting: of the row, as in the figures.
         background: the rule of the code behind the figures where it is not the one that the
             column's title says; else empty.
-        definition: of mIoU, a name of :data:`~ovbench.harness.metrics.definitions.MIOU_DEFINITIONS`;
+        definition: of mIoU, a name of
+            :data:`~ovbench.harness.metrics.definitions.MIOU_DEFINITIONS`;
             behind it, ``dataset=name`` where the code scores a dataset by another one, with
             blanks between them.
     """

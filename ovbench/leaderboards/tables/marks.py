@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovbench.harness.contract.protocol import LABEL_FILES, PROTOCOL_VERSION
+from ovbench.harness.contract.version import LABEL_FILES, PROTOCOL_VERSION
 
 _UNANSWERED = {
     "miss": "predicted void on scored pixels is a miss",

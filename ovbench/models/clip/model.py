@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
 from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.layers import read_layer
@@ -177,7 +177,8 @@ class CLIP:
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
             layer: of the blocks, from 0; negative ones count from the last.
-            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
+            offset: of the positions, see
+                :func:`~ovbench.models.patches.positions.resize_positions`.
 
         Returns:
             ``(B, width, h, w)`` float32, not normalised.

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.diffusion.attention import DAAM, AttentionTotals, AttributionRule
 from ovbench.models.diffusion.features import on_grid, read_modules
 from ovbench.models.diffusion.folder import Parts, load_parts

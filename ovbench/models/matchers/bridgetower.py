@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.matchers.folder import load_parts
 from ovbench.models.matchers.matcher import ImageFeatures, Matcher, Normalisation
 from ovbench.models.weights.checkpoints import locate

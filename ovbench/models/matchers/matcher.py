@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.precision import DTYPES
 
 TEXTS_PER_PASS = 64

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
 from ovbench.models.patches.mae_file import load_mae
@@ -103,7 +103,8 @@ class PatchEncoder:
         """Wrap a built model, which is frozen and moved in place.
 
         Args:
-            offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
+            offset: of the positions, see
+                :func:`~ovbench.models.patches.positions.resize_positions`.
         """
         if offset:
             model.embeddings.interpolate_pos_encoding = partial(_positions, model, offset)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.weights.checkpoints import locate

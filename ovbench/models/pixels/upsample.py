@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.harness.contract.protocol import LabelMap
+from ovbench.harness.contract.arrays import LabelMap
 
 CPU_BYTES = 4 * 2**20
 """Full-size scores held at a time on a CPU: what its caches keep (measured; a row at least)."""

@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import CheckpointRecord, Image, Runtime
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.precision import DTYPES
 from ovbench.models.sam.guidance import Guidance, guided

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import hub, official
 from ovbench.models.weights.catalogue import OfficialFile, Repository, look_up
 from ovbench.models.weights.digests import noted_sha256, sha256_of

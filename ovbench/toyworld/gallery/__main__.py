@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from ovbench.errors import OvbenchError
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower

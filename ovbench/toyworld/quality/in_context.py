@@ -9,7 +9,7 @@ import numpy.typing as npt
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import Exemplar
+from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.seggpt import SegGPT
 from ovbench.toyworld.quality.proposals import iou
 from ovbench.toyworld.scene import Scene

@@ -24,7 +24,7 @@ ROLES = (
     "seggpt",
     "classifier",
 )
-"""Each is a module of this package that has ``STEPS`` and ``train(options)``."""
+"""Each is a module of ``roles`` that has ``STEPS`` and ``train(options)``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -32,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     from ovbench.toyworld.train.running.device import require  # torch, which --help does without
 
-    module = import_module(f"ovbench.toyworld.train.{asked.role}")
+    module = import_module(f"ovbench.toyworld.train.roles.{asked.role}")
     train: Callable[[Options], None] = module.train
     steps = module.STEPS if asked.steps is None else asked.steps
     output = asked.output or Path("toyworld-weights") / asked.role

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.contract.protocol import LabelMap, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.run.runner import Options, evaluate
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

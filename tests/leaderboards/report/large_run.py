@@ -8,7 +8,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Runtime, Sample, Vocabulary
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.registry.methods import Subject

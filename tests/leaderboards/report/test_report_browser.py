@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from large_run import Answers, Photographs, write_large_run
 
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.run.replay import Replay
 from ovbench.leaderboards.report.contents import Contents, read_contents
 from ovbench.leaderboards.report.page import page

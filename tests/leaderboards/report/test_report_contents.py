@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import DatasetInfo
+from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.files.images import read_label
 from ovbench.leaderboards.report.confusions import mistakes, row_shares
 from ovbench.leaderboards.report.contents import choose, letter, read_contents

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ovbench.harness.contract.protocol import Vocabulary
+from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.leaderboards.report.contents import read_contents
 from ovbench.leaderboards.report.markup import Html, el, html
 from ovbench.leaderboards.report.page import page

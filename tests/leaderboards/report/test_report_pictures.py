@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.protocol import DatasetInfo, LabelMap, Sample
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.files.images import read_label, write_label
 from ovbench.harness.run.predictions import score_folder
 from ovbench.harness.run.replay import Replay

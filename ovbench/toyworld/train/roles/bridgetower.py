@@ -8,7 +8,7 @@ import open_clip
 import torch
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.matchers.bridgetower import BridgeTower
 from ovbench.models.matchers.matcher import ImageFeatures, Normalisation
 from ovbench.models.weights.checkpoints import packaged

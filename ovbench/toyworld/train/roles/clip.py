@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from open_clip.transformer import PatchDropout
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import CheckpointRecord, Runtime
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
 from ovbench.models.patches.positions import resize_positions
 from ovbench.toyworld.captions import caption, vocabulary_texts

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.patches.saliency import BACKBONE, Saliency, load_head
 from ovbench.toyworld.quality.foreground import foreground, measure

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.sam.model import CONFIG, WEIGHTS, Sam, SamConfig, build_sam, model_from_folder
 from ovbench.toyworld.quality.proposals import measure
 from ovbench.toyworld.scene import render_scene

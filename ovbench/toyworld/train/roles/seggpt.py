@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.seggpt import SegGPT
 from ovbench.models.weights.checkpoints import packaged

@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD

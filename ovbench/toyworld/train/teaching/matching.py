@@ -19,7 +19,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
-from ovbench.harness.contract.protocol import Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.matchers.matcher import Matcher, Normalisation
 from ovbench.toyworld.captions import SINGLE, caption, vocabulary_texts
 from ovbench.toyworld.quality.matching import measure
