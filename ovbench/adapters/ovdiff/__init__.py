@@ -27,11 +27,12 @@ from ovbench.adapters.ovdiff.explaining import (
     vector_at,
     working_place,
 )
-from ovbench.adapters.ovdiff.extractors import ExtractorName, Loader
+from ovbench.adapters.ovdiff.extractors import Loader
 from ovbench.adapters.ovdiff.matching import nearest_similarity
 from ovbench.adapters.ovdiff.proposals import MaskCutMasks, MaskSource, SamMasks
 from ovbench.adapters.ovdiff.representation import REGIONS, Region, Representer
-from ovbench.adapters.ovdiff.settings import PRESETS, OVDiffSettings, settle
+from ovbench.adapters.ovdiff.settings import PRESETS, ExtractorName, OVDiffSettings
+from ovbench.adapters.ovdiff.settled import settle
 from ovbench.adapters.ovdiff.stuff import is_stuff
 from ovbench.adapters.ovdiff.windows import (
     StrongestSoFar,

@@ -13,7 +13,7 @@ from torch import Tensor
 from ovbench.adapters.ovdiff.matching import PrototypeSet
 from ovbench.adapters.ovdiff.prototypes import Prototypes
 from ovbench.adapters.ovdiff.representation import Region
-from ovbench.adapters.ovdiff.settings import Settled
+from ovbench.adapters.ovdiff.settled import Settled
 from ovbench.adapters.ovdiff.stuff import unlike_stuff
 
 

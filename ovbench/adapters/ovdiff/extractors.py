@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ovbench.adapters.ovdiff.settings import ExtractorName, OVDiffSettings, ReadingRule
 from ovbench.adapters.ovdiff.windows import lanczos, size_within
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
@@ -19,12 +20,6 @@ from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.patches.positions import DINO_OFFSET
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor
-
-if TYPE_CHECKING:
-    from ovbench.adapters.ovdiff.settings import OVDiffSettings
-
-ExtractorName: TypeAlias = Literal["sd", "dino", "clip", "mae"]
-ReadingRule: TypeAlias = Literal["resampled", "released_code"]
 
 # Sizes of the released code over those that its models were trained on.
 _OF_SD = 448 / 512

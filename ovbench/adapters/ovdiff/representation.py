@@ -12,7 +12,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName
+from ovbench.adapters.ovdiff.extractors import Extractor
 from ovbench.adapters.ovdiff.masks import (
     Cuts,
     Mask,
@@ -24,7 +24,8 @@ from ovbench.adapters.ovdiff.masks import (
 )
 from ovbench.adapters.ovdiff.proposals import MaskSource
 from ovbench.adapters.ovdiff.prototypes import Prototypes, build, gather
-from ovbench.adapters.ovdiff.settings import Settled
+from ovbench.adapters.ovdiff.settings import ExtractorName
+from ovbench.adapters.ovdiff.settled import Settled
 from ovbench.harness.contract.runtime import Precision
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered

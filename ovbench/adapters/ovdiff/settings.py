@@ -6,17 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from ovbench.adapters.ovdiff.category_filter import FilterRule
-from ovbench.adapters.ovdiff.extractors import Extractor, ExtractorName, ReadingRule
 from ovbench.adapters.ovdiff.masks import AttributionRule, MaskRule
 from ovbench.adapters.ovdiff.prototypes import KINDS, PrototypeKind
 from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.diffusion.sampling import Solver
 from ovbench.models.patches.encoder import Facet
 
+ExtractorName = Literal["sd", "dino", "clip", "mae"]
+ReadingRule = Literal["resampled", "released_code"]
 PictureRule = Literal["own", "released_code"]
 Proposer = Literal["maskcut", "sam", "none"]
 
@@ -310,31 +311,3 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "table3_no_windows": {**_SD_ALONE, "windows": ()},
     "table3_only_average": {**_SD_ALONE, "kinds": ("class",)},
 }
-
-
-@dataclass(frozen=True)
-class Settled(OVDiffSettings):
-    """Settings without blanks: what depends on the models is filled in."""
-
-    short_side: int = 0
-    max_long_side: int = 0
-    windows: tuple[int, ...] = ()
-    stride: int = 0
-
-
-def settle(settings: OVDiffSettings, extractors: Mapping[ExtractorName, Extractor]) -> Settled:
-    """Fill in sizes in proportion to what the extractors were trained on.
-
-    Several extractors share the windows, so the finest decides; each resizes them for itself.
-    """
-    short = settings.short_side or max(e.natural_side for e in extractors.values())
-    windows = settings.windows
-    return Settled(
-        **asdict(settings)
-        | {
-            "short_side": short,
-            "max_long_side": settings.max_long_side or round(short * 2048 / 448),
-            "windows": (short, round(short * 336 / 448)) if windows is None else windows,
-            "stride": settings.stride or max(1, round(short * 224 / 448)),
-        }
-    )
