@@ -5,152 +5,169 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
 
 import ovbench
+from ovbench.harness.registry.names import DATASETS, METHODS, Registry
 
 PACKAGE = Path(ovbench.__file__).parent
 
-# A room and what it may import besides itself; "harness.x" names single modules.
-GROUND = {"errors", "text", "harness.contract.protocol"}
-ALLOWED = {
-    "cli": {
-        "errors",
-        "text",
-        "leaderboards",
-        "harness",
-        "datasets",
-        "drawing",
-        "toyworld",
-        "support",
-        "models.weights.inventory",
-    },
-    "leaderboards": {
-        "errors",
-        "text",
-        "drawing",
-        "harness.files.atomic",
-        "harness.metrics.definitions",
-        "harness.metrics.interval",
-        "harness.files.json_files",
-        "harness.metrics.scores",
-        "harness.contract.protocol",
-        "harness.files.regular",
-        "harness.results.store",
-    },
-    "adapters": {
-        *GROUND,
-        "harness.contract.settings",
-        "harness.contract.stages",
-        "harness.contract.tuning",
-        "harness.files",
-        "harness.contract.progress",
-        "models",
-        "refine",
-        "support",
-    },
-    "support": {
-        *GROUND,
-        "harness.files.atomic",
-        "harness.files",
-        "harness.files.json_files",
-        "harness.contract.progress",
-        "harness.files.regular",
-        "drawing",
-        "models",
-    },
-    "datasets": {
-        *GROUND,
-        "harness.files.atomic",
-        "harness.files.below",
-        "harness.files.download",
-        "harness.files",
-        "harness.files.images",
-        "harness.files.json_files",
-        "harness.files.loader",
-        "harness.contract.progress",
-        "harness.registry.names",
-        "harness.files.regular",
-        "harness.contract.twins",
-        "drawing",
-        "toyworld",
-    },
-    "drawing": {"harness.contract.protocol", "text"},
-    "models": {
-        *GROUND,
-        "harness.files.download",
-        "harness.files",
-        "harness.files.json_files",
-        "harness.contract.stages",
-        "harness.contract.progress",
-        "harness.files.regular",
-    },
+# Every wing and what it may import besides itself, always of wings that stand below it: the table
+# is read from the ground up, and nothing runs back up. A file belongs to the longest name that
+# fits; "x.*" is what stands at the top of x, beside its wings.
+WORDS = {"errors", "text"}
+CONTRACT = {"errors", "harness.contract"}
+FILES = {*CONTRACT, "harness.files"}
+METRICS = {*CONTRACT, "harness.metrics"}
+REGISTRY = {*FILES, "harness.registry"}
+RESULTS = {*REGISTRY, *METRICS, "harness.results"}
+RUN = {*RESULTS, "harness.run"}
+WEIGHTS = {*FILES, "models.weights", "models.*"}
+MODELS = {*WEIGHTS, "models.pixels", "models.patches"}
+PARTS = {*CONTRACT, "models", "refine", "adapters.parts"}
+READING = {*FILES, "drawing", "text", "datasets.names", "datasets.reading"}
+TABLES = {*RESULTS, *WORDS, "drawing", "leaderboards.reported", "leaderboards.tables"}
+COMMANDS = {*RUN, *WORDS, "harness", "leaderboards", "datasets", "drawing", "support",
+            "models.weights", "toyworld", "cli.shared", "cli.progress"}  # fmt: skip
+ALLOWED: dict[str, set[str]] = {
+    "harness.contract": {"errors"},
+    "harness.files": CONTRACT,
+    "harness.metrics": CONTRACT,
+    "harness.registry": FILES,
+    "harness.results": {*REGISTRY, *METRICS},
+    "harness.run": RESULTS,
+    "harness.profile": RUN,
+    "harness.tune": RUN,
+    "drawing": {"harness.contract", "text"},
     "refine": set(),
-    "toyworld": {*GROUND, "models"},
-    "harness": {"errors"},
-}
-# These stand on the ground floor of the harness: nothing in it but the contract below them.
-HARNESS_GROUND = (
-    "protocol",
-    "twins",
-    "typed",
-    "metrics",
-    "boundary",
-    "definitions",
-    "interval",
-    "resized",
-    "settings",
-    "profiler",
-    "progress",
-    "regular",
-    "images",
-    "atomic",
-    "below",
-    "json_files",
-    "lines",
-    "download",
-    "files/cache",
-    "files/digests",
-    "files/shared",
-    "tuning",
-    "parameters",
-)
+    "models.weights": FILES,
+    "models.pixels": CONTRACT,
+    "models.*": {*WEIGHTS, "models.pixels"},
+    "models.patches": {*WEIGHTS, "models.pixels"},
+    "models.clip": MODELS,
+    "models.diffusion": MODELS,
+    "models.matchers": MODELS,
+    "models.sam": MODELS,
+    "support": {*FILES, "drawing", "models"},
+    "adapters.parts": {*CONTRACT, "models", "refine"},
+    "adapters": {*PARTS, "harness.files", "support"},
+    "toyworld.*": set(),
+    "toyworld": {*CONTRACT, "models", "toyworld.*"},
+    "datasets.names": {*FILES, "text"},
+    "datasets.reading": READING - {"datasets.reading"},
+    "datasets.fetching": FILES,
+    "datasets.choosing": {*CONTRACT, "datasets.names"},
+    "datasets.prompting": {*READING, "datasets.choosing"},
+    "datasets.*": {*READING, "datasets.choosing", "datasets.prompting", "harness.registry",
+                   "toyworld.*"},
+    "datasets.derived": {*CONTRACT, "datasets"},
+    "leaderboards.reported": WORDS,
+    "leaderboards.tables": TABLES - {"leaderboards.tables"},
+    "leaderboards.formats": TABLES,
+    "leaderboards.gates": TABLES,
+    "leaderboards.report": {*TABLES, "leaderboards.formats", "leaderboards.gates"},
+    "cli.shared": COMMANDS - {"cli.shared", "cli.progress"},
+    "cli.progress": COMMANDS - {"cli.progress"},
+    "cli.catalogue": COMMANDS,
+    "cli.measure": COMMANDS,
+    "cli.tables": COMMANDS,
+    "cli.*": {*COMMANDS, "cli.catalogue", "cli.measure", "cli.tables"},
+}  # fmt: skip
+MODULES_PER_FOLDER = 16  # with its __init__
+
+
+def name_of(path: Path) -> str:
+    """Dotted, below ``ovbench``; a package goes by the name of its folder."""
+    return ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
+
+
+def files() -> list[Path]:
+    return sorted(path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE)
+
+
+MODULES = {name_of(path) for path in PACKAGE.rglob("*.py")}
 
 
 def imports_of(path: Path) -> set[str]:
-    """Dotted names below ``ovbench`` that a file imports, wherever in it."""
+    """Modules of ``ovbench`` that a file imports, wherever in it; dotted, below ``ovbench``."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return {name.removeprefix("ovbench.") for name in found if name.startswith("ovbench.")}
+    own = {name.removeprefix("ovbench.") for name in found if name.startswith("ovbench.")}
+    return {name if name in MODULES else name.rpartition(".")[0] for name in own} - {""}
 
 
-def files() -> list[Path]:
-    return [path for path in PACKAGE.rglob("*.py") if path.parent != PACKAGE]
+def above(module: str) -> list[str]:
+    """What a module stands in, itself first."""
+    parts = module.split(".")
+    return [".".join(parts[:n]) for n in range(len(parts), 0, -1)]
 
 
-@pytest.mark.parametrize("path", files(), ids=lambda p: str(p.relative_to(PACKAGE)))
+def wing_of(module: str) -> str:
+    """The longest name in the table that a module stands in, or stands at the top of."""
+    room = module.partition(".")[0]
+    at_top = f"{room}.*" in ALLOWED and not (PACKAGE / Path(*module.split(".")[:2])).is_dir()
+    if module == room or at_top:
+        return f"{room}.*" if f"{room}.*" in ALLOWED else room
+    return next((name for name in above(module) if name in ALLOWED), room)
+
+
+@pytest.mark.parametrize("path", files(), ids=name_of)
 def test_imports_run_downwards(path: Path) -> None:
-    room = path.relative_to(PACKAGE).parts[0]
-    allowed = {room, *ALLOWED[room]}
+    wing = wing_of(name_of(path))
+    allowed = {wing, *ALLOWED.get(wing, set())}  # a room of wings alone holds a docstring
+
     strays = {
-        name
-        for name in imports_of(path)
-        if not any(name == ok or name.startswith(f"{ok}.") for ok in allowed)
+        module for module in imports_of(path) if not allowed & {*above(module), wing_of(module)}
     }
-    assert not strays
+    assert strays == set()
 
 
-@pytest.mark.parametrize("name", HARNESS_GROUND)
-def test_ground_floor_of_the_harness(name: str) -> None:
-    allowed = ("errors", *(f"harness.{ground.replace('/', '.')}" for ground in HARNESS_GROUND))
-    imported = imports_of(PACKAGE / "harness" / f"{name}.py")
-    assert {i for i in imported if not i.startswith(allowed)} == set()
+def test_no_circles() -> None:
+    """Neither between modules nor between wings, where imports inside functions count."""
+    modules = {name_of(path): imports_of(path) - {name_of(path)} for path in files()}
+    wings: dict[str, set[str]] = {}
+    for module, imported in modules.items():
+        others = {wing_of(name) for name in imported if name not in WORDS}
+        wings.setdefault(wing_of(module), set()).update(others - {wing_of(module)})
+    list(TopologicalSorter(modules).static_order())
+    list(TopologicalSorter(wings).static_order())
+
+
+def test_no_folder_is_a_hall() -> None:
+    crowded = {
+        str(folder.relative_to(PACKAGE)): count
+        for folder in {path.parent for path in files()}
+        if (count := len(list(folder.glob("*.py")))) > MODULES_PER_FOLDER
+    }
+    assert crowded == {}
+
+
+@pytest.mark.parametrize(
+    ("room", "registry", "others"),
+    [
+        ("adapters", METHODS, {"__init__", "parts"}),
+        ("datasets", DATASETS,
+         {"__init__", "names", "reading", "fetching", "choosing", "prompting", "derived"}),
+    ],
+)  # fmt: skip
+def test_what_stands_at_the_top_is_what_one_can_choose(
+    room: str, registry: Registry, others: set[str]
+) -> None:
+    """A method or a benchmark is found by its name in the room's listing."""
+    homes = {
+        entry.target.partition(":")[0].split(".")[2]
+        for entry in registry.entries.values()
+        if entry.package == "ovbench"
+    }
+    there = {path.stem for path in (PACKAGE / room).iterdir() if path.name != "__pycache__"}
+    assert there - others == homes
 
 
 def test_one_module_prints() -> None:
@@ -174,7 +191,7 @@ def test_one_module_prints() -> None:
 
 
 def test_an_adapter_never_asks_which_weights_it_got() -> None:
-    for path in (PACKAGE / "adapters").glob("*.py"):
+    for path in (PACKAGE / "adapters").rglob("*.py"):
         words = ast.dump(ast.parse(path.read_text(encoding="utf-8")))
         assert "'toy'" not in words
         assert "miniature" not in words.lower()
