@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.models.matchers.matcher import Matcher, Prompt
+from ovbench.models.matchers.matcher import Matcher, TextPrompt
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +25,7 @@ class Listing:
         total: ``(n,)`` float32; weighs tokens in the class-agnostic map.
     """
 
-    prompt: Prompt
+    prompt: TextPrompt
     names: Tensor
     total: Tensor
 
@@ -95,7 +95,7 @@ class Asker:
     def _written(self, name: str) -> str:
         return name.replace(" ", "").replace("-", "") if self._settings.join_words else name
 
-    def _listing(self, prompt: Prompt) -> Listing:
+    def _listing(self, prompt: TextPrompt) -> Listing:
         read: Sequence[tuple[int, ...]] = prompt.positions
         if self._settings.name_tokens == "first":
             read = first_spelt(self._model.pieces(prompt), prompt.positions)

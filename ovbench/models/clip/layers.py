@@ -7,34 +7,27 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.errors import UsageError
-from ovbench.models.clip.dense import embed, is_plain_transformer, run_block
+from ovbench.models.clip.dense import embed, run_block
 from ovbench.models.patches.encoder import Facet
 
 _PROJECTIONS = ("query", "key", "value")
 
 
 def read_layer(
-    visual: Any, images: Tensor, layer: int, facet: Facet, name: str, offset: float = 0.0
+    visual: Any, images: Tensor, layer: int, facet: Facet, offset: float = 0.0
 ) -> Tensor:
     """One block's output or one projection in its attention, before any final normalisation.
 
     Args:
-        visual: an image tower of open_clip.
+        visual: a plain vision transformer of open_clip.
         images: ``(B, 3, H, W)`` in the tower's dtype, H and W multiples of the patch.
         layer: of the blocks, from 0; negative ones count from the last.
         facet: heads are concatenated, as the block's own layer gives them.
-        name: of the checkpoint, for the error's text.
         offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Returns:
         ``(B, width, h, w)`` float32.
-
-    Raises:
-        UsageError: a tower that is no plain vision transformer.
     """
-    if not is_plain_transformer(visual):
-        raise UsageError(f"{name}: only plain vision transformers (ViT-B-16) have such layers")
     blocks = visual.transformer.resblocks
     index = range(len(blocks))[layer]
     tokens, grid = embed(visual, images, offset)

@@ -19,7 +19,13 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
+from ovbench.models.clip.dense import (
+    DenseFeatures,
+    DenseTower,
+    dense_tower,
+    plain_transformer,
+)
+from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.precision import DTYPES
@@ -169,6 +175,30 @@ class CLIP:
         return self._tower.encode(images.to(self.device, self._dtype), residual)
 
     @torch.inference_mode()
+    def attended_features(
+        self, images: Tensor, attention: Attention, *, residual: bool = True, mlp: bool = True
+    ) -> tuple[Tensor, Tensor]:
+        """A feature per patch, with another attention in the last block.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
+            attention: called with the last block's :class:`~ovbench.blocks.Heads`;
+                :func:`~ovbench.blocks.own_attention` is CLIP's own.
+            residual: add it to what entered the block, as the block itself does.
+            mlp: let the block's MLP follow, with its own residual.
+
+        Returns:
+            ``(B, d, h, w)`` and, of the class token, ``(B, d)``: float32 in CLIP's joint space,
+            not normalised.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        visual = plain_transformer(self._model.visual, self.checkpoint.name)
+        pixels = images.to(self.device, self._dtype)
+        return attend(visual, pixels, attention, residual=residual, mlp=mlp)
+
+    @torch.inference_mode()
     def patch_features(
         self, images: Tensor, layer: int = -1, facet: Facet = "token", offset: float = 0.0
     ) -> Tensor:
@@ -187,8 +217,8 @@ class CLIP:
             UsageError: the image tower is no plain vision transformer.
         """
         pixels = images.to(self.device, self._dtype)
-        name = self.checkpoint.name
-        return read_layer(self._model.visual, pixels, layer, facet, name, offset)
+        visual = plain_transformer(self._model.visual, self.checkpoint.name)
+        return read_layer(visual, pixels, layer, facet, offset)
 
 
 def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:

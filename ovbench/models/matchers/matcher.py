@@ -28,7 +28,7 @@ _MATCH = 1
 
 
 @dataclass(frozen=True, slots=True)
-class Prompt:
+class TextPrompt:
     """A tokenized text that lists names.
 
     Attributes:
@@ -192,7 +192,7 @@ class Matcher(ABC):
         names: Sequence[str],
         prefix: str = "A picture of",
         max_tokens: int | None = None,
-    ) -> list[Prompt]:
+    ) -> list[TextPrompt]:
         """List names in a prompt, or in as few as :attr:`max_tokens` allows.
 
         Names are joined with single blanks, as PnP-OVSS's code does.
@@ -223,7 +223,7 @@ class Matcher(ABC):
             )
         return ids
 
-    def pieces(self, prompt: Prompt) -> list[str]:
+    def pieces(self, prompt: TextPrompt) -> list[str]:
         """The text of each token, without the mark of pieces that go on a word."""
         tokens: list[str] = self._tokenizer.convert_ids_to_tokens(list(prompt.token_ids))
         return [token.removeprefix("##") for token in tokens]
@@ -239,7 +239,7 @@ class Matcher(ABC):
         return Match(both[..., _MATCH], both.softmax(dim=-1)[..., _MATCH])
 
     def cross_attention(
-        self, features: ImageFeatures, prompts: Sequence[Prompt], layer: int
+        self, features: ImageFeatures, prompts: Sequence[TextPrompt], layer: int
     ) -> CrossAttention:
         """Attention and its gradient for a batch of images, with one backward pass.
 
@@ -266,7 +266,7 @@ class Matcher(ABC):
         """1 for tokens to attend to, 0 for padding; ``(N, n)`` int64."""
         return torch.ne(ids, self._tokenizer.pad_token_id).long()
 
-    def _pad(self, prompts: Sequence[Prompt]) -> Tensor:
+    def _pad(self, prompts: Sequence[TextPrompt]) -> Tensor:
         ids = [torch.tensor(prompt.token_ids) for prompt in prompts]
         padding = self._tokenizer.pad_token_id
         padded: Tensor = nn.utils.rnn.pad_sequence(ids, True, padding).to(self.device)
@@ -303,12 +303,12 @@ def _pack(pieces: Sequence[list[int]], room: int) -> list[list[list[int]]]:
     return chunks
 
 
-def _assemble(head: tuple[int, ...], names: Sequence[Sequence[int]], end: int) -> Prompt:
+def _assemble(head: tuple[int, ...], names: Sequence[Sequence[int]], end: int) -> TextPrompt:
     ids, positions = list(head), []
     for name in names:
         positions.append(tuple(range(len(ids), len(ids) + len(name))))
         ids += name
-    return Prompt((*ids, end), tuple(positions))
+    return TextPrompt((*ids, end), tuple(positions))
 
 
 @contextmanager

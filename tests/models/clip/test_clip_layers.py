@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
+from ovbench.models.clip.dense import plain_transformer
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.clip.model import load_clip
 
@@ -37,7 +38,7 @@ def test_tokens_are_what_the_next_block_gets() -> None:
     visual, images = tower(), torch.randn(2, 3, 32, 32)
     states = inputs_of_blocks(visual, images)
     for layer in (0, 1):
-        found = read_layer(visual, images, layer, "token", "tiny")
+        found = read_layer(visual, images, layer, "token")
         assert found.shape == (2, 64, 4, 4)
         assert torch.allclose(found.flatten(2).mT, states[layer + 1][:, 1:], atol=1e-5)
 
@@ -49,7 +50,7 @@ def test_facets_are_the_parts_of_the_joint_projection(place: int, facet: Any) ->
     block, state = visual.transformer.resblocks[1], inputs_of_blocks(visual, images)[1]
     normed = block.ln_1(state[:, 1:])
     joint = normed @ block.attn.in_proj_weight.T + block.attn.in_proj_bias
-    found = read_layer(visual, images, -2, facet, "tiny")
+    found = read_layer(visual, images, -2, facet)
     expected = joint[..., 64 * place : 64 * (place + 1)]
     assert torch.allclose(found.flatten(2).mT, expected, atol=1e-5)
 
@@ -62,7 +63,7 @@ def test_other_sizes_and_the_packaged_miniature() -> None:
 
 def test_a_resnet_has_no_such_layers() -> None:
     with pytest.raises(UsageError, match="plain vision transformers"):
-        read_layer(tower("tiny-resnet"), torch.randn(1, 3, 32, 32), -1, "key", "tiny-resnet")
+        plain_transformer(tower("tiny-resnet"), "tiny-resnet")
 
 
 @pytest.mark.slow
