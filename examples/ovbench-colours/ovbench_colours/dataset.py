@@ -9,10 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import ImageColor
 
-from ovbench.datasets.choosing.choices import Choices
-from ovbench.harness.contract.arrays import LabelMap
-from ovbench.harness.contract.datasets import Dataset, DatasetInfo, Sample
-from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.authoring import Choices, Dataset, DatasetInfo, LabelMap, Sample, Vocabulary
 
 NAMES = ("red", "lime", "blue", "yellow", "white", "black")
 

@@ -9,12 +9,15 @@ from typing import Any, ClassVar
 import numpy as np
 from PIL import ImageColor
 
-from ovbench.errors import UsageError
-from ovbench.harness.contract.arrays import Image, LabelMap
-from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import setting
-from ovbench.harness.contract.stages import stage
-from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.authoring import (
+    Image,
+    LabelMap,
+    Runtime,
+    UsageError,
+    Vocabulary,
+    setting,
+    stage,
+)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,100 @@
+"""What methods are built of: networks, the way to them from pixels and back, and refinement.
+
+The methods of this package call the same functions. Every loader takes a
+:class:`~ovbench.Runtime` and hands out the miniature or the real weights as that says, and every
+model has a ``checkpoint`` or ``checkpoints`` for the record.
+"""
+
+from __future__ import annotations
+
+from ovbench.models.clip.dense import DenseFeatures
+from ovbench.models.clip.last_block import Attention, Heads, own_attention
+from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.diffusion.attention import AttributionRule
+from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
+from ovbench.models.diffusion.sampling import Sampling
+from ovbench.models.matchers.blip import BLIP, load_blip
+from ovbench.models.matchers.bridgetower import BridgeTower, load_bridgetower
+from ovbench.models.matchers.matcher import (
+    CrossAttention,
+    ImageFeatures,
+    Match,
+    Matcher,
+    TextPrompt,
+)
+from ovbench.models.patches.encoder import PatchEncoder, PatchFeatures, Reading, load_patch_encoder
+from ovbench.models.patches.positions import resize_positions
+from ovbench.models.patches.saliency import Saliency, load_saliency
+from ovbench.models.pixels.inputs import (
+    IMAGENET_MEAN,
+    IMAGENET_STD,
+    fit_size,
+    input_tensor,
+    pillow_tensor,
+    slide,
+    window_starts,
+)
+from ovbench.models.pixels.upsample import label_map
+from ovbench.models.sam.guidance import Guidance
+from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
+from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
+from ovbench.models.seggpt import SegGPT, load_seggpt
+from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
+from ovbench.refine.normalized_cut import cut_masks
+from ovbench.refine.pamr import pamr
+from ovbench.refine.resample import enlarge, gaussian_blur
+
+__all__ = [
+    "BLIP",
+    "CLIP",
+    "IMAGENET_MEAN",
+    "IMAGENET_STD",
+    "Attention",
+    "AttributionRule",
+    "BridgeTower",
+    "CrossAttention",
+    "DenseCRF",
+    "DenseFeatures",
+    "Diffusion",
+    "EncodedImage",
+    "Generated",
+    "Guidance",
+    "Heads",
+    "ImageFeatures",
+    "MaskPrediction",
+    "Match",
+    "Matcher",
+    "PatchEncoder",
+    "PatchFeatures",
+    "ProposalSettings",
+    "Proposals",
+    "Reading",
+    "Request",
+    "Saliency",
+    "Sam",
+    "Sampling",
+    "SegGPT",
+    "TextPrompt",
+    "cut_masks",
+    "enlarge",
+    "fit_size",
+    "gaussian_blur",
+    "input_tensor",
+    "label_map",
+    "load_blip",
+    "load_bridgetower",
+    "load_clip",
+    "load_diffusion",
+    "load_patch_encoder",
+    "load_saliency",
+    "load_sam",
+    "load_seggpt",
+    "own_attention",
+    "pamr",
+    "pillow_tensor",
+    "propose",
+    "resize_positions",
+    "slide",
+    "unary_from_probabilities",
+    "window_starts",
+]
