@@ -5,13 +5,14 @@ from __future__ import annotations
 import zlib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.vocabulary import Vocabulary
@@ -37,6 +38,10 @@ class RandomSettings:
 class Constant:
     """One label for every pixel; the smallest allowed one where that label is not allowed."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="one label for every pixel of every image",
+        kind="floor",
+    )
     Settings = ConstantSettings
 
     def __init__(self, settings: ConstantSettings, runtime: Runtime) -> None:
@@ -68,6 +73,10 @@ class Random:
     the batch nor on the order of the images.
     """
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="a uniformly random label for every pixel",
+        kind="floor",
+    )
     Settings = RandomSettings
 
     def __init__(self, settings: RandomSettings, runtime: Runtime) -> None:

@@ -21,6 +21,7 @@ from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
@@ -119,6 +120,15 @@ class MaskCLIPSettings:
 class MaskCLIP:
     """Cosines between CLIP's dense values and text embeddings; the largest wins."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="MaskCLIP: CLIP's value path for every patch",
+        kind="training-free",
+        paper="Zhou et al., ECCV",
+        year=2022,
+        backbones=("CLIP",),
+        weights=("clip/ViT-B-16 openai",),
+        code_licence="apache-2.0",
+    )
     Settings = MaskCLIPSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         "paper": {"short_side": 512},

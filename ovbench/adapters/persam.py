@@ -22,6 +22,7 @@ from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
@@ -72,6 +73,15 @@ class PerSAMSettings:
 class PerSAM:
     """The most and the least similar place prompt SAM, whose decoder is told the target."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="PerSAM: one picture tells SAM what to look for",
+        kind="image-prompted",
+        paper="Zhang et al., ICLR",
+        year=2024,
+        backbones=("SAM",),
+        weights=("sam/sam_vit_h",),
+        code_licence="mit",
+    )
     Settings = PerSAMSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"released_code": {}}
     needs_exemplars = True

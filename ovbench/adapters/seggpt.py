@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 from torch import Tensor
 from torch.nn import functional
@@ -18,6 +19,7 @@ from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
@@ -47,6 +49,15 @@ class SegGPTSettings:
 class SegGPTMethod:
     """One painting per class; what is bright enough is the class's."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="SegGPT: paints the mask that the prompt's mask is like",
+        kind="image-prompted",
+        paper="Wang et al., ICCV",
+        year=2023,
+        backbones=("SegGPT",),
+        weights=("seggpt/seggpt_vit_large",),
+        code_licence="mit",
+    )
     Settings = SegGPTSettings
     needs_exemplars = True
 

@@ -23,6 +23,7 @@ from ovbench.adapters.ipseg.settings import PRESETS, IPSegSettings, settle
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.exemplars import require_exemplars
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
@@ -47,6 +48,21 @@ HOW = {
 class IPSeg:
     """For every class: the places most and least like its prompts are SAM's points."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="IPSeg: what looks like a prompt picture, cut out by SAM",
+        kind="image-prompted",
+        paper="Tang et al., IJCV",
+        year=2024,
+        backbones=("Stable Diffusion", "DINOv2", "FOUND", "SAM"),
+        weights=(
+            "stable_diffusion/stable_diffusion_v1_5",
+            "dinov2/dinov2_base",
+            "dino/dino_vits8",
+            "saliency/found_dino_vits8",
+            "sam/sam_vit_h",
+        ),
+        code_licence="none stated",
+    )
     Settings = IPSegSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     needs_exemplars = True

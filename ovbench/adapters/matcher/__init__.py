@@ -34,6 +34,7 @@ from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.exemplars import require_exemplars, require_masks
 from ovbench.adapters.parts.joining import ClassMask, ask_each
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
@@ -64,6 +65,15 @@ class Picture(NamedTuple):
 class Matcher:
     """Match, prompt, rank, join."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="Matcher: patches that match the shown object prompt SAM",
+        kind="image-prompted",
+        paper="Liu et al., ICLR",
+        year=2024,
+        backbones=("DINOv2", "SAM"),
+        weights=("dinov2/dinov2_large", "sam/sam_vit_h"),
+        code_licence="bsd-2-clause",
+    )
     Settings = MatcherSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
     needs_exemplars = True

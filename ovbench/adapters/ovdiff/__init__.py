@@ -45,6 +45,7 @@ from ovbench.adapters.ovdiff.windows import (
 )
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.explaining import Evidence, Explanation
 from ovbench.harness.contract.progress import Advance, progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
@@ -66,6 +67,19 @@ _PLANE_BYTES = 32 * 2**20
 class OVDiff:
     """Prototypes of generated pictures, compared with every place of an image."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="OVDiff: prototypes of pictures made of each class's name",
+        kind="training-free",
+        paper="Karazija et al., ECCV",
+        year=2024,
+        backbones=("Stable Diffusion", "DINO", "CLIP"),
+        weights=(
+            "stable_diffusion/stable_diffusion_v1_5",
+            "dino/dino_vitb8",
+            "clip/ViT-B-16 openai",
+        ),
+        code_licence="none stated",
+    )
     Settings = OVDiffSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 

@@ -22,6 +22,7 @@ from ovbench.adapters.pnp_ovss.settings import PRESETS, PnPOVSSSettings, settle
 from ovbench.adapters.pnp_ovss.tuner import PnPOVSSTuner
 from ovbench.adapters.pnp_ovss.vlm import load_vlm
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
@@ -31,6 +32,15 @@ from ovbench.models.matchers.matcher import Matcher
 class PnPOVSS:
     """A prompt lists the classes; where the model looks for them decides."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="PnP-OVSS: where a vision-language model looks for each word",
+        kind="training-free",
+        paper="Luo et al., CVPR",
+        year=2024,
+        backbones=("BLIP or BridgeTower",),
+        weights=("blip/blip_flickr",),
+        code_licence="none stated",
+    )
     Settings = PnPOVSSSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 

@@ -21,6 +21,7 @@ from ovbench.adapters.rim.regions import propose_regions, with_remainder
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import settle
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
@@ -34,6 +35,18 @@ from ovbench.support import Recipe, SupportSets
 class RIM:
     """Proposals, each labelled with the class whose references it is most like."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="RIM: regions compared with made pictures of each class",
+        kind="training-free",
+        paper="Wang et al., CVPR",
+        year=2024,
+        backbones=("Stable Diffusion", "SAM", "DINOv2"),
+        weights=(
+            "stable_diffusion/stable_diffusion_v1_4",
+            "sam/sam_vit_b",
+            "dinov2/dinov2_base",
+        ),
+    )
     Settings = RIMSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = PRESETS
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -11,11 +11,12 @@ from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
+from ovbench.cli.catalogue.methods import methods
+from ovbench.cli.catalogue.rows import all_rows
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.command import Group, add
 from ovbench.cli.shared.console import say, say_json, show, styled
-from ovbench.harness.contract.settings import SettingInfo, describe
-from ovbench.harness.registry.names import DATASETS, METHODS, Registry
+from ovbench.harness.registry.names import DATASETS
 
 app = typer.Typer(cls=Group, invoke_without_command=True)
 
@@ -26,29 +27,10 @@ def everything(context: typer.Context, as_json: opt.AsJson = False) -> None:
     if context.invoked_subcommand is not None:
         return
     if as_json:
-        say_json({"methods": _entries(METHODS), "datasets": _entries(DATASETS)})
+        say_json({"methods": [row.content() for row in all_rows()], "datasets": _datasets()})
     else:
-        _show(METHODS, "method")
-        _show(DATASETS, "dataset")
-
-
-def methods(
-    name: Annotated[
-        str | None, typer.Argument(metavar="NAME", help="Show this method's settings.")
-    ] = None,
-    as_json: opt.AsJson = False,
-) -> None:
-    """List the methods, or one method's settings and presets with their sources."""
-    if name is None:
-        say_json(_entries(METHODS)) if as_json else _show(METHODS, "method")
-        return
-    method = METHODS.load(name)
-    settings, presets = describe(method.Settings), getattr(method, "presets", {})
-    if as_json:
-        content = {"settings": [asdict(item) for item in settings], "presets": presets}
-        say_json({**_entry(METHODS, name), **content})
-    else:
-        _show_settings(name, settings, presets)
+        _show("method", [(row.name, row.summary, row.package) for row in all_rows()])
+        _show_datasets()
 
 
 def datasets(
@@ -59,11 +41,11 @@ def datasets(
 ) -> None:
     """List the datasets, or one dataset's sets of class names, subsets and aliases."""
     if name is None:
-        say_json(_entries(DATASETS)) if as_json else _show(DATASETS, "dataset")
+        say_json(_datasets()) if as_json else _show_datasets()
         return
     choices = _choices(name)
     if as_json:
-        say_json({**_entry(DATASETS, name), **choices})
+        say_json({**_entry(name), **choices})
     else:
         _show_choices(name, choices)
 
@@ -86,21 +68,23 @@ def checkpoints(as_json: opt.AsJson = False) -> None:
     show(table)
 
 
-def _show(registry: Registry, kind: str) -> None:
-    table = Table()
-    for heading in (kind, "what", "package"):
-        table.add_column(heading)
-    for name, entry in registry.entries.items():
-        table.add_row(name, entry.summary, entry.package)
+def _show(kind: str, rows: Iterable[tuple[str, str, str]]) -> None:
+    table = Table(kind, "what", "package")
+    for row in rows:
+        table.add_row(*row)
     show(table)
 
 
-def _entries(registry: Registry) -> list[dict[str, str]]:
-    return [_entry(registry, name) for name in registry.entries]
+def _show_datasets() -> None:
+    _show("dataset", [(name, e.summary, e.package) for name, e in DATASETS.entries.items()])
 
 
-def _entry(registry: Registry, name: str) -> dict[str, str]:
-    entry = registry.entry(name)
+def _datasets() -> list[dict[str, str]]:
+    return [_entry(name) for name in DATASETS.entries]
+
+
+def _entry(name: str) -> dict[str, str]:
+    entry = DATASETS.entry(name)
     return {"name": name, "summary": entry.summary, "package": entry.package}
 
 
@@ -141,23 +125,6 @@ def _show_choices(name: str, choices: Mapping[str, Any]) -> None:
         say(f"--subset {one['name']}, asks for {one['asks_for']}: {', '.join(one['classes'])}")
     for alias, meaning in choices["aliases"].items():
         say(f"--dataset {alias}: {meaning}")
-
-
-def _show_settings(
-    name: str, settings: Sequence[SettingInfo], presets: Mapping[str, Mapping[str, Any]]
-) -> None:
-    table = Table(title=f"Settings of {name}", title_justify="left")
-    for heading in ("setting", "type", "default", "meaning", "source"):
-        table.add_column(heading, overflow="fold")
-    for item in settings:
-        default = (
-            ",".join(map(str, item.default)) if isinstance(item.default, tuple) else item.default
-        )
-        table.add_row(item.name, item.type, str(default), item.help, item.source)
-    show(table)
-    for preset, values in presets.items():
-        changes = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
-        say(f"--preset {preset}: {changes}")
 
 
 for _command in (methods, datasets, checkpoints):

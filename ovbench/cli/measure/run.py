@@ -96,7 +96,7 @@ def run(
     from ovbench.harness.contract.datasets import Dataset
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.filters import load_filter
-    from ovbench.harness.registry.glance import refuse_unknown_names
+    from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.results.seeds import directory_of_seed, parse_seeds
@@ -109,6 +109,7 @@ def run(
     given = {name: given_settings(settings_file, name, settings) for name in methods}
     for name in methods:
         refuse_unknown_names(name, preset, given[name])
+        refuse_missing_packages(name)
     filter_given = parse_assignments(filter_settings or [], "--filter-set")
     if filter_given and classes != "predicted":
         raise UsageError("--filter-set goes with --classes predicted only")

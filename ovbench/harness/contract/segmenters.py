@@ -21,7 +21,8 @@ class Segmenter(Protocol):
     :class:`~ovbench.harness.contract.tuning.Tuner`. It may have attributes:
     ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded; ``settings``, with
     what depends on the weights filled in; ``notes``, what a result should say of ``prepare``;
-    ``needs_exemplars``, True where every class must be shown by a picture.
+    ``needs_exemplars``, True where every class must be shown by a picture; ``card``, a
+    :class:`~ovbench.harness.contract.card.MethodCard` for ``ovbench list methods``.
     """
 
     def prepare(self, vocabulary: Vocabulary) -> None:

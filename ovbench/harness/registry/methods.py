@@ -12,7 +12,7 @@ from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointFlavour, CheckpointRecord, Precision, Runtime
 from ovbench.harness.contract.segmenters import Segmenter, SegmenterClass
 from ovbench.harness.contract.settings import override, refuse_unknown_preset, resolved, settings_of
-from ovbench.harness.registry.glance import refuse_unknown_names
+from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
 from ovbench.harness.registry.names import METHODS
 from ovbench.harness.registry.sources import code_of, code_of_entry
 
@@ -99,7 +99,7 @@ def load_method(
         seed: for every random choice the method makes.
 
     Raises:
-        UsageError: unknown name, preset or setting, or missing weights.
+        UsageError: unknown name, preset or setting, or missing weights or packages.
     """
     choice = choose_method(name, preset, settings or {})
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
@@ -140,10 +140,11 @@ def choose_method(name: str, preset: str | None, settings: Mapping[str, Any]) ->
     """Look a method up and parse its settings; no weights are loaded.
 
     Raises:
-        UsageError: unknown name, preset or setting.
+        UsageError: unknown name, preset or setting, or missing packages.
     """
     entry = METHODS.entry(name)
     refuse_unknown_names(name, preset, settings)
+    refuse_missing_packages(name)
     method_class: SegmenterClass = METHODS.load(name)
     chosen = preset_values(name, method_class, preset)
     baseline = resolved(override(method_class.Settings, chosen))

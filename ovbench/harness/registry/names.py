@@ -23,14 +23,14 @@ class Entry:
 
     Attributes:
         target: ``"module:attribute"``.
-        summary: one line for ``ovbench list``.
+        summary: one line for ``ovbench list``; that of a method stands in its card.
         package: the distribution that provides it.
         published: False for a dataset whose files are a user's own: nobody else says what
             they hold.
     """
 
     target: str
-    summary: str
+    summary: str = ""
     package: str = "ovbench"
     published: bool = True
 
@@ -97,44 +97,16 @@ METHODS = Registry(
     "method",
     "ovbench.methods",
     {
-        "pnp_ovss": Entry(
-            "ovbench.adapters.pnp_ovss:PnPOVSS",
-            "PnP-OVSS (Luo et al., CVPR 2024): where a vision-language model looks for each word",
-        ),
-        "ovdiff": Entry(
-            "ovbench.adapters.ovdiff:OVDiff",
-            "OVDiff (Karazija et al., ECCV 2024): prototypes of pictures made of each class's name",
-        ),
-        "rim": Entry(
-            "ovbench.adapters.rim:RIM",
-            "RIM (Wang et al., CVPR 2024): regions compared with made pictures of each class",
-        ),
-        "ipseg": Entry(
-            "ovbench.adapters.ipseg:IPSeg",
-            "IPSeg (Tang et al., IJCV 2024): what looks like a prompt picture, cut out by SAM",
-        ),
-        "maskclip": Entry(
-            "ovbench.adapters.maskclip:MaskCLIP",
-            "MaskCLIP (Zhou et al., ECCV 2022): CLIP's value path for every patch",
-        ),
-        "persam": Entry(
-            "ovbench.adapters.persam:PerSAM",
-            "PerSAM (Zhang et al., ICLR 2024): one picture tells SAM what to look for",
-        ),
-        "matcher": Entry(
-            "ovbench.adapters.matcher:Matcher",
-            "Matcher (Liu et al., ICLR 2024): patches that match the shown object prompt SAM",
-        ),
-        "seggpt": Entry(
-            "ovbench.adapters.seggpt:SegGPTMethod",
-            "SegGPT (Wang et al., ICCV 2023): paints the mask that the prompt's mask is like",
-        ),
-        "constant": Entry(
-            "ovbench.adapters.chance:Constant", "floor: one label for every pixel of every image"
-        ),
-        "random": Entry(
-            "ovbench.adapters.chance:Random", "floor: a uniformly random label for every pixel"
-        ),
+        "pnp_ovss": Entry("ovbench.adapters.pnp_ovss:PnPOVSS"),
+        "ovdiff": Entry("ovbench.adapters.ovdiff:OVDiff"),
+        "rim": Entry("ovbench.adapters.rim:RIM"),
+        "ipseg": Entry("ovbench.adapters.ipseg:IPSeg"),
+        "maskclip": Entry("ovbench.adapters.maskclip:MaskCLIP"),
+        "persam": Entry("ovbench.adapters.persam:PerSAM"),
+        "matcher": Entry("ovbench.adapters.matcher:Matcher"),
+        "seggpt": Entry("ovbench.adapters.seggpt:SegGPTMethod"),
+        "constant": Entry("ovbench.adapters.chance:Constant"),
+        "random": Entry("ovbench.adapters.chance:Random"),
     },
 )
 

@@ -11,7 +11,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.contract.settings import override, resolved
 from ovbench.harness.contract.tuning import Phase, Tuner
-from ovbench.harness.registry.glance import refuse_unknown_names
+from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
 from ovbench.harness.registry.methods import Subject, package_version, preset_values, resolve_device
 from ovbench.harness.registry.names import METHODS
 from ovbench.harness.registry.sources import code_of, code_of_entry
@@ -58,6 +58,7 @@ def load_tuner(
         UsageError: unknown name, preset or setting, missing weights, or nothing to tune.
     """
     refuse_unknown_names(name, preset, settings or {})
+    refuse_missing_packages(name)
     method_class = METHODS.load(name)
     build = getattr(method_class, "tuner", None)
     if build is None:

@@ -7,8 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ovbench.errors import UsageError
 from ovbench.models.weights import hub, official, packaged
-from ovbench.models.weights.catalogue import ENTRIES, Entry, OfficialFile
+from ovbench.models.weights.catalogue import ENTRIES, Entry, OfficialFile, look_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,25 @@ class Item:
 def inventory() -> list[Item]:
     """Every checkpoint of the catalogue, and the miniatures in the package before them."""
     return [*map(_miniature, packaged.roles()), *map(_item, ENTRIES)]
+
+
+def item_of(checkpoint: str) -> Item | None:
+    """What there is of one checkpoint.
+
+    Args:
+        checkpoint: ``"role/name"`` of the catalogue, or ``"role/owner/name"`` of the hub.
+
+    Returns:
+        None where nothing is known by that name; of what only the hub knows, no licence.
+    """
+    role, _, name = checkpoint.partition("/")
+    for entry in ENTRIES:
+        if (entry.role, entry.name) == (role, name):
+            return _item(entry)
+    try:
+        return _item(Entry(role, name, look_up(role, name), "", "", None))
+    except UsageError:
+        return None
 
 
 def _miniature(role: str) -> Item:

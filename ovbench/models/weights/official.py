@@ -9,11 +9,14 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ovbench.errors import UsageError
-from ovbench.harness.files.download import FAILURES, Download
 from ovbench.models.weights.catalogue import OfficialFile
 from ovbench.models.weights.digests import note_sha256, noted_sha256, sha256_of
+
+if TYPE_CHECKING:
+    from ovbench.harness.files.download import Download
 
 
 def fetch(file: OfficialFile) -> Path:
@@ -43,6 +46,8 @@ def path_of(file: OfficialFile) -> Path:
 def _download(file: OfficialFile, path: Path) -> None:
     from filelock import FileLock
     from huggingface_hub import constants
+
+    from ovbench.harness.files.download import FAILURES, Download  # urllib's imports take long
 
     if constants.HF_HUB_OFFLINE:
         raise UsageError(_advice(file, path, "HF_HUB_OFFLINE is set"))

@@ -1,0 +1,110 @@
+"""What a method's card says, and that it is read without importing anything."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.registry.glance import card_of, needs_exemplars, preset_names
+from ovbench.harness.registry.methods import load_method
+from ovbench.harness.registry.names import METHODS, Registry
+from ovbench.models.patches.saliency import BACKBONE
+from ovbench.models.weights.inventory import item_of
+
+BUILTIN = [name for name, entry in METHODS.entries.items() if entry.package == "ovbench"]
+
+
+@pytest.fixture
+def written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
+    """Register a method of another package whose class has this body, and fails to import."""
+
+    def write(name: str, body: str) -> None:
+        source = f"import no_such_module\n\n\nclass Method:\n    {body}\n"
+        module = tmp_path.name  # another one for every test: sources are read once
+        (tmp_path / f"{module}.py").write_text(source)
+        point = EntryPoint(name, f"{module}:Method", "ovbench.methods")
+        monkeypatch.syspath_prepend(tmp_path)
+        monkeypatch.setattr("ovbench.harness.registry.names.entry_points", lambda group: [point])
+        registry = Registry("method", "ovbench.methods", {})
+        for user in ("glance", "methods"):
+            monkeypatch.setattr(f"ovbench.harness.registry.{user}.METHODS", registry)
+
+    return write
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_card_read_from_source_is_the_class_s_own(name: str) -> None:
+    method = METHODS.load(name)
+    assert card_of(name) == method.card
+    assert needs_exemplars(name) == getattr(method, "needs_exemplars", False)
+    presets = preset_names(name)
+    assert set(presets) <= set(getattr(method, "presets", {}))
+    assert bool(presets) == bool(getattr(method, "presets", {}))
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_card_names_the_weights_that_the_defaults_load(name: str) -> None:
+    card = card_of(name)
+    assert card is not None
+    loaded = load_method(name, checkpoints="toy", device="cpu").subject
+    assert {role.partition("/")[0] for role in card.weights} == {
+        record.role for record in loaded.checkpoints
+    }
+    words = {BACKBONE, *map(str, loaded.settings.values())}
+    for weight in card.weights:
+        item = item_of(weight)
+        assert item is not None
+        assert set(item.name.split()) <= words, f"{item.name} is no default of {name}"
+
+
+def test_packages_that_are_missing_are_named_before_anything_is_imported(
+    written: Callable[[str, str], None],
+) -> None:
+    written(
+        "needy",
+        "card = MethodCard(summary='s', kind='floor', packages=('numpy', 'ovbench-absent'))",
+    )
+    assert card_of("needy") == MethodCard(
+        summary="s", kind="floor", packages=("numpy", "ovbench-absent")
+    )
+    with pytest.raises(UsageError, match=r"needy needs .*`pip install ovbench-absent`"):
+        load_method("needy")
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ("card = MethodCard('summary', 'floor')", "is not written as MethodCard"),
+        ("card = MethodCard(summary=str(1), kind='floor')", "malformed node"),
+        ("card = MethodCard(summary='s', kind='best')", "kind='best' is none of training-free,"),
+        ("card = MethodCard(summary='s', kind='floor', backbones='CLIP')", "no tuple of words"),
+        ("card = MethodCard(summary=1, kind='floor')", "summary=1 is no text"),
+        ("card = MethodCard(kind='floor')", "missing 1 required keyword-only argument"),
+        ("card = MethodCard(summary='s', kind='floor', colour='red')", "unexpected keyword"),
+    ],
+)
+def test_a_card_that_cannot_be_read_is_one_line(
+    written: Callable[[str, str], None], body: str, fault: str
+) -> None:
+    written("odd", body)
+    with pytest.raises(UsageError, match=f"the card of odd, of package unknown: .*{fault}"):
+        card_of("odd")
+
+
+def test_a_method_without_a_card_has_none(written: Callable[[str, str], None]) -> None:
+    written("plain", "presets = {'a': {}}")
+    assert card_of("plain") is None
+    assert preset_names("plain") == ["a"]
+
+
+def test_what_is_known_of_a_checkpoint() -> None:
+    assert item_of("sam/no_such") is None
+    assert item_of("no_role/a") is None
+    of_hub = item_of("dino/somebody/something")
+    assert of_hub is not None
+    assert (of_hub.licence, of_hub.path) == ("", None)
