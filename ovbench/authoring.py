@@ -16,6 +16,7 @@ from ovbench.datasets.reading.encoding import LabelEncoding, background_encoding
 from ovbench.datasets.reading.files import FileDataset, ImageFiles, LabelFiles, read_id_list
 from ovbench.errors import DataError, UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.datasets import (
     BackgroundRule,
     Dataset,
@@ -69,6 +70,7 @@ __all__ = [
     "LabelFiles",
     "LabelMap",
     "Method",
+    "MethodCard",
     "Outcome",
     "Phase",
     "Precision",

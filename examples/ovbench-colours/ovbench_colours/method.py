@@ -12,6 +12,7 @@ from PIL import ImageColor
 from ovbench.authoring import (
     Image,
     LabelMap,
+    MethodCard,
     Runtime,
     UsageError,
     Vocabulary,
@@ -31,6 +32,10 @@ class Settings:
 class NearestColour:
     """A segmenter without weights."""
 
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="each pixel becomes the class whose name is the nearest colour",
+        kind="training-free",
+    )
     Settings: ClassVar[type[Settings]] = Settings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"linear": {"gamma": 2.2}}
 

@@ -52,7 +52,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + " --- |" * len(_HEADINGS)]
     for row in rows:
         words = (
-            *(row.paper if row.card else row.summary, row.kind, row.made_of),
+            *(row.origin, row.kind, row.made_of),
             *(row.code_licence, row.weights_licence, row.chosen_presets),
         )
         name = escaped(row.name)
@@ -72,7 +72,7 @@ def methods_table(rows: Sequence[Row]) -> Table:
     table.add_column("presets", min_width=18, overflow="fold")
     for row in rows:
         table.add_row(
-            _lines(styled(row.name, "bold"), row.paper if row.card else row.summary),
+            _lines(styled(row.name, "bold"), row.origin),
             _lines(row.kind, row.made_of),
             row.here,
             _lines(row.code_licence or (row.weights_licence and "–"), row.weights_licence),

@@ -58,6 +58,14 @@ class Row:
         return f"{card.paper} {card.year or ''}".strip() if card else ""
 
     @property
+    def origin(self) -> str:
+        """The paper, and the package if that is another than ovbench."""
+        if self.card is None:
+            return self.summary
+        package = "" if self.package == "ovbench" else f"package {self.package}"
+        return ", ".join(filter(None, (self.paper, package)))
+
+    @property
     def kind(self) -> str:
         """What it learns from."""
         return self.card.kind if self.card else ""

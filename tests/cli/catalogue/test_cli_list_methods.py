@@ -71,6 +71,7 @@ def test_what_a_package_says_is_text_and_what_it_says_wrongly_is_told(
     line = to_markdown([row]).splitlines()[-1]
     assert r"\[bold\] \| &#60;b&#62;" in line
     assert r"| a\|b |" in line
+    assert "package other" in line
     assert row.here == "missing"
     assert "[bold]" in _shown([row])
 
