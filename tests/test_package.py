@@ -45,7 +45,7 @@ def test_the_wheel_has_names_weights_and_types(tmp_path: Path) -> None:
         str(path.relative_to(REPOSITORY))
         for pattern in (
             *("**/*.py", "datasets/names/**/*.txt", "toyworld/weights/**/*", "py.typed"),
-            "leaderboards/report/static/*",
+            *("leaderboards/report/static/*", "scaffold/templates/**/*"),
         )
         for path in package.glob(pattern)
         if path.is_file()

@@ -31,7 +31,7 @@ PARTS = {*CONTRACT, "models", "refine", "adapters.parts"}
 READING = {*FILES, "drawing", "text", "datasets.names", "datasets.reading"}
 TABLES = {*RESULTS, *WORDS, "drawing", "leaderboards.reported", "leaderboards.tables"}
 COMMANDS = {*RUN, *WORDS, "harness", "leaderboards", "datasets", "drawing", "support",
-            "models.weights", "toyworld", "cli.shared", "cli.progress"}  # fmt: skip
+            "scaffold", "models.weights", "toyworld", "cli.shared", "cli.progress"}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "harness.contract": {"errors"},
     "harness.files": CONTRACT,
@@ -64,6 +64,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets.*": {*READING, "datasets.choosing", "datasets.prompting", "harness.registry",
                    "toyworld.*"},
     "datasets.derived": {*CONTRACT, "datasets"},
+    "scaffold": {*FILES, "harness.registry", "datasets"},
     "leaderboards.reported": WORDS,
     "leaderboards.tables": TABLES - {"leaderboards.tables"},
     "leaderboards.formats": TABLES,
@@ -204,7 +205,10 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["list"],
         ["list", "methods"],
         ["list", "datasets"],
+        ["list", "methods", "--markdown"],
         ["list", "checkpoints"],
+        ["new", "--help"],
+        ["new", "method", "--help"],
         ["run", "--help"],
         ["tune", "--help"],
         ["support", "--help"],

@@ -1,1 +1,1 @@
-"""Commands about what there is: methods, datasets, checkpoints."""
+"""Commands about what there is, and what is to come: methods, datasets, checkpoints."""

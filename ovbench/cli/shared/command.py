@@ -48,6 +48,8 @@ EXAMPLES = {
     "datasets show": "voc --root ~/data --n 12 --output voc.png",
     "support show": "cat dog --method rim --output support.png",
     "support list": "--json",
+    "new method": "my_method",
+    "new dataset": "my_dataset --output ~/code/my_dataset",
 }
 """What stands behind each command's name in the example that ends its help."""
 
