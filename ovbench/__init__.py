@@ -1,10 +1,11 @@
 """Benchmark and evaluation harness for open-vocabulary semantic segmentation.
 
->>> import ovbench
->>> method = ovbench.load_method("maskclip", checkpoints="toy")
->>> dataset = ovbench.load_dataset("toyworld")
->>> result = ovbench.evaluate(method, dataset)  # doctest: +SKIP
->>> result["metrics"]["miou"]  # doctest: +SKIP
+Examples:
+    >>> import ovbench
+    >>> method = ovbench.load_method("maskclip", checkpoints="toy")
+    >>> dataset = ovbench.load_dataset("toyworld")
+    >>> result = ovbench.evaluate(method, dataset)  # doctest: +SKIP
+    >>> result["metrics"]["miou"]  # doctest: +SKIP
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single"]
+"""The names that :func:`templates` knows."""
 
 SCENE = (
     "there is a {} in the scene.",

@@ -11,6 +11,7 @@ from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.vocabulary import Vocabulary
 
 BackgroundRule: TypeAlias = Literal["class", "ignore", "none"]
+"""What is scored of background; see :class:`DatasetInfo`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

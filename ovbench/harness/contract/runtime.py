@@ -10,6 +10,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.typed import check_types
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
+"""In which numbers networks compute."""
 
 CheckpointFlavour: TypeAlias = Literal["toy", "real"]
 

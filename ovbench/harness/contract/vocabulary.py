@@ -19,6 +19,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.twins import fault_in_names
 
 Kind: TypeAlias = Literal["thing", "stuff"]
+"""Whether a class is of objects that can be counted, or of what has no shape of its own."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,7 +14,10 @@ from torch.nn import functional
 from ovbench.harness.contract.arrays import Image
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
+"""Of ImageNet's pixels, scaled to 0..1, per channel in RGB."""
+
 IMAGENET_STD = (0.229, 0.224, 0.225)
+"""As :data:`IMAGENET_MEAN`."""
 
 
 def fit_size(
