@@ -22,7 +22,8 @@ _PANELS = {
     "trials samples keep-archives fresh",
     "What is shown": "metric columns sort average images pictures with-reported reported",
     "Reference": "paper expected pin tolerance",
-    "Output": "output json format update save-predictions labels plot to logdir project quiet",
+    "Output": "output json markdown format update save-predictions labels plot to logdir project "
+    "quiet",
 }
 _PANEL_OF = {f"--{name}": panel for panel, names in _PANELS.items() for name in names.split()}
 

@@ -6,14 +6,13 @@ import json
 from contextlib import suppress
 from pathlib import Path
 
+from ovbench.harness.files.download import digest_of
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
 
 
 def sha256_of(path: Path) -> str:
     """The digest of a file's content, read in pieces."""
-    from ovbench.harness.files.download import digest_of  # urllib's imports take long
-
     return digest_of(path, "sha256")
 
 

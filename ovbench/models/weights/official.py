@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 from ovbench.errors import UsageError
 from ovbench.models.weights.catalogue import OfficialFile
-from ovbench.models.weights.digests import note_sha256, noted_sha256, sha256_of
 
 if TYPE_CHECKING:
     from ovbench.harness.files.download import Download
@@ -25,6 +24,8 @@ def fetch(file: OfficialFile) -> Path:
     Raises:
         UsageError: neither here nor downloadable, or not what it should be.
     """
+    from ovbench.models.weights.digests import noted_sha256
+
     path = path_of(file)
     if not path.exists():
         _download(file, path)
@@ -64,6 +65,8 @@ def _download(file: OfficialFile, path: Path) -> None:
 
 
 def _accept(download: Download, file: OfficialFile) -> None:
+    from ovbench.models.weights.digests import note_sha256, sha256_of
+
     found = sha256_of(download.part)
     if file.sha256 not in (None, found):
         download.discard()
