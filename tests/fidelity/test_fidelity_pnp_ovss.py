@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,10 +12,12 @@ import torch
 from agreement import DATA, require_equal
 
 from ovbench.adapters.pnp_ovss import PnPOVSS
+from ovbench.adapters.pnp_ovss.labels import label_map
 from ovbench.adapters.pnp_ovss.pixels import squared
 from ovbench.adapters.pnp_ovss.salience import class_maps
 from ovbench.datasets import load_dataset
 from ovbench.harness.contract.arrays import Image
+from ovbench.harness.files.images import read_image
 from ovbench.harness.registry.methods import load_method
 
 # The scripts' flags in the run whose answers are stored; see README.md.
@@ -70,3 +73,14 @@ def test_summed_maps_are_those_of_the_released_code(released: Arrays, variant: s
         ours = maps[torch.from_numpy(np.isin(question.labels, present[index]))].numpy()
         theirs = released[f"sum_{variant}_{index}"]
         np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * float(theirs.max()))
+
+
+def test_a_photograph_with_two_equal_masks_is_that_of_the_released_code(sample_data: Path) -> None:
+    """Its classes in an order in which pydensecrf treats the two alike; see docs/fidelity.md."""
+    with np.load(DATA / "pnp_ovss_equal_masks.npz") as stored:
+        sums, labels, answer = (stored[name] for name in ("sums", "labels", "answer"))
+    image = read_image(sample_data / "cocostuff/val2017/000000500044.jpg")
+    vocabulary = load_dataset("toyworld_stuff").vocabulary
+    settings = segmenter("C_coco").settings
+    found = label_map(torch.from_numpy(sums), labels, image, vocabulary, settings)
+    require_equal([found], [answer])
