@@ -73,7 +73,11 @@ class MemoryDataset:
     )
 
     def __post_init__(self, bad: Sequence[int]) -> None:
-        BAD[id(self)] = bad
+        self.spoil(*bad)
+
+    def spoil(self, *indices: int) -> None:
+        """Let these, and no others, be unreadable from now on."""
+        BAD[id(self)] = indices
 
     @property
     def ids(self) -> list[str]:

@@ -88,6 +88,7 @@ def test_a_run_without_network_names_what_to_fetch(
     with pytest.raises(SystemExit) as left:
         main()
     assert left.value.code == 2
-    (line,) = capsys.readouterr().err.strip().splitlines()
+    loading, line = capsys.readouterr().err.strip().splitlines()
+    assert loading == "load maskclip"
     assert line.startswith("error: weights timm/vit_base_patch16_clip_224.openai (")
     assert "hf download timm/vit_base_patch16_clip_224.openai open_clip_model.safetensors" in line

@@ -98,7 +98,7 @@ def test_bars_are_for_terminals_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     with work_shown(), counted("verify", 3) as done:
         done(2)
         done(3)
-    assert log.getvalue() == ""  # done before a line was due
+    assert log.getvalue() == "verify: 3 to do\n"  # done before another line was due
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert bars_fit()
     monkeypatch.setattr(sys, "stdout", out := io.StringIO())

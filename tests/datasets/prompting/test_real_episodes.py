@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
-from test_episodes import IDS, Truth
+from test_episodes import Truth
+from tiny_episodes import IDS
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.coco20i import MIN_PIXELS, InstancePictures

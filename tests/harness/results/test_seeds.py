@@ -59,7 +59,7 @@ def test_the_summary_lies_beside_the_runs(tmp_path: Path, monkeypatch: pytest.Mo
     assert default.parent.name.startswith("m-d-seeds-")
     assert default == keep_summary(found, None)
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match=r"file/seeds\.json: cannot be written"):
+    with pytest.raises(UsageError, match=r"file: is no folder, so nothing can be written"):
         keep_summary(found, tmp_path / "file")
 
 

@@ -119,7 +119,7 @@ def test_an_unreadable_image_is_told(memory_dataset: Any, made: Any) -> None:
     dataset = memory_dataset()
     contents = read_contents([made(dataset)], 1)
     gone = contents.chosen[0].image
-    dataset.bad = (dataset.ids.index(gone),)
+    dataset.spoil(dataset.ids.index(gone))
     drawn = draw(contents, [source(contents, dataset)])
     assert drawn.problems == {gone: f"{gone}.jpg: truncated"}
     assert gone not in drawn.samples
