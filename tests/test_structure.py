@@ -261,6 +261,7 @@ NOT_A_USERS = {
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
     "leaderboards/reported/published.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",
     "models/weights/inventory.py: folder / 'card.json'",
+    "scaffold/package.py: template",
     "support/drawing_code.py: Path(spec.origin)",
 }
 

@@ -28,7 +28,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         for registry in (METHODS, DATASETS):
             vars(registry).pop("entries", None)
         sources._plugins.cache_clear()
-        glance._blocks.cache_clear()
+        glance._statements.cache_clear()
 
     def install(folder: Path) -> Path:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]

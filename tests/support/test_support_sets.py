@@ -301,7 +301,7 @@ import sys, time
 sys.path.insert(0, "tests/support")
 from recipes import COUNT, NAMES, RECIPE, RUNTIME, Painter
 from ovbench.harness.contract.progress import watching
-from ovbench.models import diffusion
+from ovbench.models.diffusion import model as diffusion
 from ovbench.support import SupportSets, shelf
 from watchers import Watcher
 

@@ -26,7 +26,7 @@ class Job:
     Attributes:
         samples: at their original size; batches take them in turn, from the first again
             behind the last.
-        prompted: as :class:`~ovbench.DatasetInfo` has it.
+        prompted: as :class:`~ovbench.authoring.DatasetInfo` has it.
         size: what the samples are resized to, None for none.
         warmup: batches before the measured ones.
         repeats: measured batches.
