@@ -159,6 +159,14 @@ def test_only_common_images_count(tmp_path: Path) -> None:
     ]
 
 
+def test_a_run_that_is_not_finished_is_told(tmp_path: Path, killed_after: Any) -> None:
+    a = run(tmp_path / "a", Noisy(0.3))
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(Noisy(0.1), Readable(), output=tmp_path / "b", observer=killed_after(5))
+    found = compare(a, tmp_path / "b").warnings
+    assert any(line.endswith("is not finished: 5 of 12 images") for line in found)
+
+
 def test_what_else_differs_is_told(tmp_path: Path) -> None:
     renamed = Readable()
     renamed.vocabulary = Vocabulary.of("kitten", "puppy", background=True)

@@ -68,7 +68,7 @@ def methods_table(rows: Sequence[Row]) -> Table:
     table.add_column("method, paper", min_width=16, overflow="fold")
     table.add_column("kind, made of", min_width=15, overflow="fold")
     table.add_column("weights", min_width=7)
-    table.add_column("licence: code,\nweights", min_width=13, overflow="fold")
+    table.add_column("licence of code, weights", min_width=13, overflow="fold")
     table.add_column("presets", min_width=18, overflow="fold")
     for row in rows:
         table.add_row(

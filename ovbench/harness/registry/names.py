@@ -74,15 +74,17 @@ class Registry:
         """Import and return what a name stands for.
 
         Raises:
-            UsageError: unknown, or its module cannot be imported.
+            UsageError: unknown, or its module cannot be imported, such as one that is not Python
+                or that ends the program.
         """
         entry = self.entry(name)
         module, _, attribute = entry.target.partition(":")
         try:
             return getattr(import_module(module), attribute)
-        except (ImportError, AttributeError) as error:
+        except (ImportError, AttributeError, SyntaxError, SystemExit) as error:
+            reason = "it ends the program" if isinstance(error, SystemExit) else error
             raise UsageError(
-                f"the {self._kind} {name!r} of package {entry.package} cannot be imported: {error}"
+                f"the {self._kind} {name!r} of package {entry.package} cannot be imported: {reason}"
             ) from error
 
 

@@ -154,6 +154,10 @@ def _warnings(first: Measured, second: Measured, images: Sequence[str]) -> list[
     most = max(len(one.records.images) for one in (first, second))
     if len(images) < most:
         found.append(f"only the {len(images)} images that both runs hold, of up to {most}")
+    for one in (first, second):
+        asked, there = one.identity["dataset"]["num_images"], len(one.records.images)
+        if there + len(one.records.bad) < asked:
+            found.append(f"{one.name} is not finished: {there} of {asked} images")
     for key in _TOLD:
         a, b = (leaf(one.identity, key) for one in (first, second))
         if a != b:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from pathlib import Path
 
 import pytest
 
@@ -33,3 +34,17 @@ def test_a_module_that_is_not_there_is_one_clear_line() -> None:
     registry = Registry("method", "ovbench.nothing", {"gone": Entry("no_such_module:X", "")})
     with pytest.raises(UsageError, match="'gone' of package ovbench cannot be imported"):
         registry.load("gone")
+
+
+@pytest.mark.parametrize(
+    ("source", "said"),
+    [("def f(:\n", "invalid syntax"), ("import sys\nsys.exit(0)\n", "it ends the program")],
+)
+def test_a_module_that_is_no_library_is_one_clear_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, said: str
+) -> None:
+    (tmp_path / "no_library.py").write_text(source)
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = Registry("method", "ovbench.nothing", {"bad": Entry("no_library:X", "")})
+    with pytest.raises(UsageError, match=f"'bad' of package ovbench cannot be imported: .*{said}"):
+        registry.load("bad")
