@@ -14,6 +14,7 @@ from rich.text import Text
 from ovbench.cli.catalogue.rows import Row, all_rows, row_of
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.console import document, say, say_json, show, styled
+from ovbench.errors import UsageError
 from ovbench.harness.contract.settings import SettingInfo, describe
 from ovbench.harness.registry.glance import refuse_missing_packages
 from ovbench.harness.registry.names import METHODS
@@ -35,6 +36,8 @@ def methods(
     The table says what each is made of, under which licences its code and its default weights
     are, and whether these are on this machine. "rows of tables" are presets, too.
     """
+    if markdown and (as_json or name is not None):
+        raise UsageError("--markdown goes with the list of all methods alone, without --json")
     if name is not None:
         _one(name, as_json)
     elif as_json:

@@ -12,6 +12,7 @@ from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
@@ -33,11 +34,17 @@ def card_of(method: str) -> MethodCard | None:
     try:
         if not isinstance(card, ast.Call) or card.args:
             raise ValueError("is not written as MethodCard(name=value, ...)")
-        given = {str(one.arg): ast.literal_eval(one.value) for one in card.keywords}
-        return MethodCard(**given)
+        return MethodCard(**{str(one.arg): _literal(one) for one in card.keywords})
     except (TypeError, ValueError) as error:
         package = METHODS.entry(method).package
         raise UsageError(f"the card of {method}, of package {package}: {error}") from None
+
+
+def _literal(given: ast.keyword) -> Any:
+    try:
+        return ast.literal_eval(given.value)
+    except ValueError:  # which names an address in memory
+        raise ValueError(f"{given.arg}={ast.unparse(given.value)} is no literal") from None
 
 
 def needs_exemplars(method: str) -> bool:

@@ -96,3 +96,10 @@ def _shown(rows: list[Row]) -> str:
     with console.capture() as captured:
         console.print(methods_table(rows))
     return captured.get()
+
+
+@pytest.mark.parametrize("beside", ["maskclip", "--json"])
+def test_markdown_is_of_the_whole_list_alone(beside: str) -> None:
+    refused = ovbench("list", "methods", beside, "--markdown")
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: --markdown goes with the list of all methods alone")

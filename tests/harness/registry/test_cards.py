@@ -80,7 +80,7 @@ def test_packages_that_are_missing_are_named_before_anything_is_imported(
     ("body", "fault"),
     [
         ("card = MethodCard('summary', 'floor')", "is not written as MethodCard"),
-        ("card = MethodCard(summary=str(1), kind='floor')", "malformed node"),
+        ("card = MethodCard(summary=str(1), kind='floor')", r"summary=str\(1\) is no literal"),
         ("card = MethodCard(summary='s', kind='best')", "kind='best' is none of training-free,"),
         ("card = MethodCard(summary='s', kind='floor', backbones='CLIP')", "no tuple of words"),
         ("card = MethodCard(summary=1, kind='floor')", "summary=1 is no text"),
