@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools import mask as codes
 from pycocotools.coco import COCO
+from tiny_episodes import IDS
 
 from ovbench.datasets import load_dataset
 from ovbench.datasets.cocoobject import map_encoding
@@ -29,7 +30,6 @@ from ovbench.harness.files.images import write_label
 Bytes = np.typing.NDArray[np.uint8]
 
 # COCO's ids of its 80 categories.
-IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 
 
 def picture(root: Path, name: str, height: int, width: int) -> None:

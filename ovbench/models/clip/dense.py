@@ -90,10 +90,7 @@ def plain_transformer(visual: nn.Module, name: str) -> Any:
 
 
 def _transformer(visual: Any, images: Tensor, residual: bool) -> DenseFeatures:
-    tokens, grid = embed(visual, images)
-    *blocks, last = visual.transformer.resblocks
-    for block in blocks:
-        tokens = run_block(block, tokens)
+    last, tokens, grid = entering(visual, images, -1)
     values, keys = _value_path(last, tokens[:, 1:], residual)
     values = visual.ln_post(values) @ visual.proj
     return DenseFeatures(*(x.float().mT.unflatten(2, grid) for x in (values, keys)))
@@ -113,6 +110,23 @@ def embed(visual: Any, images: Tensor, offset: float = 0.0) -> tuple[Tensor, tup
     positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, offset)
     tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions.to(tokens.dtype))
     return tokens, grid
+
+
+def entering(
+    visual: Any, images: Tensor, layer: int, offset: float = 0.0
+) -> tuple[Any, Tensor, tuple[int, int]]:
+    """A block, the tokens ``(B, 1 + h * w, width)`` as they enter it, and the grid.
+
+    Args:
+        layer: of the blocks, from 0; negative ones count from the last.
+        offset: see :func:`embed`.
+    """
+    blocks = visual.transformer.resblocks
+    index = range(len(blocks))[layer]
+    tokens, grid = embed(visual, images, offset)
+    for block in blocks[:index]:
+        tokens = run_block(block, tokens)
+    return blocks[index], tokens, grid
 
 
 def run_block(block: Any, tokens: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple, TypeAlias
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.clip.dense import embed, heads_of, run_block
+from ovbench.models.clip.dense import entering, heads_of
 
 
 class Heads(NamedTuple):
@@ -54,10 +54,7 @@ def attend(
         ``(B, d, h, w)`` and, of the class token, ``(B, d)``: float32 in CLIP's joint space, not
         normalised.
     """
-    tokens, grid = embed(visual, images)
-    *blocks, last = visual.transformer.resblocks
-    for block in blocks:
-        tokens = run_block(block, tokens)
+    last, tokens, grid = entering(visual, images, -1)
     found = attention(Heads(*heads_of(last, tokens), grid))
     mixed = last.ls_1(last.attn.out_proj(found.transpose(1, 2).flatten(2)))
     tokens = tokens + mixed if residual else mixed

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.clip.dense import embed, run_block
+from ovbench.models.clip.dense import entering, run_block
 from ovbench.models.patches.encoder import Facet
 
 _PROJECTIONS = ("query", "key", "value")
@@ -28,12 +28,8 @@ def read_layer(
     Returns:
         ``(B, width, h, w)`` float32.
     """
-    blocks = visual.transformer.resblocks
-    index = range(len(blocks))[layer]
-    tokens, grid = embed(visual, images, offset)
-    for block in blocks[:index]:
-        tokens = run_block(block, tokens)
-    patches = _facet(blocks[index], tokens, facet)[:, 1:].float().mT
+    block, tokens, grid = entering(visual, images, layer, offset)
+    patches = _facet(block, tokens, facet)[:, 1:].float().mT
     return patches.reshape(*patches.shape[:2], *grid)
 
 

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 from tiny_archives import tar, zipped
+from tiny_episodes import IDS
 from typer.testing import CliRunner
 from weight_servers import Page, PageHandler, serving
 
@@ -29,7 +30,6 @@ from ovbench.datasets.fss1000 import class_folders
 from ovbench.harness.files.images import voc_palette
 
 SHAPE = (60, 80)
-IDS = [i for i in range(1, 91) if i not in (12, 26, 29, 30, 45, 66, 68, 69, 71, 83)]
 Files = Mapping[str, bytes]
 
 
