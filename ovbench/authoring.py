@@ -28,6 +28,7 @@ from ovbench.harness.contract.datasets import (
 from ovbench.harness.contract.explaining import Evidence, Explaining, Explanation
 from ovbench.harness.contract.filters import ClassFilter
 from ovbench.harness.contract.progress import Advance, progress, say
+from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.settings import setting
@@ -76,6 +77,7 @@ __all__ = [
     "Precision",
     "Prompt",
     "PromptSource",
+    "Published",
     "Runtime",
     "Sample",
     "Segmenter",

@@ -21,7 +21,7 @@ from itertools import takewhile
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.twins import fault_in_names
+from ovbench.harness.contract.checks.twins import fault_in_names
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Kind, Vocabulary
 from ovbench.harness.files.regular import regular
 

@@ -7,7 +7,7 @@ from numbers import Integral
 from typing import Literal, TypeAlias
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.typed import check_types
+from ovbench.harness.contract.checks.typed import check_types
 
 Precision: TypeAlias = Literal["fp32", "bf16", "fp16"]
 """In which numbers networks compute."""

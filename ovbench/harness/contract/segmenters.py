@@ -16,7 +16,8 @@ class Segmenter(Protocol):
 
     A method that is registered is a class called as ``Method(settings, runtime)`` with a
     frozen dataclass ``Settings`` (see :mod:`ovbench.harness.contract.settings`) and optionally
-    ``presets``, a mapping from a name to the settings it changes, and ``tuner(settings,
+    ``presets``, a mapping from a name to the settings it changes, ``published``, rows of
+    :class:`~ovbench.harness.contract.published.Published`, and ``tuner(settings,
     runtime)``, which returns a
     :class:`~ovbench.harness.contract.tuning.Tuner`. It may have attributes:
     ``checkpoints``, the :class:`CheckpointRecord` of everything it loaded; ``settings``, with

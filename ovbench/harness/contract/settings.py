@@ -19,7 +19,7 @@ from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.typed import type_name
+from ovbench.harness.contract.checks.typed import type_name
 
 S = TypeVar("S")
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
-from ovbench.harness.contract.twins import fault_in_names
+from ovbench.harness.contract.checks.twins import fault_in_names
 
 Kind: TypeAlias = Literal["thing", "stuff"]
 """Whether a class is of objects that can be counted, or of what has no shape of its own."""

@@ -24,13 +24,13 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.contract.arrays import LabelMap
+from ovbench.harness.contract.checks.typed import check_types
 from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.contract.filters import ClassFilter
 from ovbench.harness.contract.progress import say
 from ovbench.harness.contract.runtime import SEEDS, Runtime
 from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.stages import Measurement, measure
-from ovbench.harness.contract.typed import check_types
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside

@@ -21,9 +21,9 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from ovbench.errors import ContractError, UsageError
+from ovbench.harness.contract.checks.typed import check_types
 from ovbench.harness.contract.datasets import Dataset
 from ovbench.harness.contract.tuning import Example, Phase
-from ovbench.harness.contract.typed import check_types
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.json_files import write_json
 from ovbench.harness.files.loader import prefetch

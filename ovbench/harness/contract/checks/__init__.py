@@ -1,0 +1,1 @@
+"""What values from Python and names from files are held to, before anybody works with them."""
