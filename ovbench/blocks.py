@@ -8,8 +8,9 @@ model has a ``checkpoint`` or ``checkpoints`` for the record.
 from __future__ import annotations
 
 from ovbench.models.clip.dense import DenseFeatures
-from ovbench.models.clip.last_block import Attention, Heads, own_attention
+from ovbench.models.clip.last_block import Attention, own_attention
 from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
 from ovbench.models.diffusion.sampling import Sampling
@@ -75,6 +76,7 @@ __all__ = [
     "Sampling",
     "SegGPT",
     "TextPrompt",
+    "Trunk",
     "cut_masks",
     "enlarge",
     "fit_size",

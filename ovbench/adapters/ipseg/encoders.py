@@ -10,6 +10,7 @@ from ovbench.adapters.ipseg.settings import IPSegSettings
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.patches.positions import Positions
 from ovbench.models.pixels.inputs import Normalised
 
 
@@ -39,21 +40,20 @@ class Encoder(Normalised, Protocol):
 class CLIPEncoder:
     """CLIP's image tower, read as DINOv2 is. Attributes: see :class:`Encoder`."""
 
-    def __init__(self, model: CLIP, offset: float) -> None:
+    def __init__(self, model: CLIP, positions: Positions) -> None:
         """Read a model's patches.
 
         Args:
-            offset: of the positions, see
-                :func:`~ovbench.models.patches.positions.resize_positions`.
+            positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
         """
-        self._model, self._offset = model, offset
+        self._model, self._positions = model, positions
         self.checkpoints: tuple[CheckpointRecord, ...] = (model.checkpoint,)
         self.mean, self.std, self.device = model.mean, model.std, model.device
         self.patch_size = model.stride
 
     def features(self, images: Tensor) -> Tensor:
         """See :class:`Encoder`."""
-        return self._model.patch_features(images, offset=self._offset)
+        return self._model.patch_features(images, positions=self._positions)
 
 
 def load_encoder(settings: IPSegSettings, runtime: Runtime) -> Encoder | None:
@@ -62,12 +62,12 @@ def load_encoder(settings: IPSegSettings, runtime: Runtime) -> Encoder | None:
     Raises:
         UsageError: weights that cannot be had, or a CLIP that is no plain vision transformer.
     """
-    offset = settings.position_offset
+    positions = settings.positions
     if settings.features == "sd":
         return None
     if settings.features == "clip":
         clip = load_clip(settings.clip_architecture, settings.clip_pretrained, runtime)
-        return CLIPEncoder(clip, offset)
+        return CLIPEncoder(clip, positions)
     if settings.features == "mae":
-        return load_patch_encoder("dino", settings.mae, runtime, offset)
-    return load_patch_encoder("dinov2", settings.dinov2, runtime, offset)
+        return load_patch_encoder("dino", settings.mae, runtime, positions)
+    return load_patch_encoder("dinov2", settings.dinov2, runtime, positions)

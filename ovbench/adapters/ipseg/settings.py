@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from ovbench.harness.contract.runtime import CheckpointRecord
 from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.models.patches.positions import Positions
 
 MaskRule = Literal["saliency", "pca", "truth", "none"]
 
@@ -71,10 +72,10 @@ class IPSegSettings:
         "of the noise on pictures; none is the run's seed",
         most=2**32 - 1,
     )
-    position_offset: float = setting(
-        0.0,
-        "paper silent; released code has DINOv2's own 0.1",
-        "patches added to the grid at which a transformer's positions are sampled",
+    positions: Positions = setting(
+        "exact",
+        "paper silent; dino: released code, which has DINOv2's own offset of 0.1",
+        "how position embeddings come to another grid of patches",
     )
     inside: Literal["nearest", "cells"] = setting(
         "nearest",
@@ -177,7 +178,7 @@ PRESETS: Mapping[str, Mapping[str, Any]] = {
     "released_code": {
         "timestep": 100,
         "noise_seed": 42,
-        "position_offset": 0.1,
+        "positions": "dino",
         "inside": "cells",
         "fusion": "weighted",
         "mask_at": "corners",

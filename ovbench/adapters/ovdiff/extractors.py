@@ -18,7 +18,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
 from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
-from ovbench.models.patches.positions import DINO_OFFSET
+from ovbench.models.patches.positions import Positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor
 
 # Sizes of the released code over those that its models were trained on.
@@ -228,7 +228,7 @@ class CLIPFeatures(TransformerFeatures):
         mean, std = (model.mean, model.std) if own else (IMAGENET_MEAN, IMAGENET_STD)
         eye = Eye(mean, std, model.device, rule == "released_code")
         super().__init__(eye, round(model.image_size * _OF_VIT), model.stride, squash=True)
-        self._model, self._offset = model, _offset(rule)
+        self._model, self._positions = model, _positions(rule)
         self._layer, self._facet = settings.clip_layer, settings.clip_facet
         self.checkpoints: tuple[CheckpointRecord, ...] = (model.checkpoint,)
         self.reading: Mapping[str, Any] = {
@@ -239,16 +239,15 @@ class CLIPFeatures(TransformerFeatures):
     def _encode(self, pixels: Tensor) -> Tensor:
         model = self._model
         try:
-            return model.patch_features(pixels, self._layer, self._facet, self._offset)
+            return model.patch_features(pixels, self._layer, self._facet, self._positions)
         except IndexError:
             raise UsageError(
                 f"clip_layer={self._layer}: {model.checkpoint.name} has fewer"
             ) from None
 
 
-def _offset(rule: ReadingRule) -> float:
-    """Of the position embeddings."""
-    return DINO_OFFSET if rule == "released_code" else 0.0
+def _positions(rule: ReadingRule) -> Positions:
+    return "dino" if rule == "released_code" else "exact"
 
 
 @dataclass(frozen=True, slots=True)
@@ -271,7 +270,7 @@ class Loader:
             return CLIPFeatures(self.clip, settings)
         rule = settings.reading_rule
         model_name = settings.dino_model if name == "dino" else settings.mae_model
-        encoder = load_patch_encoder("dino", model_name, runtime, _offset(rule))
+        encoder = load_patch_encoder("dino", model_name, runtime, _positions(rule))
         if name == "mae":
             return PatchFeatures(encoder, rule, squash=True, scale=settings.mae_scale)
         return PatchFeatures(encoder, rule)

@@ -10,12 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.models.patches.positions import resize_positions
+from ovbench.models.clip.last_block import attend, values_alone
+from ovbench.models.clip.trunk import is_plain_transformer, on_grid, run_trunk
 
 
 class DenseFeatures(NamedTuple):
@@ -68,100 +67,11 @@ def dense_tower(visual: nn.Module, architecture: str) -> DenseTower:
     )
 
 
-def is_plain_transformer(visual: nn.Module) -> bool:
-    from open_clip.transformer import ResidualAttentionBlock, VisionTransformer
-
-    return (
-        isinstance(visual, VisionTransformer)
-        and visual.attn_pool is None
-        and isinstance(visual.transformer.resblocks[-1], ResidualAttentionBlock)
-    )
-
-
-def plain_transformer(visual: nn.Module, name: str) -> Any:
-    """The tower itself, if it is one.
-
-    Raises:
-        UsageError: it is no plain vision transformer; ``name`` is the checkpoint's.
-    """
-    if not is_plain_transformer(visual):
-        raise UsageError(f"{name}: only plain vision transformers (ViT-B-16) have such layers")
-    return visual
-
-
 def _transformer(visual: Any, images: Tensor, residual: bool) -> DenseFeatures:
-    last, tokens, grid = entering(visual, images, -1)
-    values, keys = _value_path(last, tokens[:, 1:], residual)
-    values = visual.ln_post(values) @ visual.proj
-    return DenseFeatures(*(x.float().mT.unflatten(2, grid) for x in (values, keys)))
-
-
-def embed(visual: Any, images: Tensor, offset: float = 0.0) -> tuple[Tensor, tuple[int, int]]:
-    """Tokens ``(B, 1 + h * w, width)`` as they enter the first block, and the grid.
-
-    Args:
-        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
-    """
-    patches = visual.conv1(images)
-    height, width = patches.shape[-2:]
-    tokens = patches.flatten(2).mT
-    class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    grid = height, width
-    positions = resize_positions(visual.positional_embedding, visual.grid_size, grid, offset)
-    tokens = visual.ln_pre(torch.cat([class_token, tokens], dim=1) + positions.to(tokens.dtype))
-    return tokens, grid
-
-
-def entering(
-    visual: Any, images: Tensor, layer: int, offset: float = 0.0
-) -> tuple[Any, Tensor, tuple[int, int]]:
-    """A block, the tokens ``(B, 1 + h * w, width)`` as they enter it, and the grid.
-
-    Args:
-        layer: of the blocks, from 0; negative ones count from the last.
-        offset: see :func:`embed`.
-    """
-    blocks = visual.transformer.resblocks
-    index = range(len(blocks))[layer]
-    tokens, grid = embed(visual, images, offset)
-    for block in blocks[:index]:
-        tokens = run_block(block, tokens)
-    return blocks[index], tokens, grid
-
-
-def run_block(block: Any, tokens: Tensor) -> Tensor:
-    """The block's own forward pass, on PyTorch's fused attention.
-
-    In inference mode ``nn.MultiheadAttention`` takes another path, which was measured to make
-    the whole tower 30 to 90 % slower on a CPU.
-    """
-    query, key, value = heads_of(block, tokens)
-    mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
-    tokens = tokens + block.ls_1(block.attn.out_proj(mixed))
-    return tokens + block.ls_2(block.mlp(block.ln_2(tokens)))  # type: ignore[no-any-return]
-
-
-def heads_of(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Queries, keys and values of a block's attention, ``(B, heads, n, d)`` each, not scaled."""
-    attention = block.attn
-    joint = functional.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
-    heads = joint.reshape(*tokens.shape[:2], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
-    query, key, value = heads.unbind()
-    return query, key, value
-
-
-def _value_path(block: Any, tokens: Tensor, residual: bool) -> tuple[Tensor, Tensor]:
-    """The block's values and keys, each through its output layer; ``(B, n, width)``."""
-    attention, width = block.attn, tokens.shape[-1]
-    weight, bias = attention.in_proj_weight[width:], attention.in_proj_bias[width:]
-    keys, values = map(
-        attention.out_proj, functional.linear(block.ln_1(tokens), weight, bias).chunk(2, dim=-1)
-    )
-    values = block.ls_1(values)
-    if residual:
-        values = tokens + values
-        values = values + block.ls_2(block.mlp(block.ln_2(values)))
-    return values, keys
+    trunk = run_trunk(visual, images)
+    values, _ = attend(trunk, values_alone, residual=residual, mlp=residual)
+    keys = trunk.mixed(trunk.heads().key)[:, 1:].float()
+    return DenseFeatures(values, on_grid(keys, trunk.grid))
 
 
 def _resnet(visual: Any, images: Tensor) -> DenseFeatures:

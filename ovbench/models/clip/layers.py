@@ -7,14 +7,15 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.clip.dense import entering, run_block
+from ovbench.models.clip.trunk import Trunk, on_grid, run_block, run_trunk
 from ovbench.models.patches.encoder import Facet
+from ovbench.models.patches.positions import Positions
 
 _PROJECTIONS = ("query", "key", "value")
 
 
 def read_layer(
-    visual: Any, images: Tensor, layer: int, facet: Facet, offset: float = 0.0
+    visual: Any, images: Tensor, layer: int, facet: Facet, positions: Positions = "exact"
 ) -> Tensor:
     """One block's output or one projection in its attention, before any final normalisation.
 
@@ -23,17 +24,17 @@ def read_layer(
         images: ``(B, 3, H, W)`` in the tower's dtype, H and W multiples of the patch.
         layer: of the blocks, from 0; negative ones count from the last.
         facet: heads are concatenated, as the block's own layer gives them.
-        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
+        positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Returns:
         ``(B, width, h, w)`` float32.
     """
-    block, tokens, grid = entering(visual, images, layer, offset)
-    patches = _facet(block, tokens, facet)[:, 1:].float().mT
-    return patches.reshape(*patches.shape[:2], *grid)
+    trunk = run_trunk(visual, images, layer, positions=positions)
+    return on_grid(_facet(trunk, facet)[:, 1:], trunk.grid).float()
 
 
-def _facet(block: Any, tokens: Tensor, facet: Facet) -> Tensor:
+def _facet(trunk: Trunk, facet: Facet) -> Tensor:
+    block, tokens = trunk.block, trunk.tokens
     if facet == "token":
         return run_block(block, tokens)
     place, attention = _PROJECTIONS.index(facet), block.attn

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import version
@@ -19,15 +19,12 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.models.clip.dense import (
-    DenseFeatures,
-    DenseTower,
-    dense_tower,
-    plain_transformer,
-)
+from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
+from ovbench.models.clip.trunk import Trunk, plain_transformer, run_trunk
 from ovbench.models.patches.encoder import Facet
+from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import file_from_hub, packaged
 
@@ -175,17 +172,48 @@ class CLIP:
         return self._tower.encode(images.to(self.device, self._dtype), residual)
 
     @torch.inference_mode()
+    def trunk(
+        self,
+        images: Tensor,
+        *,
+        positions: Positions = "exact",
+        states: Collection[int] = (),
+        attentions: Collection[int] = (),
+    ) -> Trunk:
+        """All blocks but the last; see :func:`~ovbench.models.clip.trunk.run_trunk`.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        visual = plain_transformer(self._model.visual, self.checkpoint.name)
+        return run_trunk(
+            visual,
+            images.to(self.device, self._dtype),
+            positions=positions,
+            states=states,
+            attentions=attentions,
+        )
+
+    @torch.inference_mode()
     def attended_features(
-        self, images: Tensor, attention: Attention, *, residual: bool = True, mlp: bool = True
+        self,
+        images: Tensor,
+        attention: Attention,
+        *,
+        residual: bool = True,
+        mlp: bool = True,
+        positions: Positions = "exact",
     ) -> tuple[Tensor, Tensor]:
         """A feature per patch, with another attention in the last block.
 
         Args:
-            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
+            images: ``(B, 3, H, W)``, normalised; what a side has over a multiple of
+                :attr:`stride` is not seen.
             attention: called with the last block's :class:`~ovbench.blocks.Heads`;
                 :func:`~ovbench.blocks.own_attention` is CLIP's own.
             residual: add it to what entered the block, as the block itself does.
             mlp: let the block's MLP follow, with its own residual.
+            positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
         Returns:
             ``(B, d, h, w)`` and, of the class token, ``(B, d)``: float32 in CLIP's joint space,
@@ -194,21 +222,23 @@ class CLIP:
         Raises:
             UsageError: the image tower is no plain vision transformer.
         """
-        visual = plain_transformer(self._model.visual, self.checkpoint.name)
-        pixels = images.to(self.device, self._dtype)
-        return attend(visual, pixels, attention, residual=residual, mlp=mlp)
+        trunk = self.trunk(images, positions=positions)
+        return attend(trunk, attention, residual=residual, mlp=mlp)
 
     @torch.inference_mode()
     def patch_features(
-        self, images: Tensor, layer: int = -1, facet: Facet = "token", offset: float = 0.0
+        self,
+        images: Tensor,
+        layer: int = -1,
+        facet: Facet = "token",
+        positions: Positions = "exact",
     ) -> Tensor:
         """A block's tokens or a projection in its attention, for every patch.
 
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
             layer: of the blocks, from 0; negative ones count from the last.
-            offset: of the positions, see
-                :func:`~ovbench.models.patches.positions.resize_positions`.
+            positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
         Returns:
             ``(B, width, h, w)`` float32, not normalised.
@@ -218,7 +248,7 @@ class CLIP:
         """
         pixels = images.to(self.device, self._dtype)
         visual = plain_transformer(self._model.visual, self.checkpoint.name)
-        return read_layer(visual, pixels, layer, facet, offset)
+        return read_layer(visual, pixels, layer, facet, positions)
 
 
 def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:

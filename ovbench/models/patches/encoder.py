@@ -23,7 +23,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
 from ovbench.models.patches.mae_file import load_mae
-from ovbench.models.patches.positions import resize_positions
+from ovbench.models.patches.positions import Positions, resize_positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate
@@ -98,16 +98,15 @@ class PatchEncoder:
         model: Any,
         checkpoints: tuple[CheckpointRecord, ...],
         runtime: Runtime,
-        offset: float = 0.0,
+        positions: Positions = "exact",
     ) -> None:
         """Wrap a built model, which is frozen and moved in place.
 
         Args:
-            offset: of the positions, see
-                :func:`~ovbench.models.patches.positions.resize_positions`.
+            positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
         """
-        if offset:
-            model.embeddings.interpolate_pos_encoding = partial(_positions, model, offset)
+        if positions != "exact":  # which is how transformers has them
+            model.embeddings.interpolate_pos_encoding = partial(_positions, model, positions)
         self._model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.to(self._dtype).embeddings.float()
@@ -130,7 +129,7 @@ class PatchEncoder:
         """Several readings from one forward pass, which ends where the deepest one is found.
 
         Position embeddings are interpolated (bicubic) to the images' grid of patches, exactly
-        to its size unless an offset was asked for. The original code of DINO and DINOv2 has one.
+        to its size unless asked for otherwise. The original code of DINO and DINOv2 has an offset.
 
         Args:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`patch_size`.
@@ -198,12 +197,12 @@ def _anatomy(model: Any) -> _Anatomy:
     return _Anatomy(model.embeddings, model.encoder.layer, "norm1")
 
 
-def _positions(model: Any, offset: float, tokens: Tensor, height: int, width: int) -> Tensor:
-    """In place of transformers' own function, which knows no offset; ``(1, tokens, d)``."""
+def _positions(model: Any, positions: Positions, tokens: Tensor, height: int, width: int) -> Tensor:
+    """In place of transformers' own function, which is exact; ``(1, tokens, d)``."""
     embedding, patch = model.embeddings.position_embeddings[0], model.config.patch_size
     side = math.isqrt(len(embedding) - 1)
     grid = height // patch, width // patch
-    return resize_positions(embedding, (side, side), grid, offset)[None]
+    return resize_positions(embedding, (side, side), grid, positions)[None]
 
 
 def _on_grid(tokens: Tensor, grid: tuple[int, int]) -> PatchFeatures:
@@ -212,7 +211,10 @@ def _on_grid(tokens: Tensor, grid: tuple[int, int]) -> PatchFeatures:
 
 
 def load_patch_encoder(
-    role: Literal["dino", "dinov2"], name: str, runtime: Runtime, offset: float = 0.0
+    role: Literal["dino", "dinov2"],
+    name: str,
+    runtime: Runtime,
+    positions: Positions = "exact",
 ) -> PatchEncoder:
     """Load a patch encoder.
 
@@ -221,13 +223,13 @@ def load_patch_encoder(
         name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
             optionally with ``@revision``.
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
-        offset: of the positions, see :func:`~ovbench.models.patches.positions.resize_positions`.
+        positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
     located = locate(role, name, runtime)
-    return PatchEncoder(_load(located.path), located.records, runtime, offset)
+    return PatchEncoder(_load(located.path), located.records, runtime, positions)
 
 
 def _load(path: Path) -> Any:

@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from typing import Literal, TypeAlias
+
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-DINO_OFFSET = 0.1
-"""What the code of DINO and DINOv2, and released code that builds on it, adds to a grid's sides
-before it divides them by the native ones: its positions lie up to a tenth of a patch away."""
+Positions: TypeAlias = Literal["exact", "dino", "antialias"]
+"""How position embeddings come to another grid, always by bicubic interpolation.
+
+- ``exact``: to the grid's size.
+- ``dino``: as the code of DINO and DINOv2 does, and released code that builds on it: a tenth of a
+  patch is added to the grid's sides before they are divided by the native ones, so that positions
+  lie up to a tenth of a patch away.
+- ``antialias``: to the grid's size with antialiasing, as GEM's code does. PyTorch's kernel is then
+  another cubic one, also where the grid grows.
+"""
+
+_DINO_OFFSET = 0.1
 
 
 def resize_positions(
-    embedding: Tensor, native: tuple[int, int], grid: tuple[int, int], offset: float = 0.0
+    embedding: Tensor,
+    native: tuple[int, int],
+    grid: tuple[int, int],
+    positions: Positions = "exact",
 ) -> Tensor:
-    """Position embeddings for another grid, bicubic; the class token's stays as it is.
+    """Position embeddings for another grid; the class token's stays as it is.
 
     Args:
         embedding: ``(1 + native_h * native_w, width)``, the class token's first.
         native, grid: rows and columns of patches, before and after.
-        offset: added to both sides of the grid where the scale is computed, not where the
-            result's size is; see :data:`DINO_OFFSET`.
+        positions: see :data:`Positions`.
 
     Returns:
         ``(1 + h * w, width)``, the embedding itself where the grid is the native one.
@@ -28,14 +41,10 @@ def resize_positions(
     if grid == native:
         return embedding
     patches = embedding[1:].float().mT.reshape(1, -1, *native)
-    patches = (
-        functional.interpolate(
-            patches,
-            scale_factor=[(side + offset) / own for side, own in zip(grid, native, strict=True)],
-            mode="bicubic",
-            align_corners=False,
-        )
-        if offset
-        else functional.interpolate(patches, grid, mode="bicubic", align_corners=False)
-    )
+    if positions == "dino":
+        scale = [(side + _DINO_OFFSET) / own for side, own in zip(grid, native, strict=True)]
+        patches = functional.interpolate(patches, scale_factor=scale, mode="bicubic")
+    else:
+        smooth = positions == "antialias"
+        patches = functional.interpolate(patches, grid, mode="bicubic", antialias=smooth)
     return torch.cat([embedding[:1], patches[0].flatten(1).mT.to(embedding.dtype)])

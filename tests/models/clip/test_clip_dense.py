@@ -14,7 +14,7 @@ from torch import Tensor
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.model import CLIP, load_clip
-from ovbench.models.patches.positions import resize_positions
+from ovbench.models.patches.positions import Positions, resize_positions
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 
@@ -104,29 +104,31 @@ def test_transformer_at_another_size_is_a_model_of_that_size() -> None:
     assert expected.values.shape == (1, 32, 3, 7)
 
 
-def cubic(places: int, wanted: int, offset: float) -> npt.NDArray[np.float64]:
-    """Keys' cubic convolution with a = -0.75 and repeated borders; ``(wanted, places)``."""
+def cubic(
+    places: int, wanted: int, offset: float = 0.0, a: float = -0.75
+) -> npt.NDArray[np.float64]:
+    """Keys' cubic convolution with repeated borders; ``(wanted, places)``."""
     matrix = np.zeros((wanted, places))
     for i in range(wanted):
         centre = (i + 0.5) * places / (wanted + offset) - 0.5
         for j in range(int(np.floor(centre)) - 1, int(np.floor(centre)) + 3):
-            t, a = abs(centre - j), -0.75
+            t = abs(centre - j)
             near = (a + 2) * t**3 - (a + 3) * t**2 + 1
             far = a * t**3 - 5 * a * t**2 + 8 * a * t - 4 * a
             matrix[i, min(max(j, 0), places - 1)] += near if t <= 1 else far
     return matrix
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.1])
-def test_positions_are_resized_by_cubic_convolution(offset: float) -> None:
+@pytest.mark.parametrize(("rule", "offset"), [("exact", 0.0), ("dino", 0.1)])
+def test_positions_are_resized_by_cubic_convolution(rule: Positions, offset: float) -> None:
     embedding = noise(1 + 4 * 5, 6)
-    resized = resize_positions(embedding, (4, 5), (7, 3), offset)
+    resized = resize_positions(embedding, (4, 5), (7, 3), rule)
     patches = embedding[1:].reshape(4, 5, 6).double().numpy()
     rows, columns = cubic(4, 7, offset), cubic(5, 3, offset)
     expected = np.einsum("yh,xw,hwc->yxc", rows, columns, patches)
     np.testing.assert_allclose(resized[1:].reshape(7, 3, 6), expected, atol=1e-5)
     assert torch.equal(resized[0], embedding[0])
-    assert resize_positions(embedding, (4, 5), (4, 5), offset) is embedding
+    assert resize_positions(embedding, (4, 5), (4, 5), rule) is embedding
 
 
 def test_resnet_of_one_location_is_the_whole_model() -> None:

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.clip.dense import plain_transformer
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.clip.model import load_clip
+from ovbench.models.clip.trunk import plain_transformer
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 

@@ -11,8 +11,9 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.clip.last_block import Heads, attend, own_attention
+from ovbench.models.clip.last_block import attend, own_attention, values_alone
 from ovbench.models.clip.model import load_clip
+from ovbench.models.clip.trunk import Heads, embed, run_trunk
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 
@@ -27,7 +28,7 @@ def test_with_its_own_attention_the_tower_answers_as_open_clip_does() -> None:
     visual, images = tower(), torch.randn(2, 3, 32, 32)
     visual.output_tokens = True
     visual.pool_type = "tok"
-    features, whole = attend(visual, images, own_attention, residual=True, mlp=True)
+    features, whole = attend(run_trunk(visual, images), own_attention, residual=True, mlp=True)
     pooled, tokens = visual(images)
     assert torch.allclose(whole, pooled, atol=1e-5)
     assert torch.allclose(features.flatten(2).mT, tokens @ visual.proj, atol=1e-4)
@@ -49,7 +50,7 @@ def test_another_attention_against_a_loop_over_heads_and_tokens(residual: bool, 
     entering: list[Tensor] = []
     block = visual.transformer.resblocks[-1]
     hook = block.register_forward_pre_hook(lambda _, args: entering.append(args[0]))
-    found, whole = attend(visual, images, of_keys, residual=residual, mlp=mlp)
+    found, whole = attend(run_trunk(visual, images), of_keys, residual=residual, mlp=mlp)
     hook.remove()
     assert not entering  # the block itself is not called: its parts are
     state = _before_the_last(visual, images)
@@ -75,8 +76,6 @@ def test_another_attention_against_a_loop_over_heads_and_tokens(residual: bool, 
 
 def _before_the_last(visual: Any, images: Tensor) -> Tensor:
     """By the earlier blocks' own forward passes."""
-    from ovbench.models.clip.dense import embed
-
     tokens, _ = embed(visual, images)
     for block in visual.transformer.resblocks[:-1]:
         tokens = block(tokens)
@@ -88,9 +87,7 @@ def test_values_alone_are_maskclips_path() -> None:
     clip = load_clip("ViT-B-16", "openai", Runtime(checkpoints="toy"))
     images = torch.randn(2, 3, 96, 64)
     for kept in (True, False):
-        features, _ = clip.attended_features(
-            images, lambda heads: heads.value, residual=kept, mlp=kept
-        )
+        features, _ = clip.attended_features(images, values_alone, residual=kept, mlp=kept)
         expected = clip.dense_features(images, residual=kept).values
         assert torch.allclose(features, expected, atol=1e-4)
 

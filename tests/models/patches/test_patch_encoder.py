@@ -28,6 +28,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
 from ovbench.models.patches import encoder as module
 from ovbench.models.patches.encoder import Facet, PatchEncoder, Reading, load_patch_encoder
+from ovbench.models.patches.positions import Positions
 from ovbench.models.weights.checkpoints import Located
 
 TINY = {
@@ -186,9 +187,11 @@ def test_no_block_runs_that_no_reading_needs(readings: list[Reading], blocks: in
     assert len(ran) == blocks
 
 
-@pytest.mark.parametrize("offset", [0.0, 0.1])
+@pytest.mark.parametrize(("rule", "offset"), [("exact", 0.0), ("dino", 0.1)])
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
-def test_positions_are_interpolated_between_patches(kind: str, offset: float) -> None:
+def test_positions_are_interpolated_between_patches(
+    kind: str, rule: Positions, offset: float
+) -> None:
     model = build(kind)
     with torch.no_grad():
         model.embeddings.patch_embeddings.projection.weight.zero_()  # positions alone are left
@@ -199,7 +202,7 @@ def test_positions_are_interpolated_between_patches(kind: str, offset: float) ->
     block = (model.layers if kind == "vit" else model.encoder.layer)[0]
     norm = block.layernorm_before if kind == "vit" else block.norm1
     expected = block.attention.k_proj(norm(tokens.permute(1, 2, 0))).permute(2, 0, 1)
-    encoder = PatchEncoder(model, (RECORD,), Runtime(), offset)
+    encoder = PatchEncoder(model, (RECORD,), Runtime(), rule)
     found = encoder.features(noise(1, 3, 56, 24), 0, "key")
     torch.testing.assert_close(found[0], expected, atol=1e-5, rtol=1e-4)
 
