@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from ovbench.datasets.choosing.choices import Choices
@@ -11,6 +13,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.datasets import BackgroundRule, Dataset
 from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.registry.names import DATASETS
+from ovbench.harness.registry.presets import published_names
 
 ALIASES: dict[str, tuple[str, BackgroundRule]] = {
     "voc20": ("voc", "ignore"),
@@ -35,6 +38,7 @@ def load_dataset(
     prompts: Path | str | None = None,
     shots: int | None = None,
     seed: int = 0,
+    names_of: Sequence[str] = (),
 ) -> Dataset:
     """Open a registered dataset.
 
@@ -52,6 +56,8 @@ def load_dataset(
             folder, or a split to draw them from; see :mod:`ovbench.datasets.prompting.prompts`.
         shots: how many to draw for each class; the default is one.
         seed: of the draw.
+        names_of: methods that were published with one set of names on this benchmark, which is
+            taken where ``names`` is None; see :mod:`ovbench.harness.contract.published`.
 
     Raises:
         UsageError: unknown names, files that are not there, or a choice that the dataset does
@@ -69,7 +75,7 @@ def load_dataset(
     folder = Path(root).expanduser() if root else None
 
     def open_split(split: str | None) -> Dataset:
-        return _open(name, Choices(folder, split, background, names, variant), subset)
+        return _open(name, Choices(folder, split, background, names, variant), subset, names_of)
 
     dataset = open_split(split)
     if prompts is not None:
@@ -81,8 +87,12 @@ def load_dataset(
     return dataset
 
 
-def _open(name: str, choices: Choices, subset: str | None) -> Dataset:
+def _open(name: str, choices: Choices, subset: str | None, names_of: Sequence[str]) -> Dataset:
     dataset: Dataset = DATASETS.load(name)(choices)
+    if names_of and choices.names is None:
+        # Only what is open says under which rule its background is scored.
+        names = published_names(names_of, dataset.info)
+        dataset = DATASETS.load(name)(replace(choices, names=names)) if names else dataset
     if choices.variant is not None and dataset.info.variant != choices.variant:
         raise UsageError(f"{name} has no variants; {choices.variant!r} cannot be chosen")
     _check_ids(dataset)

@@ -8,8 +8,8 @@ from results import result
 
 from ovbench.harness.contract.settings import describe
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
-from ovbench.harness.registry.methods import preset_values
 from ovbench.harness.registry.names import DATASETS, METHODS
+from ovbench.harness.registry.presets import choose_preset
 from ovbench.leaderboards.reported.counterparts import (
     Counterpart,
     benchmarks,
@@ -39,7 +39,7 @@ def test_rules_name_what_exists() -> None:
         names = {info.name for info in describe(method.Settings)}
         assert set(rule.needs()) <= names, rule
         for preset in rule.presets.split():
-            preset_values(rule.method, method, None if preset == "default" else preset)
+            choose_preset(rule.method, method, None if preset == "default" else preset)
         assert rule.figures(), rule
         assert {rule.definition_on(b.dataset) for b in benchmarks()} <= set(MIOU_DEFINITIONS)
         named = [word.split("=")[0] for word in rule.definition.split()[1:]]

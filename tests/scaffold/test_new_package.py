@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from in_process import ovbench
 
-from ovbench.harness.registry import glance, sources
+from ovbench.harness.registry import lineage, sources
 from ovbench.harness.registry.names import DATASETS, METHODS
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -28,7 +28,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         for registry in (METHODS, DATASETS):
             vars(registry).pop("entries", None)
         sources._plugins.cache_clear()
-        glance._statements.cache_clear()
+        lineage._statements.cache_clear()
 
     def install(folder: Path) -> Path:
         project = tomllib.loads((folder / "pyproject.toml").read_text())["project"]

@@ -15,6 +15,7 @@ from ovbench.cli.catalogue.rows import Row, all_rows, row_of
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.console import document, say, say_json, show, styled
 from ovbench.errors import UsageError
+from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.settings import SettingInfo, describe
 from ovbench.harness.registry.glance import refuse_missing_packages
 from ovbench.harness.registry.names import METHODS
@@ -90,17 +91,26 @@ def _lines(*lines: str | Text) -> Text:
 
 
 def _one(name: str, as_json: bool) -> None:
+    from ovbench.harness.registry.presets import published_rows, varying_settings
+
     row = row_of(name)
     refuse_missing_packages(name)
     method = METHODS.load(name)
     settings, presets = describe(method.Settings), getattr(method, "presets", {})
+    rows = published_rows(method)
     if as_json:
-        content = {"settings": [asdict(item) for item in settings], "presets": presets}
+        content = {
+            "settings": [asdict(item) for item in settings],
+            "presets": presets,
+            "published": [asdict(row) for row in rows],
+        }
         say_json({**row.content(), **content})
         return
     say(f"{name}: {row.summary}")
     show(_card(row))
     _show_settings(name, settings, presets)
+    if rows:
+        show(_published(rows, varying_settings(method)))
 
 
 def _card(row: Row) -> Table:
@@ -142,3 +152,15 @@ def _show_settings(
     for preset, values in presets.items():
         changes = ", ".join(f"{k}={v}" for k, v in values.items()) or "the defaults"
         say(f"--preset {preset}: {changes}")
+
+
+def _published(rows: Sequence[Published], varying: Sequence[str]) -> Table:
+    """What --preset published sets, benchmark by benchmark."""
+    tuned = f"{', '.join(varying)} by benchmark" if varying else "the same for all benchmarks"
+    table = Table(title=f"--preset published: {tuned}", title_justify="left")
+    for heading in ("dataset", "background", "settings", "names", "source"):
+        table.add_column(heading, overflow="fold")
+    for row in rows:
+        values = ", ".join(f"{k}={v}" for k, v in row.settings.items()) or "the defaults"
+        table.add_row(row.dataset, row.background, values, row.names or "plain", row.source)
+    return table

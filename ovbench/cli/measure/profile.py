@@ -75,6 +75,7 @@ def profile(
     from ovbench.cli.shared.console import say, say_json, show
     from ovbench.datasets import load_dataset
     from ovbench.errors import OvbenchError, UsageError
+    from ovbench.harness.contract.published import PUBLISHED
     from ovbench.harness.files.atomic import ready_folder, replacing
     from ovbench.harness.profile.sweep import Grid, Options, Sweep
     from ovbench.harness.registry.settings_file import given_settings
@@ -95,6 +96,7 @@ def profile(
         prompts=prompts,
         shots=shots,
         seed=seed,
+        names_of=methods if preset == PUBLISHED else (),
     )
     for path in (plot, output):
         if path is not None:

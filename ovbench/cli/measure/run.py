@@ -87,6 +87,7 @@ def run(
     default directory. Start it under `torchrun --nproc-per-node N -m ovbench run ...` to share
     the images among several processes or machines.
     """
+    from functools import cache
     from itertools import product
 
     from ovbench.cli.progress.run import observer
@@ -94,10 +95,11 @@ def run(
     from ovbench.datasets import load_dataset
     from ovbench.errors import UsageError
     from ovbench.harness.contract.datasets import Dataset
+    from ovbench.harness.contract.published import PUBLISHED
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
-    from ovbench.harness.registry.methods import load_method
+    from ovbench.harness.registry.methods import choose_method, load_method
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.results.seeds import directory_of_seed, parse_seeds
     from ovbench.harness.run.runner import Options, run_of
@@ -113,9 +115,11 @@ def run(
     filter_given = parse_assignments(filter_settings or [], "--filter-set")
     if filter_given and classes != "predicted":
         raise UsageError("--filter-set goes with --classes predicted only")
-    opened = [
-        load_dataset(
-            name,
+
+    @cache
+    def opened(benchmark: str, names_of: tuple[str, ...]) -> Dataset:
+        return load_dataset(
+            benchmark,
             root=root,
             split=split,
             background=background,
@@ -125,9 +129,15 @@ def run(
             prompts=prompts,
             shots=shots,
             seed=seed or 0,
+            names_of=names_of,
         )
-        for name in datasets
-    ]
+
+    data_of = {
+        (name, benchmark): opened(benchmark, (name,) if preset == PUBLISHED else ())
+        for name, benchmark in product(methods, datasets)
+    }
+    for (name, _), data in data_of.items():  # what is wrong with the last is told before the first
+        choose_method(name, preset, given[name], data.info)
     run_options = Options(
         classes=classes,
         limit=limit,
@@ -146,6 +156,7 @@ def run(
             loaded = load_method(
                 name,
                 preset=preset,
+                benchmark=data.info,
                 settings=given[name],
                 tuning=read_tuning(settings_file, name),
                 device=device,
@@ -162,10 +173,9 @@ def run(
             return asked.execute(output, kept=True)
 
     documents: list[dict[str, Any]] = []
-    pairs = list(product(methods, zip(datasets, opened, strict=True)))
-    for name, (benchmark, data) in pairs:
+    for (name, benchmark), data in data_of.items():
         title = f"{name} on {benchmark}"
-        place = output / f"{name}-{benchmark}" if output and len(pairs) > 1 else output
+        place = output / f"{name}-{benchmark}" if output and len(data_of) > 1 else output
         if several is None:
             found = [measure(name, data, seed or 0, title, place)]
         else:
@@ -177,7 +187,7 @@ def run(
         if whole:  # else this is another process than the first
             documents.append(_shown(whole, several is not None, as_json, place))
     if as_json and documents:
-        say_json(documents if len(pairs) > 1 else documents[0])
+        say_json(documents if len(data_of) > 1 else documents[0])
 
 
 def _shown(

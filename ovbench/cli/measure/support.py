@@ -110,8 +110,8 @@ def _recipe(method: str | None, preset: str | None, settings: list[str], seed: i
     """A method's recipe, or one that many would begin with."""
     from ovbench.errors import UsageError
     from ovbench.harness.contract.settings import override, parse_assignments
-    from ovbench.harness.registry.methods import preset_values
     from ovbench.harness.registry.names import METHODS
+    from ovbench.harness.registry.presets import choose_preset
     from ovbench.support.recipe import common_recipe
 
     if method is None:
@@ -122,7 +122,8 @@ def _recipe(method: str | None, preset: str | None, settings: list[str], seed: i
     recipe_of = getattr(method_class, "recipe", None)
     if recipe_of is None:
         raise UsageError(f"{method} makes no pictures of its classes")
-    values = {**preset_values(method, method_class, preset), **parse_assignments(settings)}
+    chosen = choose_preset(method, method_class, preset)
+    values = {**chosen.values, **parse_assignments(settings)}
     recipe: Recipe = recipe_of(override(method_class.Settings, values), seed)
     return recipe
 

@@ -48,6 +48,7 @@ def tune(
     from ovbench.cli.progress.search import observer
     from ovbench.cli.shared.console import say, say_json, show, tell
     from ovbench.datasets.derived.training import load_for_tuning
+    from ovbench.harness.contract.published import PUBLISHED
     from ovbench.harness.contract.settings import parse_assignments
     from ovbench.harness.registry.settings_file import given_settings, read_tuning
     from ovbench.harness.registry.tuners import load_tuner
@@ -56,7 +57,13 @@ def tune(
     given = given_settings(settings_file, method, settings)
     before = read_tuning(settings_file, method)
     data = load_for_tuning(
-        dataset, root=root, split=split, background=background, names=names, variant=variant
+        dataset,
+        root=root,
+        split=split,
+        background=background,
+        names=names,
+        variant=variant,
+        names_of=[method] if preset == PUBLISHED else (),
     )
     if split is None and data.info.split != "train":
         tell(
@@ -66,6 +73,7 @@ def tune(
     tunable = load_tuner(
         method,
         preset=preset,
+        benchmark=data.info,
         settings=given,
         tuning=before,
         fixed=parse_assignments(settings or []),
@@ -83,11 +91,12 @@ def tune(
         return
     show(_table(found))
     path = directory / "settings.json"
+    row = tunable.subject.published or {}
     conditions = {
         "--dataset": dataset,
         "--root": root,
         "--background": background,
-        "--names": names,
+        "--names": names or row.get("names"),
         "--variant": variant,
         "--checkpoints": None if checkpoints == "auto" else checkpoints,
         "--precision": None if precision == "fp32" else precision,

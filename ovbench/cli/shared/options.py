@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from ovbench.cli.shared import completion
+
 if TYPE_CHECKING:
     from ovbench.harness.contract.datasets import DatasetInfo
     from ovbench.harness.contract.runtime import CheckpointFlavour
@@ -79,7 +81,12 @@ SettingsFile = Annotated[
     ),
 ]
 Preset = Annotated[
-    str | None, typer.Option("--preset", help="A named set of the method's settings.")
+    str | None,
+    typer.Option(
+        "--preset",
+        help="A named set of the method's settings; published: its paper's for the benchmark.",
+        autocompletion=completion.presets,
+    ),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, ...")]
 Precision = Annotated[

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ovbench.harness.contract.datasets import BackgroundRule
+if TYPE_CHECKING:  # a list of methods does without what datasets import
+    from ovbench.harness.contract.datasets import BackgroundRule
 
 PUBLISHED = "published"
 """The preset that takes the row of the benchmark at hand."""

@@ -111,7 +111,7 @@ class Options:
 
     Attributes:
         preset, settings: as :func:`~ovbench.harness.registry.methods.load_method` takes them, for
-            every method.
+            every method; "published" is that of the sweep's dataset.
         limit: the first images of the dataset are used, so many at most.
         warmup: batches before the measured ones; they pay for lazy initialisation.
         repeats: measured batches.
@@ -173,7 +173,8 @@ class Sweep:
         options, ids = self.options, self.dataset.ids[: self.options.limit]
         if not ids:
             raise UsageError(f"{self.dataset.info.name}: no images to measure on")
-        choices = {m: choose_method(m, options.preset, options.settings) for m in self.grid.methods}
+        asked = options.preset, options.settings, self.dataset.info
+        choices = {name: choose_method(name, *asked) for name in self.grid.methods}
         device = resolve_device(options.device)
         return {
             "schema_version": PROFILE_SCHEMA_VERSION,
@@ -221,7 +222,7 @@ class Sweep:
             Runtime(device, configuration.precision, options.checkpoints, options.seed),
             self.dataset.vocabulary,
             samples,
-            self.dataset.info.prompted,
+            self.dataset.info,
             configuration.size,
             configuration.batch_size,
             options.warmup,

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ovbench.harness.contract.datasets import Sample
+from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.contract.vocabulary import Vocabulary
@@ -26,7 +26,7 @@ class Job:
     Attributes:
         samples: at their original size; batches take them in turn, from the first again
             behind the last.
-        prompted: as :class:`~ovbench.authoring.DatasetInfo` has it.
+        info: of the dataset that they are from.
         size: what the samples are resized to, None for none.
         warmup: batches before the measured ones.
         repeats: measured batches.
@@ -38,7 +38,7 @@ class Job:
     runtime: Runtime
     vocabulary: Vocabulary
     samples: Sequence[Sample]
-    prompted: bool
+    info: DatasetInfo
     size: ImageSize | None
     batch_size: int
     warmup: int
@@ -55,13 +55,14 @@ def figures(job: Job) -> dict[str, Any]:
     method = load_method(
         job.method,
         preset=job.preset,
+        benchmark=job.info,
         settings=job.settings,
         device=runtime.device,
         precision=runtime.precision,
         checkpoints=runtime.checkpoints,
         seed=runtime.seed,
     )
-    predictor = predictor_for(method.segmenter, job.vocabulary, job.prompted)
+    predictor = predictor_for(method.segmenter, job.vocabulary, job.info.prompted)
     seed_everything(runtime.seed)
     with measure(runtime.device) as preparation:
         notes = predictor.prepare()

@@ -7,17 +7,15 @@ that does not exist should have to wait for that, so that nothing is executed he
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Iterator
-from functools import cache
+from collections.abc import Collection
 from importlib.metadata import PackageNotFoundError, version
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.published import PUBLISHED
 from ovbench.harness.contract.settings import refuse_unknown_preset, refuse_unknown_setting
-from ovbench.harness.files.regular import regular
+from ovbench.harness.registry.lineage import Lineage, Place, find, lineage, value_of
 from ovbench.harness.registry.names import METHODS
 
 
@@ -27,10 +25,10 @@ def card_of(method: str) -> MethodCard | None:
     Raises:
         UsageError: no such method, or its card is not written with literals.
     """
-    found = _class_of(method)
-    card = _value(found[1].body, "card") if found else None
-    if card is None:
+    found = _value(method, "card")
+    if found is None:
         return None
+    _, card = found
     try:
         if not isinstance(card, ast.Call) or card.args:
             raise ValueError("is not written as MethodCard(name=value, ...)")
@@ -49,16 +47,17 @@ def _literal(given: ast.keyword) -> Any:
 
 def needs_exemplars(method: str) -> bool:
     """Whether a method says that every class must be shown by a picture."""
-    found = _class_of(method)
-    value = _value(found[1].body, "needs_exemplars") if found else None
-    return isinstance(value, ast.Constant) and value.value is True
+    found = _value(method, "needs_exemplars")
+    return found is not None and isinstance(found[1], ast.Constant) and found[1].value is True
 
 
 def preset_names(method: str) -> list[str]:
     """Those of a method's presets whose names its source spells out."""
-    found = _class_of(method)
-    table = _preset_table(*found) if found else None
-    return _spelled(table) if table else []
+    line = _lineage(method)
+    if line is None:
+        return []
+    table = _preset_table(line)
+    return [*(_spelled(table) if table else []), *_published(line)]
 
 
 def refuse_missing_packages(method: str) -> None:
@@ -79,13 +78,15 @@ def refuse_unknown_names(method: str, preset: str | None, settings: Collection[s
     Raises:
         UsageError: no such method, preset or setting.
     """
-    found = _class_of(method)
-    if found is None:
+    line = _lineage(method)
+    if line is None:
         return
-    presets = _presets(*found)
-    if preset is not None and presets is not None:
+    presets = _presets(line)
+    # A base that nobody can read may have rows for benchmarks.
+    unsure = preset == PUBLISHED and not line.whole
+    if preset is not None and presets is not None and not unsure:
         refuse_unknown_preset(method, preset, presets)
-    if settings and (names := _settings(*found)) is not None:
+    if settings and (names := _settings(line)) is not None:
         for name in settings:
             refuse_unknown_setting(name, names)
 
@@ -98,27 +99,43 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _class_of(method: str) -> tuple[str, ast.ClassDef] | None:
-    """The module that makes a method's class, and the class; None where that is not plain."""
+def _lineage(method: str) -> Lineage | None:
+    """A method's class and its bases; None where it is not plain what makes it."""
     module, _, attribute = METHODS.entry(method).target.partition(":")
-    found = _find(module, attribute)
-    return (found[0], found[1]) if found and isinstance(found[1], ast.ClassDef) else None
+    found = find(module, attribute)
+    return lineage((found[0], found[1])) if found and isinstance(found[1], ast.ClassDef) else None
 
 
-def _presets(module: str, method: ast.ClassDef) -> list[str] | None:
+def _value(method: str, name: str) -> tuple[str, ast.expr] | None:
+    line = _lineage(method)
+    return line.value(name) if line else None
+
+
+def _presets(line: Lineage) -> list[str] | None:
     """None where they are not a plain dictionary."""
-    if _value(method.body, "presets") is None:
-        return None if method.bases else []
-    table = _preset_table(module, method)
+    if line.value("presets") is None:
+        return _published(line) if line.whole else None
+    table = _preset_table(line)
     names = _spelled(table) if table else []
-    return names if table and len(names) == len(table.keys) else None
+    return [*names, *_published(line)] if table and len(names) == len(table.keys) else None
 
 
-def _preset_table(module: str, method: ast.ClassDef) -> ast.Dict | None:
-    value = _value(method.body, "presets")
+def _published(line: Lineage) -> list[str]:
+    """The name that stands for rows of benchmarks, where there are any."""
+    found = line.value("published")
+    empty = found is None or (isinstance(found[1], ast.Tuple | ast.List) and not found[1].elts)
+    return [] if empty else [PUBLISHED]
+
+
+def _preset_table(line: Lineage) -> ast.Dict | None:
+    found = line.value("presets")
+    if found is None:
+        return None
+    module, value = found
     if isinstance(value, ast.Name):
-        found = _find(module, value.id)
-        value = _assigned(found[1]) if found else None
+        made = find(module, value.id)
+        named = value_of(made[1]) if made else None
+        return named if isinstance(named, ast.Dict) else None
     return value if isinstance(value, ast.Dict) else None
 
 
@@ -126,75 +143,19 @@ def _spelled(table: ast.Dict) -> list[str]:
     return [str(key.value) for key in table.keys if isinstance(key, ast.Constant)]
 
 
-def _settings(module: str, method: ast.ClassDef) -> list[str] | None:
+def _settings(line: Lineage) -> list[str] | None:
     """None where they are not a plain dataclass."""
-    for node in method.body:
-        if isinstance(node, ast.ClassDef) and node.name == "Settings":
-            return _fields(node)
-    value = _value(method.body, "Settings")
-    found = _find(module, value.id) if isinstance(value, ast.Name) else None
-    if found is None or not isinstance(found[1], ast.ClassDef):
+    found = line.inner("Settings")
+    return _fields(found) if found else None
+
+
+def _fields(settings: Place) -> list[str] | None:
+    line = lineage(settings)
+    if not line.whole:
         return None
-    return _fields(found[1])
-
-
-def _fields(settings: ast.ClassDef) -> list[str] | None:
-    if settings.bases:
-        return None
-    assigned = [node.target for node in settings.body if isinstance(node, ast.AnnAssign)]
-    return [target.id for target in assigned if isinstance(target, ast.Name)]
-
-
-def _find(module: str, name: str) -> tuple[str, ast.stmt] | None:
-    """Where a module's name is made, followed through imports, and by which statement."""
-    for node in _statements(module):
-        if isinstance(node, ast.ClassDef) and node.name == name:
-            return module, node
-        if isinstance(node, ast.Assign | ast.AnnAssign) and _value([node], name) is not None:
-            return module, node
-        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-            for alias in node.names:
-                if (alias.asname or alias.name) == name and node.module != module:
-                    return _find(node.module, alias.name)
-    return None
-
-
-def _value(body: Collection[ast.stmt], name: str) -> ast.expr | None:
-    """What is assigned to a name in a class or a module."""
-    for node in body:
-        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
-        if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-            return _assigned(node)
-    return None
-
-
-def _assigned(node: ast.stmt) -> ast.expr | None:
-    return node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
-
-
-@cache
-def _statements(module: str) -> tuple[ast.stmt, ...]:
-    """Of a module's source; none where it cannot be read."""
-    for path in _places(module):
-        try:
-            return tuple(ast.parse(regular(path).read_bytes()).body)
-        except (OSError, SyntaxError, ValueError, RecursionError):
-            continue
-    return ()
-
-
-def _places(module: str) -> Iterator[Path]:
-    """Where a module may lie; only the outermost package is looked up, and none is imported."""
-    top, *rest = module.split(".")
-    try:
-        spec = find_spec(top)
-    except (ImportError, ValueError):
-        return
-    if spec is None:
-        return
-    if not rest and spec.origin:
-        yield Path(spec.origin)
-    for folder in spec.submodule_search_locations or ():
-        yield Path(folder, *rest, "__init__.py")
-        if rest:
-            yield Path(folder, *rest).with_suffix(".py")
+    found: dict[str, None] = {}
+    for _, node in reversed(line.classes):  # a dataclass begins with its bases' fields
+        assigned = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+        fields = [one for one in assigned if "ClassVar" not in ast.unparse(one.annotation)]
+        found |= {one.target.id: None for one in fields if isinstance(one.target, ast.Name)}
+    return list(found)

@@ -8,12 +8,14 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointFlavour, CheckpointRecord, Precision, Runtime
 from ovbench.harness.contract.segmenters import Segmenter, SegmenterClass
-from ovbench.harness.contract.settings import override, refuse_unknown_preset, resolved, settings_of
+from ovbench.harness.contract.settings import override, resolved, settings_of
 from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
 from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.presets import choose_preset
 from ovbench.harness.registry.sources import code_of, code_of_entry
 
 UNREGISTERED = "unregistered"
@@ -33,6 +35,8 @@ class Subject:
         checkpoints: the weights it loaded.
         tuning: on what the settings were tuned, as
             :func:`~ovbench.harness.registry.settings_file.read_tuning` gives it, or None.
+        published: the row of the preset "published", as
+            :meth:`~ovbench.harness.registry.presets.Chosen.record` gives it, or None.
         code: digests of the source that answers, as
             :func:`~ovbench.harness.registry.sources.code_of` gives them.
         warnings: what a result must say of it.
@@ -47,6 +51,7 @@ class Subject:
     checkpoints: tuple[CheckpointRecord, ...] = ()
     code: Mapping[str, str] = field(default_factory=dict)
     tuning: Mapping[str, Any] | None = None
+    published: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
 
 
@@ -79,6 +84,7 @@ def load_method(
     name: str,
     *,
     preset: str | None = None,
+    benchmark: DatasetInfo | None = None,
     settings: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
     device: str = "auto",
@@ -91,6 +97,7 @@ def load_method(
     Args:
         name: see ``ovbench list methods``.
         preset: a named set of settings of that method.
+        benchmark: for the preset "published": the ``info`` of the dataset whose values to take.
         settings: values that replace the preset's or the defaults; strings are parsed.
         tuning: on what these were tuned, for the result; see :class:`Subject`.
         device: "auto" takes this process's GPU where there is one, else the CPU.
@@ -99,9 +106,10 @@ def load_method(
         seed: for every random choice the method makes.
 
     Raises:
-        UsageError: unknown name, preset or setting, or missing weights or packages.
+        UsageError: unknown name, preset or setting, no published values for the benchmark, or
+            missing weights or packages.
     """
-    choice = choose_method(name, preset, settings or {})
+    choice = choose_method(name, preset, settings or {}, benchmark)
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     with progress(f"load {name}", total=None):
         segmenter = choice.method_class(choice.settings, runtime)
@@ -116,6 +124,7 @@ def load_method(
         _checkpoints(segmenter),
         {**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
         tuning,
+        choice.published,
     )
     return Method(subject, segmenter)
 
@@ -127,43 +136,37 @@ class MethodChoice:
     Attributes:
         version: of the package that provides it.
         settings: an instance of its ``Settings``.
-        changes: as in :class:`Subject`.
+        changes, published: as in :class:`Subject`.
     """
 
     method_class: SegmenterClass
     version: str
     settings: Any
     changes: Mapping[str, Any]
+    published: Mapping[str, Any] | None
 
 
-def choose_method(name: str, preset: str | None, settings: Mapping[str, Any]) -> MethodChoice:
-    """Look a method up and parse its settings; no weights are loaded.
-
-    Raises:
-        UsageError: unknown name, preset or setting, or missing packages.
-    """
+def choose_method(
+    name: str,
+    preset: str | None,
+    settings: Mapping[str, Any],
+    benchmark: DatasetInfo | None = None,
+) -> MethodChoice:
+    """Look a method up and parse its settings, as :func:`load_method`; no weights are loaded."""
     entry = METHODS.entry(name)
     refuse_unknown_names(name, preset, settings)
     refuse_missing_packages(name)
     method_class: SegmenterClass = METHODS.load(name)
-    chosen = preset_values(name, method_class, preset)
-    baseline = resolved(override(method_class.Settings, chosen))
-    parsed = override(method_class.Settings, {**chosen, **settings})
+    chosen = choose_preset(name, method_class, preset, benchmark)
+    baseline = resolved(override(method_class.Settings, chosen.values))
+    parsed = override(method_class.Settings, {**chosen.values, **settings})
     changes = {key: v for key, v in resolved(parsed).items() if v != baseline[key]}
-    return MethodChoice(method_class, package_version(entry.package), parsed, changes)
+    version, published = package_version(entry.package), chosen.record(settings)
+    return MethodChoice(method_class, version, parsed, changes, published)
 
 
 def _checkpoints(segmenter: Segmenter) -> tuple[CheckpointRecord, ...]:
     return tuple(getattr(segmenter, "checkpoints", ()))
-
-
-def preset_values(name: str, method_class: SegmenterClass, preset: str | None) -> dict[str, Any]:
-    """The settings a named preset changes."""
-    if preset is None:
-        return {}
-    presets: Mapping[str, Mapping[str, Any]] = getattr(method_class, "presets", {})
-    refuse_unknown_preset(name, preset, presets)
-    return dict(presets[preset])
 
 
 def package_version(package: str) -> str:

@@ -8,12 +8,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.contract.runtime import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.contract.settings import override, resolved
 from ovbench.harness.contract.tuning import Phase, Tuner
 from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
-from ovbench.harness.registry.methods import Subject, package_version, preset_values, resolve_device
+from ovbench.harness.registry.methods import Subject, package_version, resolve_device
 from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.presets import choose_preset
 from ovbench.harness.registry.sources import code_of, code_of_entry
 
 
@@ -37,6 +39,7 @@ def load_tuner(
     name: str,
     *,
     preset: str | None = None,
+    benchmark: DatasetInfo | None = None,
     settings: Mapping[str, Any] | None = None,
     tuning: Mapping[str, Any] | None = None,
     fixed: Collection[str] = (),
@@ -49,13 +52,12 @@ def load_tuner(
 
     See :func:`ovbench.harness.registry.methods.load_method`.
 
-
     Args:
         fixed: names of settings that are not searched.
         seed: for the order of the trials too.
 
     Raises:
-        UsageError: unknown name, preset or setting, missing weights, or nothing to tune.
+        UsageError: as there, or nothing to tune.
     """
     refuse_unknown_names(name, preset, settings or {})
     refuse_missing_packages(name)
@@ -63,7 +65,8 @@ def load_tuner(
     build = getattr(method_class, "tuner", None)
     if build is None:
         raise UsageError(f"{name} has nothing to tune")
-    given = {**preset_values(name, method_class, preset), **(settings or {})}
+    chosen = choose_preset(name, method_class, preset, benchmark)
+    given = {**chosen.values, **(settings or {})}
     parsed = override(method_class.Settings, given)
     values = resolved(parsed)
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
@@ -77,6 +80,7 @@ def load_tuner(
         checkpoints=tuple(tuner.checkpoints),
         code={**code_of(tuner), **code_of_entry(METHODS.entry(name))},
         tuning=tuning,
+        published=chosen.record(settings or {}),
     )
     phases = _open_phases(tuner.phases, fixed)
     if strays := {key for phase in phases for key in phase.choices} - set(values):

@@ -85,6 +85,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "filter": identity.get("filter"),
         "prompts": identity.get("prompts"),
         "tuning": identity.get("tuning"),
+        "published": identity.get("published"),
         "code": identity.get("code"),
         "files": identity.get("files"),
         "environment": last.environment,

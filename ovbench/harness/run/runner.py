@@ -39,6 +39,7 @@ from ovbench.harness.metrics.scores import Confusion, check_ignore_label
 from ovbench.harness.registry import held
 from ovbench.harness.registry.filters import Filter
 from ovbench.harness.registry.methods import UNREGISTERED, Method, Subject
+from ovbench.harness.registry.presets import refuse_other_benchmark
 from ovbench.harness.registry.settings_file import tuned_on
 from ovbench.harness.registry.sources import plugins_in
 from ovbench.harness.registry.state import State
@@ -225,7 +226,8 @@ class Run:
                 f"{self.dataset.info.name} asks for each image's own class; "
                 f"classes={self.options.classes!r} does not apply"
             )
-
+        if row := self.subject.published:
+            refuse_other_benchmark(row, self.dataset.info)
         segmenter = getattr(self.predictor, "segmenter", None)
         if self.options.classes != "all" and segmenter and not takes_candidates(segmenter):
             raise UsageError(
@@ -347,6 +349,7 @@ class Run:
             "warnings": [*info.count_warnings(len(self.dataset.ids)), *subject.warnings],
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
             **({"tuning": tuned_on(subject.tuning, self.ids)} if subject.tuning else {}),
+            **({"published": dict(subject.published)} if subject.published else {}),
             "code": self._code(),
             **({"state": {role: state.digest for role, state in states.items()}} if states else {}),
         }

@@ -15,6 +15,7 @@ from typing import Any
 from ovbench.errors import UsageError
 from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.results.store import default_directory
+from ovbench.leaderboards.tables.marks import marks
 from ovbench.text import visible
 
 Result = Mapping[str, Any]
@@ -103,6 +104,7 @@ def conditions(result: Result) -> dict[str, Any]:
              "checkpoints", "num_images", "seed", "device", "precision", "batch_size")  # fmt: skip
     values = {name: run[name] for name in names} | {"names": result["vocabulary"]["source"]}
     values |= {f"settings/{name}": value for name, value in result["config"].items()}
+    values |= {"marks": found} if (found := marks(result)) else {}
     return {
         visible(name): value if isinstance(value, bool | int | float) else _words(value)
         for name, value in values.items()

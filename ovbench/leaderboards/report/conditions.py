@@ -51,6 +51,7 @@ def _run(result: Result) -> dict[str, str]:
         "id": run["id"],
         "method": f"{run['method']} {run['method_version']}",
         "preset": run["preset"],
+        "published values": _published(result),
         "changed settings": changes,
         "classes told": run["classes"],
         "seed": run["seed"],
@@ -63,6 +64,15 @@ def _run(result: Result) -> dict[str, str]:
         "command": run["command"],
     }
     return {name: _text(value) for name, value in shown.items()}
+
+
+def _published(result: Result) -> str:
+    """Of which benchmark the settings are, and where they stand; empty for any other preset."""
+    row = result.get("published")
+    if not row:
+        return ""
+    varying = f"; per benchmark: {', '.join(row['varying'])}" if row["varying"] else ""
+    return f"{row['dataset']}, background {row['background']}: {row['source']}{varying}"
 
 
 def _settings(result: Result) -> dict[str, str]:

@@ -27,6 +27,9 @@ def marks(result: Mapping[str, Any]) -> list[str]:
         found.append("toy weights")
     if result.get("tuning"):
         found.append(_tuned(result["tuning"], run["num_images"]))
+    if varying := (result.get("published") or {}).get("varying"):
+        verb = "varies" if len(varying) == 1 else "vary"
+        found.append(f"tuned per benchmark, as published: {', '.join(varying)} {verb}")
     if (version := run["protocol_version"]) != PROTOCOL_VERSION:
         found.append(f"counted as protocol version {version} says, not {PROTOCOL_VERSION}")
     if run["limit"] is not None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ovbench.harness.registry.glance import _find, _presets, _settings
+from ovbench.harness.registry.glance import _lineage, _presets, _settings
 from ovbench.harness.registry.names import METHODS
 
 WRONG = {
@@ -53,9 +53,9 @@ def test_every_method_of_the_package_is_plain_enough_to_be_read() -> None:
     computed = []
     for name, entry in METHODS.entries.items():
         if entry.package == "ovbench":
-            found = _find(*entry.target.split(":"))
-            assert found is not None
-            assert _settings(*found) is not None, name
-            if _presets(*found) is None:  # type: ignore[arg-type]
+            line = _lineage(name)
+            assert line is not None
+            assert _settings(line) is not None, name
+            if _presets(line) is None:
                 computed.append(name)
     assert computed == ["ipseg"]  # its presets are a product, and are checked when it is loaded

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ovbench.harness.contract.datasets import Prompt, Sample
+from ovbench.harness.contract.datasets import DatasetInfo, Prompt, Sample
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.profile.image_size import ImageSize
@@ -26,7 +26,7 @@ def job(samples: Sequence[Sample], **changes: Any) -> Job:
         "runtime": Runtime(),
         "vocabulary": Vocabulary.of("cat", "dog", background=True),
         "samples": samples,
-        "prompted": False,
+        "info": DatasetInfo("memory", "val", "class"),
         "size": None,
         "batch_size": 3,
         "warmup": 1,
@@ -51,6 +51,7 @@ def test_a_size_replaces_the_samples_own() -> None:
 def test_a_prompted_benchmark_prepares_within_the_images_time() -> None:
     one, two = (Prompt(name, Vocabulary.of(name, background=True), (0, 1)) for name in "ab")
     samples = [sample(10, one), sample(20, two)]
-    found = figures(job(samples, prompted=True, repeats=2, warmup=0))
+    prompted = DatasetInfo("memory", "val", "class", prompted=True)
+    found = figures(job(samples, info=prompted, repeats=2, warmup=0))
     assert list(found["stages"]) == ["prepare"]
     assert 0 < found["stages"]["prepare"]["share"] < 1

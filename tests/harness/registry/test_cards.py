@@ -10,9 +10,11 @@ import pytest
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.published import PUBLISHED
 from ovbench.harness.registry.glance import card_of, needs_exemplars, preset_names
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import METHODS, Registry
+from ovbench.harness.registry.presets import published_rows
 from ovbench.models.patches.saliency import BACKBONE
 from ovbench.models.weights.inventory import item_of
 
@@ -43,8 +45,9 @@ def test_a_card_read_from_source_is_the_class_s_own(name: str) -> None:
     assert card_of(name) == method.card
     assert needs_exemplars(name) == getattr(method, "needs_exemplars", False)
     presets = preset_names(name)
-    assert set(presets) <= set(getattr(method, "presets", {}))
-    assert bool(presets) == bool(getattr(method, "presets", {}))
+    known = {*getattr(method, "presets", {}), *([PUBLISHED] if published_rows(method) else [])}
+    assert set(presets) <= known
+    assert bool(presets) == bool(known)
 
 
 @pytest.mark.parametrize("name", BUILTIN)
