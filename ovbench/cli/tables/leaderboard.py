@@ -58,7 +58,11 @@ def leaderboard(
     ] = False,
     reported: Annotated[
         bool,
-        typer.Option("--reported", help="The figures that papers print, instead of runs."),
+        typer.Option(
+            "--reported",
+            help="What papers print, instead of runs: all of it, or of --dataset. --output is then "
+            "a folder, for one page each.",
+        ),
     ] = False,
     format: Annotated[
         Literal["markdown", "html", "latex", "csv", "json"],
@@ -80,6 +84,7 @@ def leaderboard(
     """Rank results; runs under different conditions get tables of their own."""
     from ovbench.cli.shared.console import document, say
     from ovbench.errors import UsageError
+    from ovbench.harness.files.atomic import ready_folder
     from ovbench.leaderboards.formats.update import put_between_markers, write_document
     from ovbench.leaderboards.tables.fields import View
 
@@ -89,19 +94,24 @@ def leaderboard(
         raise UsageError("give either run directories or --reported")
     if (reported or update) and format != "markdown":
         raise UsageError(f"--format {format}: --reported and --update are Markdown")
-    if reported and (dataset or with_reported or view != View()):
-        raise UsageError("--reported prints every benchmark; leave out the other options")
+    if reported and (with_reported or view != View()):
+        raise UsageError("--reported: what is printed has no columns; leave out the other options")
     if (chosen or average) and format not in _DOCUMENTS:
         raise UsageError(f"--columns and --average: {format} has every column and no overview")
     if output and update:
         raise UsageError("give either --output or --update")
-    text = (
-        _reported()
-        if reported
-        else _measured(runs or [], format, dataset or [], view, with_reported)
-    )
+    if reported:
+        pages = _reported(dataset or [])
+        text = "\n".join(pages.values())
+    else:
+        text = _measured(runs or [], format, dataset or [], view, with_reported)
     if update is not None:
         say(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
+    elif output is not None and reported:
+        for name, page in pages.items():
+            ready_folder(output / f"{name}.md")
+            write_document(output / f"{name}.md", page)
+        say(output)
     elif output is not None:
         write_document(output, text)
         say(output)
@@ -109,10 +119,15 @@ def leaderboard(
         document(text)
 
 
-def _reported() -> str:
-    from ovbench.leaderboards.formats.reported_markdown import reported_markdown
+def _reported(datasets: list[str]) -> dict[str, str]:
+    from ovbench.errors import UsageError
+    from ovbench.leaderboards.formats.reported_markdown import INDEX, page_names, reported_page
 
-    return reported_markdown()
+    known = page_names()
+    for name in datasets:
+        if name not in known:
+            raise UsageError(f"{name}: nothing is reported on it; there are {', '.join(known)}")
+    return {name: reported_page(name) for name in datasets or [INDEX, *known]}
 
 
 def _measured(

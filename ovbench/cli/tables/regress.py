@@ -32,8 +32,13 @@ def regress(
         bool, typer.Option("--pin", help="Write the pinned values from these runs instead.")
     ] = False,
     tolerance: Annotated[
-        float, typer.Option("--tolerance", min=0, help="With --paper: mIoU that may lie between.")
-    ] = 1.0,
+        float | None,
+        typer.Option(
+            "--tolerance",
+            min=0,
+            help="With --paper: mIoU that may lie between; else the row's own, or 1.",
+        ),
+    ] = None,
     as_json: opt.AsJson = False,
 ) -> None:
     """Hold runs against references; exit code 3 where a gate fails.

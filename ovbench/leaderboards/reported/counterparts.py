@@ -1,7 +1,7 @@
 """Which reported figure a measurement is to be held against, if there is one.
 
 ``data/counterparts.csv`` says which settings of which method stand behind which rows of the
-papers' tables, ``data/benchmarks.csv`` what the papers' names of benchmarks mean.
+sources' tables.
 """
 
 from __future__ import annotations
@@ -11,25 +11,17 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from ovbench.leaderboards.reported.published import Figure, figures, rows
+from ovbench.leaderboards.reported.benchmarks import Benchmark, benchmarks
+from ovbench.leaderboards.reported.data import rows
+from ovbench.leaderboards.reported.evidence import repeated
+from ovbench.leaderboards.reported.published import Figure, cite, figures
 
 Result = Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Benchmark:
-    """What a paper's column is about; ``printed`` is the column's name."""
-
-    printed: str
-    dataset: str
-    split: str
-    background: str
-    subset: str
-
-
-@dataclass(frozen=True, slots=True)
 class Rule:
-    """One row of a paper's table and how to measure it.
+    """One row of a source's table and how to measure it.
 
     Attributes:
         method: as registered.
@@ -37,26 +29,29 @@ class Rule:
         settings: resolved settings that the row needs, ``name=value`` and blanks between them;
             no other setting may differ from the preset.
         classes: as ``--classes``.
-        paper, table, system, variant, setting: of the row, as in the figures.
+        source, table, system, backbone, variant, setting: of the row, as in the figures.
         background: the rule of the code behind the figures where it is not the one that the
             column's title says; else empty.
         definition: of mIoU, a name of
             :data:`~ovbench.harness.metrics.definitions.MIOU_DEFINITIONS`;
             behind it, ``dataset=name`` where the code scores a dataset by another one, with
             blanks between them.
+        tolerance: in mIoU, for a row whose every condition is known; empty is the usual one.
     """
 
     method: str
     presets: str
     settings: str
     classes: str
-    paper: str
+    source: str
     table: str
     system: str
+    backbone: str
     variant: str
     setting: str
     background: str
     definition: str
+    tolerance: str
 
     def needs(self) -> dict[str, str]:
         """The settings it needs, as text."""
@@ -68,31 +63,33 @@ class Rule:
         return dict(other.split("=", 1) for other in others).get(dataset, usual)
 
     def figures(self) -> Sequence[Figure]:
-        """The row's figures."""
-        wanted = (self.paper, self.table, self.system, self.variant, self.setting)
+        """The row's figures of mIoU."""
+        wanted = (self.source, self.table, self.system, self.backbone, self.variant, self.setting)
         return [
-            f for f in figures() if (f.paper, f.table, f.method, f.variant, f.setting) == wanted
+            f
+            for f in figures()
+            if (f.source, f.table, f.method, f.backbone, f.variant, f.setting) == wanted
+            and f.metric == "mIoU"
         ]
 
 
 @dataclass(frozen=True, slots=True)
 class Counterpart:
-    """A reported figure and what was measured under its definition, in percent."""
+    """A reported figure and what was measured under its definition, in percent.
+
+    Attributes:
+        tolerance: in mIoU, of the figure's row; None is the usual one.
+    """
 
     figure: Figure
     definition: str
     measured: float
+    tolerance: float | None = None
 
     @property
     def delta(self) -> float:
         """Measured minus reported."""
         return self.measured - self.figure.value
-
-
-@cache
-def benchmarks() -> Sequence[Benchmark]:
-    """What the papers' columns are about."""
-    return tuple(Benchmark(**row) for row in rows("benchmarks"))
 
 
 @cache
@@ -119,15 +116,16 @@ def counterpart(result: Result) -> Counterpart | str:
         measured = result["metrics"]["definitions"].get(definition)
         for figure in rule.figures():
             if measured is not None and _same_benchmark(rule, figure, run):
-                return Counterpart(figure, definition, measured)
-    rule = of_settings[0]
-    return f"table {rule.table.removeprefix('T')} of {rule.paper} has no such benchmark"
+                tolerance = float(rule.tolerance) if rule.tolerance else None
+                return Counterpart(figure, definition, measured, tolerance)
+    return f"{cite(of_settings[0].figures()[0])}, has no such benchmark"
 
 
 def reported_on(run: Mapping[str, Any]) -> Sequence[Figure]:
-    """Every figure that papers print for a run's benchmark, by whatever system."""
-    printed = {b.printed for b in benchmarks() if _matches(b, run, b.background)}
-    return [figure for figure in figures() if figure.dataset in printed]
+    """Every mIoU that is printed for a run's benchmark, the highest first; repeats left out."""
+    printed = {b.printed for b in benchmarks().values() if _matches(b, run, b.background)}
+    on = [f for f in figures() if f.dataset in printed and f.metric == "mIoU"]
+    return sorted((f for f in on if f not in repeated()), key=lambda figure: -figure.value)
 
 
 def _fits(rule: Rule, result: Result) -> bool:
@@ -141,16 +139,14 @@ def _fits(rule: Rule, result: Result) -> bool:
 
 
 def _same_benchmark(rule: Rule, figure: Figure, run: Mapping[str, Any]) -> bool:
-    for benchmark in benchmarks():
-        if benchmark.printed == figure.dataset:
-            background = benchmark.background
-            if rule.background and background != "none":
-                background = rule.background
-            return _matches(benchmark, run, background)
-    return False
+    benchmark = benchmarks()[figure.dataset]
+    settled = not rule.background or benchmark.background == "none"
+    return _matches(benchmark, run, benchmark.background if settled else rule.background)
 
 
 def _matches(benchmark: Benchmark, run: Mapping[str, Any], background: str) -> bool:
+    if benchmark.outside:
+        return False
     subset = (run["subset"] or "").removesuffix("-only")  # papers do not say which reading
     return (run["dataset"], run["split"], run["background"], subset) == (
         benchmark.dataset,

@@ -1,27 +1,60 @@
-"""What papers report: every figure of four papers' tables, with who is measured and by whom.
+"""What is reported: figures of papers, READMEs and threads, with who is measured and by whom.
 
-The figures lie in ``data/figures.csv`` as the papers print them. They are read and checked at once:
-a figure of an unknown paper or system, out of range or given twice is an error of the package.
+The figures lie in ``data/figures.csv`` as their sources print them. They are read and checked at
+once: a figure of an unknown source, system, benchmark, metric or condition, one that is out of
+range, or one that is given twice is an error of the package.
 """
 
 from __future__ import annotations
 
-import csv
-from collections import Counter, defaultdict
+import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from typing import Literal, cast, get_args
+
+from ovbench.leaderboards.reported.benchmarks import benchmarks
+from ovbench.leaderboards.reported.data import rows
+
+Kind = Literal["paper", "picture", "readme", "thread", "listing"]
+KINDS: Mapping[Kind, str] = {
+    "paper": "tables of the paper",
+    "picture": "a picture of a table, read by eye",
+    "readme": "the README of the code",
+    "thread": "a thread among the code's users",
+    "listing": "a copy of a public listing, unchecked",
+}
+PERCENT = frozenset(
+    ("mIoU", "pixel accuracy", "mean accuracy", "fwIoU", "J", "F", "top-1", "mask AP")
+)
+RATES = frozenset(("images/s",))
 
 
 @dataclass(frozen=True, slots=True)
-class Paper:
-    """A paper whose tables are here."""
+class Source:
+    """Where figures are printed.
+
+    Attributes:
+        title, authors, venue: of the paper behind it; of a thread, its name, who wrote it, where.
+        arxiv: the paper's number, where it is known here.
+        link: where the figures can be looked up; empty for what its title finds.
+        systems: whose authors speak here.
+    """
 
     key: str
     title: str
     authors: str
     venue: str
+    arxiv: str
+    kind: Kind
+    link: str
+    systems: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As it is cited."""
+        return f"{self.authors}, {self.venue}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,35 +73,58 @@ class System:
 
 
 @dataclass(frozen=True, slots=True)
+class Mark:
+    """A condition under which a figure was measured, in a word or two and in a sentence."""
+
+    name: str
+    short: str
+    meaning: str
+
+
+@dataclass(frozen=True, slots=True)
 class Figure:
     """One number of one table.
 
     Attributes:
-        paper: key of the paper that prints it.
-        table: such as "T3".
+        source: key of the source that prints it.
+        table: such as "T3" or "README".
         method: name of the system.
+        backbone: the encoder that knows text, where the source's other words do not say it.
         variant, setting: as the table says, such as weights and resolution.
         dataset, metric: as the table names them.
-        value: percent; ``std`` over seeds, or None.
+        value: percent, or images a second; ``std`` over seeds, or None.
+        marks: names of conditions.
         note: what is inferred or unusual.
     """
 
-    paper: str
+    source: str
     table: str
     method: str
+    backbone: str
     variant: str
     setting: str
     dataset: str
     metric: str
     value: float
     std: float | None
+    marks: tuple[str, ...]
     note: str
+
+    @property
+    def details(self) -> Sequence[str]:
+        """What tells the row from others of its system."""
+        return [text for text in (self.backbone, self.variant, self.setting) if text]
+
+    @property
+    def printed(self) -> str:
+        """The number as it is printed, with its deviation."""
+        return f"{self.value}" + (f" ± {self.std}" if self.std is not None else "")
 
 
 @cache
-def papers() -> Mapping[str, Paper]:
-    """By key."""
-    return {row["key"]: Paper(**row) for row in rows("papers")}
+def sources() -> Mapping[str, Source]:
+    """By key; of those that are nobody's own, the earlier is taken for the later's origin."""
+    return {row["key"]: _source(row) for row in rows("sources")}
 
 
 @cache
@@ -78,8 +134,14 @@ def systems() -> Mapping[str, System]:
 
 
 @cache
+def marks() -> Mapping[str, Mark]:
+    """By name, in the order in which they are shown."""
+    return {row["name"]: Mark(**row) for row in rows("marks")}
+
+
+@cache
 def figures() -> Sequence[Figure]:
-    """All of them, in the papers' order.
+    """All of them, source by source.
 
     Raises:
         ValueError: the data are inconsistent; names the figure.
@@ -88,7 +150,8 @@ def figures() -> Sequence[Figure]:
     for figure in found:
         _check(figure)
     places = Counter(
-        (f.paper, f.table, f.method, f.variant, f.setting, f.dataset, f.metric) for f in found
+        (f.source, f.table, f.method, f.backbone, f.variant, f.setting, f.dataset, f.metric)
+        for f in found
     )
     place, times = places.most_common(1)[0]
     if times > 1:
@@ -96,62 +159,42 @@ def figures() -> Sequence[Figure]:
     return found
 
 
-@cache
-def conflicts() -> Mapping[tuple[str, str, str, str], str]:
-    """Where papers print different figures for one system.
-
-    Returns:
-        By method, dataset, metric and setting: what each paper prints, in words.
-    """
-    printed: dict[tuple[str, str, str, str], dict[str, list[Figure]]]
-    printed = defaultdict(lambda: defaultdict(list))
-    for figure in figures():
-        key = (figure.method, figure.dataset, figure.metric, figure.setting)
-        printed[key][figure.paper].append(figure)
-    found = {}
-    for key, by_paper in printed.items():
-        values = [{figure.value for figure in given} for given in by_paper.values()]
-        if len(values) > 1 and not set.intersection(*values):
-            words = [
-                f"{papers()[paper].authors} {', '.join(str(f.value) for f in given)}"
-                for paper, given in by_paper.items()
-            ]
-            found[key] = f"{key[0]} on {key[1]} is printed differently: {'; '.join(words)}"
-    return found
-
-
 def cite(figure: Figure) -> str:
     """Where a figure is printed."""
-    paper = papers()[figure.paper]
-    return f"{paper.authors}, {paper.venue}, table {figure.table.removeprefix('T')}"
+    table = re.sub(r"^T(?=\d)", "table ", figure.table)
+    return f"{sources()[figure.source].name}, {table}"
 
 
-def figure_notes(figure: Figure) -> Sequence[str]:
-    """What a reader must know of a figure: of its system, of conflicts, of itself."""
-    system = systems()[figure.method]
-    conflict = conflicts().get((figure.method, figure.dataset, figure.metric, figure.setting))
-    told = [f"{figure.method}: {system.note}"] if system.note else []
-    return [*told, *([conflict] if conflict else []), *([figure.note] if figure.note else [])]
+def _source(row: Mapping[str, str]) -> Source:
+    kind = row["kind"]
+    if kind not in get_args(Kind):
+        raise ValueError(f"{row['key']}: unknown kind {kind}")
+    spoken = tuple(name for name in row["systems"].split("; ") if name)
+    rest = {name: text for name, text in row.items() if name not in ("kind", "systems")}
+    return Source(kind=cast(Kind, kind), systems=spoken, **rest)
 
 
 def _figure(row: Mapping[str, str]) -> Figure:
     value, std = float(row["value"]), float(row["std"]) if row["std"] else None
-    rest = {name: text for name, text in row.items() if name not in ("value", "std")}
-    return Figure(value=value, std=std, **rest)
+    rest = {name: text for name, text in row.items() if name not in ("value", "std", "marks")}
+    return Figure(value=value, std=std, marks=tuple(row["marks"].split()), **rest)
 
 
 def _check(figure: Figure) -> None:
-    if figure.paper not in papers():
-        raise ValueError(f"{figure}: unknown paper")
-    if figure.method not in systems():
-        raise ValueError(f"{figure}: unknown system")
-    if not 0 <= figure.value <= 100 or (figure.std is not None and not 0 <= figure.std <= 100):
+    for what, name, known in (
+        ("source", figure.source, sources()),
+        ("system", figure.method, systems()),
+        ("benchmark", figure.dataset, benchmarks()),
+        *(("mark", mark, marks()) for mark in figure.marks),
+    ):
+        if name not in known:
+            raise ValueError(f"{figure}: unknown {what} {name!r}")
+    if figure.metric in RATES:
+        if not 0 < figure.value < float("inf") or figure.std is not None:
+            raise ValueError(f"{figure}: not a rate")
+    elif figure.metric not in PERCENT and not figure.metric.startswith("IoU of "):
+        raise ValueError(f"{figure}: unknown metric")
+    elif not 0 <= figure.value <= 100 or (figure.std is not None and not 0 <= figure.std <= 100):
         raise ValueError(f"{figure}: not a percentage")
-    if not (figure.table and figure.dataset and figure.metric):
-        raise ValueError(f"{figure}: table, dataset or metric is missing")
-
-
-def rows(name: str) -> Sequence[dict[str, str]]:
-    """A table of the package's data, as text."""
-    text = (files("ovbench.leaderboards") / "data" / f"{name}.csv").read_text(encoding="utf-8")
-    return list(csv.DictReader(text.splitlines()))
+    if not figure.table:
+        raise ValueError(f"{figure}: the table is missing")

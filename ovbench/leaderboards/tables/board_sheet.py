@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart, reported_on
-from ovbench.leaderboards.reported.published import Figure, cite, figure_notes
+from ovbench.leaderboards.reported.evidence import figure_notes
+from ovbench.leaderboards.reported.published import Figure, cite, marks
 from ovbench.leaderboards.tables.fields import PAPER, Field, View
 from ovbench.leaderboards.tables.sheet import DASH, Cell, Column, Sheet, places
 from ovbench.leaderboards.tables.table import Board, Result, footnotes, variant
@@ -70,17 +71,17 @@ def _deltas(rows: Sequence[Result]) -> list[Cell]:
 def _against(found: Counterpart) -> str:
     figure = found.figure
     definition = "" if found.definition == "union" else f", mIoU as {found.definition}"
-    return f"against {figure.value:.1f} on {figure.dataset}, {cite(figure)}{definition}"
+    return f"against {figure.value} on {figure.dataset}, {cite(figure)}{definition}"
 
 
 def _reported(figure: Figure, titles: Sequence[str]) -> list[Cell]:
-    details = ", ".join(text for text in (figure.variant, figure.setting) if text)
+    details = ", ".join(figure.details)
     name = f"{figure.method} ({details})" if details else figure.method
-    told = (f"as {cite(figure)} prints it", *figure_notes(figure))
-    spread = "" if figure.std is None else f" ± {figure.std:.1f}"
+    conditions = [marks()[mark].meaning for mark in figure.marks]
+    told = (f"as {cite(figure)} prints it", *figure_notes(figure), *conditions)
     known = {
         "method": Cell(name, notes=told),
-        "mIoU": Cell(f"{figure.value:.1f}{spread}"),
+        "mIoU": Cell(figure.printed),
         "run": Cell("reported"),
     }
     return [known.get(title, Cell("")) for title in titles]

@@ -68,8 +68,6 @@ def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
         ["x", "--update", "y", "-f", "csv"],
         ["x", "--update", "y", "-o", "z"],
         ["x", "--average", "-f", "json"],
-        ["--reported", "-d", "voc"],
-        ["--reported", "--sort", "run"],
     ],
 )
 def test_contradicting_options_are_one_line(arguments: list[str]) -> None:
