@@ -253,8 +253,7 @@ def test_the_renderer_stands_on_nothing() -> None:
 # What comes with the package, and what the system says of itself. All else is a user's: a pipe or a
 # device may lie there.
 NOT_A_USERS = {
-    "datasets/names.py: _folder(benchmark) / f'{name}.txt'",
-    "datasets/names.py: packaged",
+    "datasets/names/sets.py: _file(benchmark, name)",
     "harness/run/conformance.py: Path('/proc/self/statm')",
     "harness/results/environment.py: Path('/proc/cpuinfo')",
     "harness/contract/stages.py: Path('/proc/self/status')",

@@ -64,6 +64,17 @@ def test_colour_masks(tmp_path: Path) -> None:
     assert ignoring.load(0).label.tolist() == [[255, 0, 1, 255]]
 
 
+@pytest.mark.parametrize(
+    "line", ["background; sky, wall", '"background", sky, wall', "background = sky, wall"]
+)
+def test_the_background_is_found_however_its_line_is_written(tmp_path: Path, line: str) -> None:
+    root = tree(tmp_path, f'{line}\n"cats, kittens"\n', a=row(0, 1))
+    dataset = load_dataset("folder", root=root)
+    assert dataset.vocabulary.names == ("background", "cats, kittens")
+    assert dataset.vocabulary.background is not None
+    assert dataset.vocabulary.background.queries[-2:] == ("sky", "wall")
+
+
 def test_a_palette_mask_is_read_by_its_colours_where_they_are_named(tmp_path: Path) -> None:
     root = tree(tmp_path, COLOURED, a=colours((64, 128, 0), (0, 0, 0)))
     picture = Image.fromarray(row(7, 3))

@@ -92,7 +92,7 @@ def _choices(name: str) -> dict[str, Any]:
     """What may be chosen of a dataset."""
     from ovbench.datasets import ALIASES
     from ovbench.datasets.choosing.subsets import ONLY, SUBSETS, subset_names
-    from ovbench.datasets.names import available_sets, describe_set
+    from ovbench.datasets.names.sets import available_sets, describe_set
 
     DATASETS.entry(name)
     sets = {chosen: describe_set(name, chosen) for chosen in available_sets(name)}

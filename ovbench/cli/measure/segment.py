@@ -45,6 +45,7 @@ def segment(
 ) -> None:
     """Segment one picture and draw it with its labels and a legend; no dataset is needed."""
     from ovbench.cli.shared.console import say, show
+    from ovbench.datasets.names.lines import names_between
     from ovbench.datasets.prompting.prompts import show_names
     from ovbench.datasets.reading.contact_sheet import contact_sheet
     from ovbench.errors import UsageError
@@ -56,7 +57,7 @@ def segment(
     from ovbench.harness.registry.settings_file import given_settings
     from ovbench.harness.run.asking import ask, prepare
 
-    asked = [name.strip() for name in names.split(",") if name.strip()]
+    asked = [name for name in names_between(names, "--names") if name]
     if not asked or len(set(asked)) < len(asked):
         raise UsageError(f"--names {names!r}: name one class or more, each once, between commas")
     picture, vocabulary = (

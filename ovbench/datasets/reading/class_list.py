@@ -1,7 +1,7 @@
 """``classes.txt`` of a user's own folder: names, and what stands for each class in a mask.
 
-One line per class, with the synonyms behind commas as in every file of class names. Before the
-name may stand the value that the class has in index masks, or its colour in RGB masks::
+One line per class, divided into names as in every file of class names. Before the names may stand
+the value that the class has in index masks, or its colour in RGB masks::
 
     background                 7: cat, kitten             64 128 0: cat, kitten
     cat, kitten                9: dog                     192 0 128: dog
@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from ovbench.datasets.names import content_lines, read_text
+from ovbench.datasets.names.lines import content_lines, parsed_line, read_text
 from ovbench.errors import UsageError
 
 VOID = 255
@@ -85,6 +85,7 @@ def read_class_list(path: Path) -> ClassList:
     if not classes:
         raise UsageError(f"{path}: names no classes")
     _check(path, lines)
+    first = parsed_line(classes[0].number, classes[0].name, str(path))
     names = [""] * (text.count("\n") + 1)
     for line in classes:
         names[line.number - 1] = line.name
@@ -93,7 +94,7 @@ def read_class_list(path: Path) -> ClassList:
         "\n".join(names),
         tuple(line.key for line in classes),
         tuple(line.key for line in lines if line.name == _IGNORE),
-        classes[0].name.split(",")[0].strip().casefold() == "background",
+        first.name.casefold() == "background",
     )
 
 

@@ -47,12 +47,22 @@ def test_background_is_a_class_of_its_own(scene: Path) -> None:
     assert (scene.parent / "out.png").exists()
 
 
+def test_a_name_in_quotation_marks_may_hold_a_comma(scene: Path) -> None:
+    asked = ("--names", '"people, person", cat', "--method", "constant", "--no-background")
+    done = ovbench("segment", "scene.png", *asked)
+    assert done.returncode == 0, done.stderr
+    assert "people, person" in done.stdout
+    assert '"' not in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (("none.png", "--method", "constant", "--names", "cat"), "none.png: no such file"),
         (("scene.png", "--method", "constant", "--names", " , "), "name one class or more"),
         (("scene.png", "--method", "constant", "--names", "cat, cat"), "each once"),
+        (("scene.png", "--method", "constant", "--names", '"cat, dog'),
+         '--names: "cat begins with a quotation mark'),
         (("scene.png", "--method", "konstant", "--names", "cat"), "did you mean 'constant'"),
         (("scene.png", "--method", "constant", "--names", "cat", "-o", "no/a.png"),
          "cannot be written"),

@@ -5,8 +5,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovbench.datasets.names import available_sets, read_vocabulary
+from ovbench.datasets.names.lines import names_between, parsed_lines
 from ovbench.errors import UsageError
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 
@@ -16,17 +19,12 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 
 def test_the_packaged_sets_are_found() -> None:
-    assert available_sets("voc") == ["maskclip", "ovdiff", "plain", "pnp_ovss", "sclip"]
+    assert available_sets("voc") == [
+        "clearclip", "corrclip", "corrclip_v2", "maskclip", "naclip", "ovdiff", "plain",
+        "pnp_ovss", "proxyclip", "sclip", "segearth", "sfp",
+    ]  # fmt: skip
     assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
     assert available_sets("nowhere") == []
-
-
-@pytest.mark.parametrize("name", available_sets("voc"))
-def test_every_packaged_set_fits_its_benchmark(name: str) -> None:
-    vocabulary = voc(name)
-    assert len(vocabulary) == 21
-    assert vocabulary.source == f"voc/{name}"
-    assert len(voc(name, background=False)) == 20
 
 
 def test_the_default_is_the_plain_set() -> None:
@@ -107,6 +105,10 @@ MANY = b"".join(b"class %d\n" % i for i in range(18))
         (b"dog\ncat;\n", "{}, line 2: an empty name"),
         (b"dog\ncat\nc\xe4t\n", "{}, line 3: not UTF-8"),
         (b"dog\n= cat\n", "{}, line 2: an empty name"),
+        (b'dog\n"", cat\n', "{}, line 2: an empty name"),
+        (b'dog\ncat, "tom, jerry\n', '{}, line 2: "tom begins with a quotation mark and does'),
+        (b'dog\n"tom" jerry, cat\n', '{}, line 2: "tom" jerry begins with a quotation mark'),
+        (b'dog\n"\n', '{}, line 2: " begins with a quotation mark'),
         (b"cat\n" + MANY + b"CAT\n", "{}, line 20: 'CAT' is already line 1"),
         (b"Background\n" + MANY + b"cat\n", "{}, line 1: 'Background' is already the background"),
         (
@@ -128,7 +130,10 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, messa
     ("names", "message"),
     [
         ("sclp", "neither a file nor a set of names of voc; did you mean 'sclip'?"),
-        ("x", "x: neither a file nor a set of names of voc; there are: maskclip, ovdiff, plain"),
+        (
+            "x",
+            "x: neither a file nor a set of names of voc; there are: clearclip, corrclip",
+        ),
         (".", "cannot be read"),
     ],
 )
@@ -189,3 +194,38 @@ def test_an_equals_sign_without_blanks_is_part_of_a_name(tmp_path: Path) -> None
     path = tmp_path / "names.txt"
     path.write_bytes(b"=1+1\na=b\n" + MANY)
     assert voc(path).names[:3] == ("background", "=1+1", "a=b")
+
+
+@pytest.mark.parametrize(
+    ("line", "title", "queries"),
+    [
+        ('"people, person"', None, ("people, person",)),
+        ('man; "people, person" ;"a = b"', None, ("man", "people, person", "a = b")),
+        ('people = "people, person", crowd', "people", ("people, person", "crowd")),
+        ('"people, person" = person', "people, person", ("person",)),
+        ('"a = b", c', None, ("a = b", "c")),
+        ('12" disc, 7" disc', None, ('12" disc', '7" disc')),
+        ('the "thing", other', None, ('the "thing"', "other")),
+        ('" cat "', None, ("cat",)),
+    ],
+)
+def test_what_stands_in_quotation_marks_is_one_text(
+    line: str, title: str | None, queries: tuple[str, ...]
+) -> None:
+    (parsed,) = parsed_lines(line, "here")
+    assert (parsed.title, parsed.queries) == (title, queries)
+    assert parsed.name == (title or queries[0])
+
+
+CHARACTERS = st.characters(codec="utf-8", exclude_categories=["C", "Z"], exclude_characters='"')
+
+
+@given(
+    st.lists(st.text(CHARACTERS, min_size=1), min_size=1),
+    st.sampled_from([",", ", ", ";", " ; "]),
+)
+def test_every_text_can_be_written(texts: list[str], separator: str) -> None:
+    line = separator.join(f'"{text}"' for text in texts)
+    assert names_between(line, "here") == texts
+    (parsed,) = parsed_lines(line, "here")
+    assert (parsed.title, parsed.queries) == (None, tuple(texts))

@@ -10,7 +10,7 @@ import pytest
 
 from ovbench.datasets.coco20i import read_lists
 from ovbench.datasets.fetching.unpack import unpacked_bytes
-from ovbench.datasets.names import read_text
+from ovbench.datasets.names.lines import read_text
 from ovbench.datasets.reading import coco_masks
 from ovbench.datasets.reading.class_list import read_class_list
 from ovbench.datasets.reading.files import read_id_list
