@@ -27,6 +27,23 @@ def test_tolerance(miou: float, finding: str) -> None:
     assert passes([verdict]) == (finding == "within")
 
 
+def sclip(miou: float) -> dict[str, Any]:
+    """On VOC21, where its README has 59.63."""
+    made = result("sclip", miou, preset="published")
+    made["config"] = {"architecture": "ViT-B-16", "pretrained": "openai"}
+    return made
+
+
+@pytest.mark.parametrize(
+    ("miou", "tolerance", "finding"),
+    [(59.4, None, "within"), (59.2, None, "off"), (59.2, 0.5, "within"), (59.4, 0.1, "off")],
+)
+def test_a_row_may_be_held_tighter(miou: float, tolerance: float | None, finding: str) -> None:
+    (verdict,) = against_papers([sclip(miou)], tolerance)
+    assert (verdict.finding, verdict.reference) == (finding, 59.63)
+    assert verdict.tolerance == (0.3 if tolerance is None else tolerance)
+
+
 def test_what_has_no_counterpart_is_said_and_alone_does_not_pass() -> None:
     verdicts = against_papers([pnp(42.8), pnp(42.8, limit=5), result("constant", 3.0)])
     assert [v.finding for v in verdicts] == ["within", "unmatched", "unmatched"]

@@ -27,7 +27,8 @@ class Rule:
         method: as registered.
         presets: those that give the row; "default" is none.
         settings: resolved settings that the row needs, ``name=value`` and blanks between them;
-            no other setting may differ from the preset.
+            no other setting may differ from the preset. The preset "published" has the class
+            names of the benchmark at hand, too.
         classes: as ``--classes``.
         source, table, system, backbone, variant, setting: of the row, as in the figures.
         background: the rule of the code behind the figures where it is not the one that the
@@ -100,11 +101,9 @@ def rules() -> Sequence[Rule]:
 
 def counterpart(result: Result) -> Counterpart | str:
     """The reported figure for a result, or the reason why there is none, in words."""
+    if reason := _unlike_any_paper(result):
+        return reason
     run = result["run"]
-    if run["checkpoints"] == "toy":
-        return "miniature weights; papers report the real ones"
-    if run["limit"] is not None or not run["complete"]:
-        return "only part of the images"
     of_method = [rule for rule in rules() if rule.method == run["method"]]
     if not of_method:
         return f"no figure of {run['method']} is in the papers here"
@@ -136,6 +135,18 @@ def _fits(rule: Rule, result: Result) -> bool:
         and all(str(config.get(name)) == value for name, value in needs.items())
         and set(run["changes"]) <= set(needs)
     )
+
+
+def _unlike_any_paper(result: Result) -> str | None:
+    """Why a result cannot be held against whatever figure, in words."""
+    run, names = result["run"], (result.get("published") or {}).get("names")
+    if run["checkpoints"] == "toy":
+        return "miniature weights; papers report the real ones"
+    if run["limit"] is not None or not run["complete"]:
+        return "only part of the images"
+    if names is not None and result["vocabulary"]["source"].rpartition("/")[2] != names:
+        return "with other class names than those it was published with"
+    return None
 
 
 def _same_benchmark(rule: Rule, figure: Figure, run: Mapping[str, Any]) -> bool:
