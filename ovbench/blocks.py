@@ -32,10 +32,10 @@ from ovbench.models.pixels.inputs import (
     fit_size,
     input_tensor,
     pillow_tensor,
-    slide,
-    window_starts,
 )
-from ovbench.models.pixels.upsample import label_map
+from ovbench.models.pixels.labels import decide, label_map
+from ovbench.models.pixels.scores import Scores
+from ovbench.models.pixels.windows import Windows, slide, window_starts
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
@@ -74,10 +74,13 @@ __all__ = [
     "Saliency",
     "Sam",
     "Sampling",
+    "Scores",
     "SegGPT",
     "TextPrompt",
     "Trunk",
+    "Windows",
     "cut_masks",
+    "decide",
     "enlarge",
     "fit_size",
     "gaussian_blur",

@@ -27,8 +27,9 @@ from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
-from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor, slide
-from ovbench.models.pixels.upsample import label_map
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, fit_size, input_tensor
+from ovbench.models.pixels.labels import label_map
+from ovbench.models.pixels.windows import slide
 
 RELATIVE_SHORT_SIDE = 512 / 224
 

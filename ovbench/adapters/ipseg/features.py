@@ -16,7 +16,8 @@ from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.stages import stage
 from ovbench.models.diffusion.model import Diffusion
-from ovbench.models.pixels.inputs import Normalised, input_tensor, slide
+from ovbench.models.pixels.inputs import Normalised, input_tensor
+from ovbench.models.pixels.windows import slide
 
 LAYERS = ("up_blocks.0.resnets.1", "up_blocks.1.attentions.1", "up_blocks.2.attentions.1")
 """What enters output blocks 2, 5 and 8 of Stable Diffusion's U-Net, coarse to fine: s5, s4, s3."""

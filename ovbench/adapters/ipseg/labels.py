@@ -14,7 +14,7 @@ from ovbench.adapters.ipseg.nearest import Mask
 from ovbench.adapters.parts import joining
 from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.models.pixels.upsample import label_map
+from ovbench.models.pixels.labels import label_map
 
 
 def similarity_in(mask: Mask, similarities: Tensor) -> float:

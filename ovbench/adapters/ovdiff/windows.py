@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.harness.contract.arrays import Image
-from ovbench.models.pixels.inputs import window_starts
+from ovbench.models.pixels.windows import window_starts
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from ovbench.adapters.pnp_ovss.settings import Settled
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.models.pixels.upsample import label_map as strongest
+from ovbench.models.pixels.labels import label_map as strongest
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 from ovbench.refine.resample import enlarge, gaussian_blur
 

@@ -19,7 +19,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.inputs import fit_size, input_tensor
-from ovbench.models.pixels.upsample import label_map
+from ovbench.models.pixels.labels import label_map
 from ovbench.models.sam.model import Sam
 from ovbench.support import SupportSets
 

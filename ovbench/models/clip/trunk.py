@@ -7,7 +7,7 @@ those is handed out with the tokens.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import torch
@@ -53,6 +53,14 @@ class Trunk:
     grid: tuple[int, int]
     states: Mapping[int, Tensor]
     attentions: Mapping[int, Tensor]
+
+    def at(self, layer: int) -> Trunk:
+        """The same for an earlier block, if the state before it was kept, or for this one."""
+        blocks = self.visual.transformer.resblocks
+        block = blocks[layer]
+        if block is self.block:
+            return self
+        return replace(self, block=block, tokens=self.states[range(len(blocks))[layer] - 1])
 
     def heads(self, tokens: Tensor | None = None) -> Heads:
         """The block's queries, keys and values of its own tokens, or of others ``(B, n, width)``.

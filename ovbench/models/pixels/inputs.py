@@ -1,9 +1,8 @@
-"""From image arrays to a network's input: size, normalisation, sliding windows."""
+"""From image arrays to a network's input: size and normalisation."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from itertools import product
+from collections.abc import Sequence
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -37,6 +36,21 @@ def fit_size(
     return height, width
 
 
+def kept_ratio(size: tuple[int, int], *, short_side: int, max_long_side: int) -> tuple[int, int]:
+    """The input size for an image, in pixels: both sides by one factor, rounded half up.
+
+    As mmcv's ``imrescale`` computes it.
+
+    Args:
+        size: height and width of the image.
+        short_side: wanted length of the shorter side.
+        max_long_side: limit of the longer side, however short the other becomes.
+    """
+    scale = min(short_side / min(size), max_long_side / max(size))
+    height, width = (max(1, int(side * scale + 0.5)) for side in size)
+    return height, width
+
+
 def input_tensor(
     image: Image,
     size: tuple[int, int],
@@ -46,17 +60,19 @@ def input_tensor(
     mode: Literal["bilinear", "bicubic"],
     device: torch.device,
     antialias: bool = True,
+    whole_numbers: bool = False,
 ) -> Tensor:
     """Resize and normalise an image on the device.
 
     Shrinking averages over the pixels that fall together, as Pillow and torchvision do with
     ``antialias``; OpenCV, older mmsegmentation and older torchvision on tensors do not.
-    Intermediate values are not rounded to whole numbers but are kept within 0..255.
+    Resized values are kept within 0..255.
 
     Args:
         image: ``(H, W, 3)`` uint8.
         size: height and width of the result.
         mean, std: per channel, of pixels scaled to 0..1.
+        whole_numbers: round resized values, as libraries do that return bytes.
 
     Returns:
         ``(3, height, width)`` float32.
@@ -67,6 +83,8 @@ def input_tensor(
             pixels[None], size, mode=mode, align_corners=False, antialias=antialias
         )
         pixels = resized[0].clamp_(0, 255)
+        if whole_numbers:
+            pixels.round_()
     shift = torch.tensor(mean, device=device)[:, None, None] * 255
     scale = torch.tensor(std, device=device)[:, None, None] * 255
     return (pixels - shift) / scale
@@ -118,50 +136,3 @@ def squashed(model: Normalised, images: Sequence[Image], side: int) -> Tensor:
             for image in images
         ]
     )
-
-
-def window_starts(size: int, window: int, stride: int) -> list[int]:
-    """Where windows begin along one axis; the last is moved back so that it fits.
-
-    The grid of mmsegmentation's ``slide_inference``.
-    """
-    count = max(size - window + stride - 1, 0) // stride + 1
-    return [max(min(i * stride, size - window), 0) for i in range(count)]
-
-
-def slide(
-    images: Tensor,
-    encode: Callable[[Tensor], Tensor],
-    *,
-    window: int,
-    stride: int,
-    cell: int,
-) -> Tensor:
-    """Encode overlapping windows and average where they overlap.
-
-    Args:
-        images: ``(B, 3, H, W)``.
-        encode: from ``(B, 3, h, w)`` to ``(B, C, h / cell, w / cell)``.
-        window: side in pixels; along a shorter axis the window is the whole axis.
-        stride: pixels between windows.
-        cell: pixels per output location; divides H, W, ``window`` and ``stride``.
-
-    Returns:
-        ``(B, C, H / cell, W / cell)``.
-    """
-    height, width = images.shape[-2:]
-    rows, columns = (window_starts(side, window, stride) for side in (height, width))
-    total: Tensor | None = None
-    count = images.new_zeros(height // cell, width // cell)
-    for top, left in product(rows, columns):
-        part = encode(images[..., top : top + window, left : left + window])
-        if total is None:
-            total = part.new_zeros(*part.shape[:2], *count.shape)
-        place = (
-            slice(top // cell, top // cell + part.shape[-2]),
-            slice(left // cell, left // cell + part.shape[-1]),
-        )
-        total[..., place[0], place[1]] += part
-        count[place] += 1
-    assert total is not None  # there is always at least one window
-    return total / count

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image as PillowImage
 from torch.nn import functional
 
-from ovbench.models.pixels.inputs import fit_size, input_tensor, slide, window_starts
+from ovbench.models.pixels.inputs import fit_size, input_tensor
+from ovbench.models.pixels.windows import slide, window_starts
 
 CPU = torch.device("cpu")
 PLAIN: dict[str, Any] = {"mean": (0, 0, 0), "std": (1, 1, 1), "device": CPU}

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.pixels import upsample
-from ovbench.models.pixels.upsample import label_map
+from ovbench.models.pixels import scores as strips
+from ovbench.models.pixels.labels import label_map
 
 UINT8, UINT16 = np.dtype(np.uint8), np.dtype(np.uint16)
 
@@ -24,7 +24,7 @@ def enlarged(small: Tensor, size: tuple[int, int]) -> Tensor:
 
 @pytest.fixture(params=[1, 3000, 4 * 2**20], ids=["row by row", "some rows", "at once"])
 def chunk(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(upsample, "CPU_BYTES", request.param)
+    monkeypatch.setattr(strips, "CPU_BYTES", request.param)
 
 
 @pytest.mark.usefixtures("chunk")
@@ -107,4 +107,4 @@ def test_never_holds_every_score_at_full_size() -> None:
 
     with Watch():
         label_map(scores(queries, 30, 40), np.arange(queries), size, dtype=UINT8)
-    assert 0 < largest <= upsample.CPU_BYTES < queries * 600 * 800 * 4 / 10
+    assert 0 < largest <= strips.CPU_BYTES < queries * 600 * 800 * 4 / 10

@@ -1,0 +1,255 @@
+"""What the dense-CLIP family shares: from pictures to windows and from cosines to labels.
+
+Wang, Mei and Yuille, "SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference"
+(ECCV 2024) evaluates in this way (github.com/wangf3014/SCLIP, clip_segmentor.py), and methods
+since then evaluate as it does. They differ in what the last blocks of CLIP's image transformer
+do, which is all that a subclass says.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import defaultdict
+from collections.abc import Collection, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ovbench.adapters.parts.candidates import allowed_labels
+from ovbench.adapters.parts.templates import TemplateSet, templates
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.contract.stages import stage
+from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.models.clip.model import load_clip
+from ovbench.models.patches.positions import Positions
+from ovbench.models.pixels.inputs import input_tensor, kept_ratio
+from ovbench.models.pixels.labels import decide
+from ovbench.models.pixels.scores import Scores
+from ovbench.models.pixels.windows import Windows
+from ovbench.refine.pamr import pamr
+
+WINDOWS_AT_A_TIME = 16
+"""Through the image tower: with a ViT-L/14 and attention weights in float32, about 1 GiB."""
+
+K = TypeVar("K", bound=Hashable)
+
+
+@dataclass(frozen=True)
+class DenseCLIPSettings:
+    """Settings of :class:`DenseCLIP`; a method's own stand in its subclass."""
+
+    architecture: str = setting(
+        "ViT-B-16", "papers and released codes: ViT-B/16 first", "open_clip's name of the CLIP"
+    )
+    pretrained: str = setting(
+        "openai",
+        "papers and released codes",
+        "open_clip's tag of its weights, tag@revision, or random",
+    )
+    prompts: TemplateSet = setting(
+        "imagenet80",
+        "released codes, prompts/imagenet_template.py",
+        "set of prompt templates whose embeddings are averaged",
+    )
+    resizing: Literal["opencv", "antialiased"] = setting(
+        "opencv",
+        "released codes: mmcv's Resize with keep_ratio, by OpenCV; antialiased: our choice",
+        "opencv does not antialias and gives whole numbers; neither rounds to patches",
+    )
+    short_side: int = setting(
+        336, "released codes, configs/", "shorter side of the input in pixels", most=SIDE
+    )
+    max_long_side: int = setting(
+        2048, "released codes, configs/: scale=(2048, ...)", "limit of its longer side", most=SIDE
+    )
+    window: int = setting(
+        224, "released codes, slide_crop", "side of windows; 0 is the whole image", most=SIDE
+    )
+    window_stride: int = setting(
+        112, "released codes, slide_stride", "pixels between windows", most=SIDE
+    )
+    window_multiple: int = setting(
+        1,
+        "released codes: what a side has over a multiple of the patch is not seen",
+        "windows are given zeros up to a multiple of this",
+        most=SIDE,
+    )
+    positions: Positions = setting(
+        "dino",
+        "released codes, interpolate_pos_encoding",
+        "how position embeddings come to another grid of patches",
+    )
+    logit_scale: float = setting(
+        40.0, "released codes, logit_scale", "factor on cosines before the softmax over queries"
+    )
+    background_threshold: float = setting(
+        0.0,
+        "released codes, prob_thd",
+        "probability below which a pixel is background; 0 leaves that to background's own texts",
+    )
+    area_share: float = setting(
+        0.0,
+        "released codes, area_thd",
+        "leave out classes with no more than this share of the pixels that are not background",
+    )
+    pamr_iterations: int = setting(
+        0, "released codes, pamr_steps", "refine scores by pixels of like colour; 0 is off",
+        most=MANY,
+    )  # fmt: skip
+    pamr_dilations: tuple[int, ...] = setting(
+        (8, 16), "released codes, pamr.py", "how far PAMR looks, in pixels", most=SIDE
+    )
+
+    def __post_init__(self) -> None:
+        positive = ("short_side", "max_long_side", "window_stride", "window_multiple")
+        for name in positive:
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be positive")
+        if min(self.window, self.pamr_iterations, *self.pamr_dilations) < 0:
+            raise ValueError("window, pamr_iterations and pamr_dilations must not be negative")
+        if self.pamr_iterations and not self.pamr_dilations:
+            raise ValueError("pamr_iterations needs pamr_dilations")
+
+
+class DenseCLIP(ABC):
+    """Cosines between texts and patches of windows; the largest wins at every pixel."""
+
+    def __init__(self, settings: DenseCLIPSettings, runtime: Runtime) -> None:
+        self.settings = settings
+        self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
+        self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
+        if 0 < settings.window < self.clip.stride:
+            raise UsageError(
+                f"window={settings.window}: {self.clip.checkpoint.name} sees nothing below "
+                f"{self.clip.stride} pixels; 0 is the whole image"
+            )
+
+    @abstractmethod
+    def features(self, windows: Tensor) -> Tensor:
+        """What the method is.
+
+        Args:
+            windows: ``(B, 3, H, W)`` float32, normalised as CLIP was trained.
+
+        Returns:
+            ``(B, d, h, w)`` float32 in CLIP's joint space, not normalised; any grid.
+        """
+
+    def prepare(self, vocabulary: Vocabulary) -> None:
+        """Embed every query of the vocabulary."""
+        self.vocabulary = vocabulary
+        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
+        texts = [text for text, _ in vocabulary.queries]
+        self.text = self.clip.embed_queries(texts, templates(self.settings.prompts))
+
+    @torch.inference_mode()
+    def segment(
+        self, images: Sequence[Image], candidates: Sequence[Collection[int]] | None = None
+    ) -> list[LabelMap]:
+        """See :class:`~ovbench.Segmenter`.
+
+        Windows of equal size are encoded together, also those of different images. Sums over
+        another batch size round differently, so that a pixel between two classes may change
+        sides.
+        """
+        with stage("preprocess"):
+            inputs = [self._input(image) for image in images]
+            windows = [self._windows(one) for one in inputs]
+        maps = self._maps(inputs, windows)
+        answers = []
+        for i, image in enumerate(images):
+            height, width, _ = image.shape
+            scores = windows[i].merge(maps[i], (height, width))
+            answers.append(self._answer(scores, inputs[i], candidates and candidates[i]))
+        return answers
+
+    def cosines(self, windows: Tensor) -> Tensor:
+        """Of every query with every place of windows, ``(B, Q, h, w)`` float32."""
+        found = functional.normalize(self.features(windows), dim=1)
+        return torch.einsum("qd,bdhw->bqhw", self.text, found)
+
+    def _input(self, image: Image) -> Tensor:
+        """``(3, H', W')``, normalised."""
+        settings, clip = self.settings, self.clip
+        by_opencv = settings.resizing == "opencv"
+        height, width = kept_ratio(
+            (image.shape[0], image.shape[1]),
+            short_side=settings.short_side,
+            max_long_side=settings.max_long_side,
+        )
+        return input_tensor(
+            image,
+            (max(height, clip.stride), max(width, clip.stride)),
+            mean=clip.mean,
+            std=clip.std,
+            mode="bilinear",
+            device=clip.device,
+            antialias=not by_opencv,
+            whole_numbers=by_opencv,
+        )
+
+    def _windows(self, pixels: Tensor) -> Windows:
+        settings, (_, height, width) = self.settings, pixels.shape
+        return Windows.over(
+            (height, width), settings.window, settings.window_stride, settings.window_multiple
+        )
+
+    def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
+        """The cosines of every image's windows, ``(n, Q, h, w)`` each."""
+        with stage("preprocess"):
+            cut = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
+        maps: dict[int, Tensor] = {}
+        for members in _alike([crops.shape[1:] for crops in cut]):
+            crops = torch.cat([cut[i] for i in members])
+            with stage("encode"):
+                found = torch.cat([self.cosines(some) for some in crops.split(WINDOWS_AT_A_TIME)])
+            maps.update(zip(members, found.split([len(cut[i]) for i in members]), strict=True))
+        return [maps[i] for i in range(len(inputs))]
+
+    def _answer(
+        self, scores: Scores, pixels: Tensor, candidates: Collection[int] | None
+    ) -> LabelMap:
+        settings, vocabulary = self.settings, self.vocabulary
+        allowed = np.isin(self._labels, allowed_labels(vocabulary, candidates))
+        scores, labels = scores.of(torch.from_numpy(allowed)), self._labels[allowed]
+        if settings.pamr_iterations:
+            with stage("refine"):
+                scores = self._refined(scores, pixels)
+        has_background = vocabulary.background is not None
+        with stage("upsample"):
+            return decide(
+                scores,
+                labels,
+                dtype=vocabulary.label_dtype,
+                softmax_scale=settings.logit_scale,
+                background_below=(settings.background_threshold or None) if has_background else None,
+                area_share=(settings.area_share or None) if has_background else None,
+            )
+
+    def _refined(self, scores: Scores, pixels: Tensor) -> Scores:
+        """By PAMR, with all scores at full size."""
+        settings = self.settings
+        image = functional.interpolate(pixels[None], scores.size, mode="bilinear")[0]
+        return Scores(
+            pamr(
+                image,
+                scores.whole(),
+                iterations=settings.pamr_iterations,
+                dilations=settings.pamr_dilations,
+            )
+        )
+
+
+def _alike(keys: Sequence[K]) -> list[list[int]]:
+    """Indices of equal keys together, in order of first appearance."""
+    groups: defaultdict[K, list[int]] = defaultdict(list)
+    for i, key in enumerate(keys):
+        groups[key].append(i)
+    return list(groups.values())

@@ -1,0 +1,44 @@
+"""SCLIP: in CLIP's last block, queries look at queries and keys at keys.
+
+Wang, Mei and Yuille, "SCLIP: Rethinking Self-Attention for Dense Vision-Language Inference",
+ECCV 2024; released code: github.com/wangf3014/SCLIP.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from torch import Tensor
+from torch.nn.functional import scaled_dot_product_attention
+
+from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
+from ovbench.harness.contract.card import MethodCard
+from ovbench.models.clip.trunk import Heads
+
+
+class SCLIP(DenseCLIP):
+    """The last block is kept whole but for its attention."""
+
+    card: ClassVar[MethodCard] = MethodCard(
+        summary="SCLIP: correlative self-attention in CLIP's last block",
+        kind="training-free",
+        paper="Wang et al., ECCV",
+        year=2024,
+        backbones=("CLIP",),
+        weights=("clip/ViT-B-16 openai",),
+        code_licence="none stated",
+    )
+    Settings = DenseCLIPSettings
+
+    def features(self, windows: Tensor) -> Tensor:
+        """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""
+        positions = self.settings.positions
+        return self.clip.attended_features(windows, correlative, positions=positions)[0]
+
+
+def correlative(heads: Heads) -> Tensor:
+    """Two softmaxes, over products of queries and of keys, are added and not averaged."""
+    query, key, value, _ = heads
+    return scaled_dot_product_attention(query, query, value) + scaled_dot_product_attention(
+        key, key, value
+    )
