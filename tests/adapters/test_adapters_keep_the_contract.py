@@ -26,7 +26,8 @@ OVDIFF = {
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
-RANDOM = ("constant", "random", "maskclip")
+DENSE_CLIP = ("sclip", "clearclip", "naclip")
+RANDOM = ("constant", "random", "maskclip", *DENSE_CLIP)
 MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
@@ -42,6 +43,9 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("rim", {**RIM, "background": "candidate"}),
         ("rim", {**RIM, "agents_by": "random", "proposals": "none"}),
         ("rim", {**RIM, "matching": "text"}),
+        ("sclip", {"pretrained": "random", "area_share": 0.1, "background_threshold": 0.2}),
+        ("clearclip", {"pretrained": "random", "window_multiple": 16}),
+        ("naclip", {"pretrained": "random", "window": 0, "pamr_iterations": 2}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
@@ -53,7 +57,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
     ],
 )
 def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -> None:
-    if name == "maskclip":
+    if name in ("maskclip", *DENSE_CLIP):
         settings = {**settings, "architecture": tiny_architecture}
     # Models that have no random weights to offer: the packaged ones serve as well.
     flavour: CheckpointFlavour = "real" if name in RANDOM else "toy"

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Literal, TypeVar
+from collections.abc import Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.parts.candidates import allowed_labels
+from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -63,17 +63,26 @@ class DenseCLIPSettings:
         "released codes: mmcv's Resize with keep_ratio, by OpenCV; antialiased: our choice",
         "opencv does not antialias and gives whole numbers; neither rounds to patches",
     )
-    short_side: int = setting(
-        336, "released codes, configs/", "shorter side of the input in pixels", most=SIDE
+    short_side: int | None = setting(
+        None,
+        "released codes, configs/: 336 for CLIPs trained on 224 pixels",
+        "shorter side of the input in pixels; none is 1.5 times the CLIP's training size",
+        most=SIDE,
     )
     max_long_side: int = setting(
         2048, "released codes, configs/: scale=(2048, ...)", "limit of its longer side", most=SIDE
     )
-    window: int = setting(
-        224, "released codes, slide_crop", "side of windows; 0 is the whole image", most=SIDE
+    window: int | None = setting(
+        None,
+        "released codes, slide_crop: 224",
+        "side of windows in pixels; none is the CLIP's training size, 0 the whole image",
+        most=SIDE,
     )
-    window_stride: int = setting(
-        112, "released codes, slide_stride", "pixels between windows", most=SIDE
+    window_stride: int | None = setting(
+        None,
+        "released codes, slide_stride: 112",
+        "pixels between windows; none is half the CLIP's training size",
+        most=SIDE,
     )
     window_multiple: int = setting(
         1,
@@ -108,11 +117,11 @@ class DenseCLIPSettings:
     )
 
     def __post_init__(self) -> None:
-        positive = ("short_side", "max_long_side", "window_stride", "window_multiple")
-        for name in positive:
-            if getattr(self, name) < 1:
+        for name in ("short_side", "max_long_side", "window_stride", "window_multiple"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive")
-        if min(self.window, self.pamr_iterations, *self.pamr_dilations) < 0:
+        if min(self.window or 0, self.pamr_iterations, *self.pamr_dilations) < 0:
             raise ValueError("window, pamr_iterations and pamr_dilations must not be negative")
         if self.pamr_iterations and not self.pamr_dilations:
             raise ValueError("pamr_iterations needs pamr_dilations")
@@ -121,11 +130,19 @@ class DenseCLIPSettings:
 class DenseCLIP(ABC):
     """Cosines between texts and patches of windows; the largest wins at every pixel."""
 
+    SIZES: ClassVar[Mapping[str, float]] = {"short_side": 1.5, "window": 1, "window_stride": 0.5}
+    """Of the training size, where the settings name no pixels."""
+
     def __init__(self, settings: DenseCLIPSettings, runtime: Runtime) -> None:
-        self.settings = settings
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
         self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
-        if 0 < settings.window < self.clip.stride:
+        sizes: dict[str, Any] = {
+            name: round(self.clip.image_size * factor)
+            for name, factor in self.SIZES.items()
+            if getattr(settings, name) is None
+        }
+        self.settings = replace(settings, **sizes)
+        if 0 < self._pixels("window") < self.clip.stride:
             raise UsageError(
                 f"window={settings.window}: {self.clip.checkpoint.name} sees nothing below "
                 f"{self.clip.stride} pixels; 0 is the whole image"
@@ -164,10 +181,10 @@ class DenseCLIP(ABC):
             windows = [self._windows(one) for one in inputs]
         maps = self._maps(inputs, windows)
         answers = []
-        for i, image in enumerate(images):
+        for i, (image, chosen) in enumerate(pairs(images, candidates)):
             height, width, _ = image.shape
             scores = windows[i].merge(maps[i], (height, width))
-            answers.append(self._answer(scores, inputs[i], candidates and candidates[i]))
+            answers.append(self._answer(scores, inputs[i], chosen))
         return answers
 
     def cosines(self, windows: Tensor) -> Tensor:
@@ -181,7 +198,7 @@ class DenseCLIP(ABC):
         by_opencv = settings.resizing == "opencv"
         height, width = kept_ratio(
             (image.shape[0], image.shape[1]),
-            short_side=settings.short_side,
+            short_side=self._pixels("short_side"),
             max_long_side=settings.max_long_side,
         )
         return input_tensor(
@@ -196,10 +213,16 @@ class DenseCLIP(ABC):
         )
 
     def _windows(self, pixels: Tensor) -> Windows:
-        settings, (_, height, width) = self.settings, pixels.shape
         return Windows.over(
-            (height, width), settings.window, settings.window_stride, settings.window_multiple
+            (pixels.shape[1], pixels.shape[2]),
+            self._pixels("window"),
+            self._pixels("window_stride"),
+            self.settings.window_multiple,
         )
+
+    def _pixels(self, name: str) -> int:
+        """A setting that is a number of pixels by now."""
+        return int(getattr(self.settings, name))
 
     def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
         """The cosines of every image's windows, ``(n, Q, h, w)`` each."""
@@ -209,8 +232,10 @@ class DenseCLIP(ABC):
         for members in _alike([crops.shape[1:] for crops in cut]):
             crops = torch.cat([cut[i] for i in members])
             with stage("encode"):
-                found = torch.cat([self.cosines(some) for some in crops.split(WINDOWS_AT_A_TIME)])
-            maps.update(zip(members, found.split([len(cut[i]) for i in members]), strict=True))
+                parts = torch.split(crops, WINDOWS_AT_A_TIME)
+                found = torch.cat([self.cosines(part) for part in parts])
+            each = torch.split(found, [len(cut[i]) for i in members])
+            maps.update(zip(members, each, strict=True))
         return [maps[i] for i in range(len(inputs))]
 
     def _answer(
@@ -222,15 +247,17 @@ class DenseCLIP(ABC):
         if settings.pamr_iterations:
             with stage("refine"):
                 scores = self._refined(scores, pixels)
-        has_background = vocabulary.background is not None
+        threshold, share = settings.background_threshold, settings.area_share
+        if vocabulary.background is None:  # label 0 is a class like the others
+            threshold = share = 0.0
         with stage("upsample"):
             return decide(
                 scores,
                 labels,
                 dtype=vocabulary.label_dtype,
                 softmax_scale=settings.logit_scale,
-                background_below=(settings.background_threshold or None) if has_background else None,
-                area_share=(settings.area_share or None) if has_background else None,
+                background_below=threshold or None,
+                area_share=share or None,
             )
 
     def _refined(self, scores: Scores, pixels: Tensor) -> Scores:

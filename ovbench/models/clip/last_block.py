@@ -31,9 +31,16 @@ def values_alone(heads: Heads) -> Tensor:
 def attend(
     trunk: Trunk, attention: Attention, *, residual: bool, mlp: bool
 ) -> tuple[Tensor, Tensor]:
-    """The last block with this attention, then the final norm and the projection.
+    """The last block with this attention, and out of it; see :func:`leave`."""
+    found = trunk.mixed(attention(trunk.heads()))
+    return leave(trunk, found, residual=residual, mlp=mlp)
+
+
+def leave(trunk: Trunk, found: Tensor, *, residual: bool, mlp: bool) -> tuple[Tensor, Tensor]:
+    """What follows an attention: the rest of its block, the final norm and the projection.
 
     Args:
+        found: ``(B, 1 + h * w, width)``, out of the attention's output layer.
         residual: add the attention to what entered the block, as the block itself does.
         mlp: let the block's MLP follow, with its own residual.
 
@@ -41,9 +48,7 @@ def attend(
         ``(B, d, h, w)`` and, of the class token, ``(B, d)``: float32 in CLIP's joint space, not
         normalised.
     """
-    tokens = trunk.mixed(attention(trunk.heads()))
-    if residual:
-        tokens = trunk.tokens + tokens
+    tokens = trunk.tokens + found if residual else found
     if mlp:
         tokens = with_mlp(trunk.block, tokens)
     joint = trunk.joint(tokens)

@@ -78,6 +78,16 @@ class CLIP:
         return self._tower.stride
 
     @property
+    def layers(self) -> int:
+        """The number of blocks of the image tower.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        visual = plain_transformer(self._model.visual, self.checkpoint.name)
+        return len(visual.transformer.resblocks)
+
+    @property
     def logit_scale(self) -> float:
         """The learned factor on cosines before the softmax it was trained with."""
         return float(self._model.logit_scale.exp())

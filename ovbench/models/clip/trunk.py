@@ -98,18 +98,21 @@ def run_trunk(
             has over a multiple of the patch.
         layer: of the blocks, from 0; negative ones count from the last.
         positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
-        states, attentions: of which earlier blocks to keep what left them and their weights.
+        states, attentions: of which earlier blocks to keep what left them and their weights;
+            negative ones count from the last.
     """
     blocks = visual.transformer.resblocks
-    index = range(len(blocks))[layer]
+    numbers = range(len(blocks))
+    index = numbers[layer]
+    keep, weigh = ({numbers[i] for i in asked} for asked in (states, attentions))
     tokens, grid = embed(visual, images, positions)
     kept: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
     for i, block in enumerate(blocks[:index]):
-        if i in attentions:
+        if i in weigh:
             weights[i] = attention_weights(block, tokens)
         tokens = run_block(block, tokens)
-        if i in states:
+        if i in keep:
             kept[i] = tokens
     return Trunk(visual, blocks[index], tokens, grid, kept, weights)
 

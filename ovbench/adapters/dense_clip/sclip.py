@@ -6,13 +6,16 @@ ECCV 2024; released code: github.com/wangf3014/SCLIP.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
+from ovbench.adapters.parts.published import eight
 from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.published import Published
 from ovbench.models.clip.trunk import Heads
 
 
@@ -29,6 +32,21 @@ class SCLIP(DenseCLIP):
         code_licence="none stated",
     )
     Settings = DenseCLIPSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        "plus_pamr": {"pamr_iterations": 10},
+    }
+    published: ClassVar[Sequence[Published]] = eight(
+        names="sclip",
+        source="released code, configs/",
+        voc21={"logit_scale": 65.0, "background_threshold": 0.1, "area_share": 0.1},
+        context60={"logit_scale": 50.0, "background_threshold": 0.1},
+        cocoobject={"logit_scale": 50.0, "background_threshold": 0.1},
+        voc20={},
+        context59={},
+        cocostuff={"short_side": 448},
+        ade20k={},
+        cityscapes={"short_side": 560},
+    )
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""
