@@ -26,12 +26,14 @@ def pnp(config: dict[str, Any], miou: float = 40.0, **run: Any) -> dict[str, Any
     return made
 
 
-def dense(method: str, config: dict[str, Any], names: str = "own", **run: Any) -> dict[str, Any]:
+def dense(
+    method: str, config: dict[str, Any], names: str = "own", own: str | None = "own", **run: Any
+) -> dict[str, Any]:
     """As published, with the CLIP that papers begin with."""
     made = result(method, 40.0, preset="published", **run)
     made["config"] = {"architecture": "ViT-B-16", "pretrained": "openai", **config}
     made["vocabulary"]["source"] = f"voc/{names}"
-    made["published"] = {"names": "own"}
+    made["published"] = {"names": own}
     return made
 
 
@@ -95,6 +97,7 @@ def test_rules_name_what_exists() -> None:
                 changes={"resolution": 336, "head": 4}),
             ("T6", "COCO-Stuff171", 20.0, "union", 40.0),
         ),
+        (dense("sclip", {}, names="plain", own=None), ("README", "VOC", 59.63, "union", 40.0)),
         (dense("sclip", {}), ("README", "VOC", 59.63, "union", 40.0)),
         (dense("naclip", {"pamr_iterations": 0}), ("main results", "VOC", 58.9, "union", 40.0)),
         (
@@ -132,6 +135,7 @@ def test_the_right_row_is_found(
         (pnp({}, background="class"), "Luo et al., CVPR 2024, table 3, has no such benchmark"),
         (pnp({}, background="none", dataset="cityscapes"), "has no such benchmark"),
         (pnp({}, split="train", background="ignore"), "has no such benchmark"),
+        (dense("sclip", {}, own=None), "with other class names than those it was published with"),
         (dense("sclip", {}, names="plain"), "with other class names than those it was published"),
         (dense("sclip", {"pretrained": "laion2b"}), "no figure was reported for preset published"),
         (dense("sclip", {}, changes={"area_share": 0}), "no figure was reported for preset"),

@@ -139,12 +139,13 @@ def _fits(rule: Rule, result: Result) -> bool:
 
 def _unlike_any_paper(result: Result) -> str | None:
     """Why a result cannot be held against whatever figure, in words."""
-    run, names = result["run"], (result.get("published") or {}).get("names")
+    run, published = result["run"], result.get("published")
     if run["checkpoints"] == "toy":
         return "miniature weights; papers report the real ones"
     if run["limit"] is not None or not run["complete"]:
         return "only part of the images"
-    if names is not None and result["vocabulary"]["source"].rpartition("/")[2] != names:
+    names = result["vocabulary"]["source"].rpartition("/")[2]
+    if published and names != (published["names"] or "plain"):
         return "with other class names than those it was published with"
     return None
 
