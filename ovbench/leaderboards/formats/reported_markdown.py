@@ -10,6 +10,7 @@ from ovbench.leaderboards.reported.benchmarks import Benchmark, benchmarks
 from ovbench.leaderboards.reported.evidence import conflicts, figure_notes, repeated
 from ovbench.leaderboards.reported.published import (
     KINDS,
+    ONE_CLASS,
     Figure,
     cite,
     figures,
@@ -98,18 +99,14 @@ def _page(name: str) -> str:
     order = {printed: place for place, printed in enumerate(benchmarks())}
     own = [f for f in figures() if _page_of(f) == name]
     tables = sorted(
-        {(f.dataset, f.metric) for f in own}, key=lambda t: (t[1] != "mIoU", order[t[0]], t[1])
+        {(f.dataset, _heading(f)) for f in own}, key=lambda t: (t[1] != "mIoU", order[t[0]], t[1])
     )
     title = "Reported on what is not a benchmark here" if name == OUTSIDE else f"Reported: {name}"
     notes: list[str] = []
     parts = [f"# {title}", f"{HEAD} [All pages, sources and systems]({INDEX}.md)."]
-    for dataset, metric in tables:
-        parts += _section(
-            benchmarks()[dataset],
-            metric,
-            [f for f in own if (f.dataset, f.metric) == (dataset, metric)],
-            notes,
-        )
+    for dataset, heading in tables:
+        some = [f for f in own if (f.dataset, _heading(f)) == (dataset, heading)]
+        parts += _section(benchmarks()[dataset], heading, some, notes)
     parts.append("\n".join(f"<sup>{n}</sup> {escaped(note)}  " for n, note in enumerate(notes, 1)))
     parts += _legend(own)
     links = {f.source for f in own if sources()[f.source].link}
@@ -118,16 +115,21 @@ def _page(name: str) -> str:
 
 
 def _section(
-    benchmark: Benchmark, metric: str, some: Sequence[Figure], notes: list[str]
+    benchmark: Benchmark, heading: str, some: Sequence[Figure], notes: list[str]
 ) -> Sequence[str]:
     origins = [figure for figure in some if figure not in repeated()]
     origins.sort(key=lambda figure: -figure.value)  # equal ones stay in the sources' order
     rows = [_row(figure, notes) for figure in origins]
     return [
-        f"## {escaped(benchmark.printed)}, {metric}",
+        f"## {escaped(benchmark.printed)}, {heading}",
         _words(benchmark),
-        _table(f"{metric}|system|with|conditions|printed in", rows, "r l l l l"),
+        _table(f"{heading}|system|with|conditions|printed in", rows, "r l l l l"),
     ]
+
+
+def _heading(figure: Figure) -> str:
+    """Of the table it stands in: classes share one."""
+    return "IoU of classes" if figure.metric.startswith(ONE_CLASS) else figure.metric
 
 
 def _words(benchmark: Benchmark) -> str:
@@ -153,10 +155,15 @@ def _row(figure: Figure, notes: list[str]) -> Sequence[str]:
     return [
         escaped(figure.printed),
         escaped(figure.method) + (f" <sup>{numbers}</sup>" if numbers else ""),
-        escaped("; ".join(figure.details)),
+        escaped("; ".join(_details(figure))),
         ", ".join(_conditions(figure)),
         "; ".join(printed),
     ]
+
+
+def _details(figure: Figure) -> Sequence[str]:
+    scored = figure.metric.removeprefix(ONE_CLASS)
+    return [*([scored] if scored != figure.metric else []), *figure.details]
 
 
 def _conditions(figure: Figure) -> Sequence[str]:

@@ -29,6 +29,8 @@ PERCENT = frozenset(
     ("mIoU", "pixel accuracy", "mean accuracy", "fwIoU", "J", "F", "top-1", "mask AP")
 )
 RATES = frozenset(("images/s",))
+ONE_CLASS = "IoU of "
+"""Before the name of a class."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +194,7 @@ def _check(figure: Figure) -> None:
     if figure.metric in RATES:
         if not 0 < figure.value < float("inf") or figure.std is not None:
             raise ValueError(f"{figure}: not a rate")
-    elif figure.metric not in PERCENT and not figure.metric.startswith("IoU of "):
+    elif figure.metric not in PERCENT and not figure.metric.startswith(ONE_CLASS):
         raise ValueError(f"{figure}: unknown metric")
     elif not 0 <= figure.value <= 100 or (figure.std is not None and not 0 <= figure.std <= 100):
         raise ValueError(f"{figure}: not a percentage")
