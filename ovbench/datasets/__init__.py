@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ovbench.datasets.choosing.choices import Choices
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import BackgroundRule, Dataset
 from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.registry.names import DATASETS
@@ -26,6 +27,7 @@ ALIASES: dict[str, tuple[str, BackgroundRule]] = {
 """Names the papers use for a benchmark under one background rule."""
 
 
+@public
 def load_dataset(
     name: str,
     *,
@@ -60,8 +62,9 @@ def load_dataset(
             taken where ``names`` is None; see :mod:`ovbench.harness.contract.published`.
 
     Raises:
-        UsageError: unknown names, files that are not there, or a choice that the dataset does
-            not have.
+        UsageError: unknown names, files that are not there, an argument of another kind, or a
+            choice that the dataset does not have.
+        OvbenchError: code of the dataset ends the program.
     """
     if name in ALIASES:
         alias = name

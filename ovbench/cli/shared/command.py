@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 import typer
 from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 
-from ovbench.errors import UsageError
+from ovbench.errors import UsageError, outliving_exits
 
 _PANELS = {
     "Method": "method preset settings set checkpoints classes filter-set seed seeds name",
@@ -83,6 +83,15 @@ class Command(TyperCommand):
             return super().parse_args(ctx, args)
         except _Unreadable as error:
             raise _told(error, ctx) from None
+
+    def invoke(self, ctx: Any) -> Any:
+        """What the function returns.
+
+        Raises:
+            OvbenchError: a method or a dataset ends the program: nothing was done in full.
+        """
+        with outliving_exits():
+            return super().invoke(ctx)
 
     def get_params(self, ctx: Any) -> Any:
         """The options and arguments, dressed for help."""

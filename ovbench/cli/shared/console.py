@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ovbench.errors import OvbenchError
+from ovbench.errors import OvbenchError, OwnExit
 from ovbench.text import visible
 
 if TYPE_CHECKING:
@@ -91,13 +91,13 @@ def output_lost(error: OSError) -> NoReturn:
     """Stdout cannot be written: end quietly where nobody reads on, else say so.
 
     Raises:
-        SystemExit: the reader has closed the pipe, as ``| head`` does.
+        OwnExit: the reader has closed the pipe, as ``| head`` does.
         OvbenchError: any other reason.
     """
     with suppress(OSError):  # what is still buffered must not fail once more at the very end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     if isinstance(error, BrokenPipeError):
-        raise SystemExit(_NOBODY_READS) from None
+        raise OwnExit(_NOBODY_READS) from None
     raise OvbenchError(f"stdout cannot be written ({error.strerror})") from None
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.checks.twins import fault_in_names
+from ovbench.harness.contract.checks.typed import check_types
 
 Kind: TypeAlias = Literal["thing", "stuff"]
 """Whether a class is of objects that can be counted, or of what has no shape of its own."""
@@ -33,6 +34,9 @@ class Exemplar:
 
     image: Image
     mask: npt.NDArray[np.bool_] | None = None
+
+    def __post_init__(self) -> None:
+        check_types(self)
 
     @property
     def sha256(self) -> str:
@@ -63,6 +67,9 @@ class ClassQuery:
     exemplars: tuple[Exemplar, ...] = field(default=(), compare=False)
     title: str | None = None
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
     @property
     def queries(self) -> tuple[str, ...]:
         """The name and its synonyms."""
@@ -82,6 +89,9 @@ class Background:
     queries: tuple[str, ...] = ("background",)
     name: str = "background"
 
+    def __post_init__(self) -> None:
+        check_types(self)
+
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
@@ -94,8 +104,8 @@ class Vocabulary:
         ambiguous: whether one text may stand for several classes, as in some published sets.
 
     Raises:
-        UsageError: an empty name, two labels of one name (whatever its case), or a text that
-            stands for two classes of a vocabulary that is not ambiguous.
+        UsageError: a value of another type, an empty name, two labels of one name (whatever its
+            case), or a text that stands for two classes of a vocabulary that is not ambiguous.
     """
 
     classes: tuple[ClassQuery, ...]
@@ -104,6 +114,7 @@ class Vocabulary:
     ambiguous: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
+        check_types(self)
         behind = () if self.background is None else ((),)
         texts = (*behind, *(query.queries for query in self.classes))
         fault = fault_in_names(

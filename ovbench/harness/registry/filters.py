@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ovbench.errors import ContractError
+from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import Sample
 from ovbench.harness.contract.filters import ClassFilter, ClassFilterClass
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
@@ -90,6 +91,7 @@ class Filter:
         return chosen
 
 
+@public
 def load_filter(
     name: str = "clip",
     *,
@@ -104,7 +106,8 @@ def load_filter(
         runtime: that of the method it works for, ``method.subject.runtime``.
 
     Raises:
-        UsageError: unknown name or setting, or missing weights.
+        UsageError: unknown name or setting, an argument of another kind, or missing weights.
+        OvbenchError: the filter ends the program.
     """
     entry = FILTERS.entry(name)
     filter_class: ClassFilterClass = FILTERS.load(name)

@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointFlavour, CheckpointRecord, Precision, Runtime
@@ -80,6 +81,7 @@ class Method:
         return cls(subject, segmenter)
 
 
+@public
 def load_method(
     name: str,
     *,
@@ -106,8 +108,9 @@ def load_method(
         seed: for every random choice the method makes.
 
     Raises:
-        UsageError: unknown name, preset or setting, no published values for the benchmark, or
-            missing weights or packages.
+        UsageError: unknown name, preset or setting, an argument of another kind, no published
+            values for the benchmark, or missing weights or packages.
+        OvbenchError: the method ends the program.
     """
     choice = choose_method(name, preset, settings or {}, benchmark)
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)

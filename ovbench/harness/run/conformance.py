@@ -71,7 +71,7 @@ def conformance_checks(
             yield Outcome(name, True, check())
         except ContractError as error:
             yield Outcome(name, False, str(error))
-        except Exception as error:  # any crash is a finding, and the other checks still run
+        except (Exception, SystemExit) as error:  # a finding, and the other checks still run
             yield Outcome(name, False, f"{type(error).__name__}: {error}")
 
 

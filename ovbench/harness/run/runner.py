@@ -24,7 +24,7 @@ import numpy as np
 
 from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.contract.arrays import LabelMap
-from ovbench.harness.contract.checks.typed import check_types
+from ovbench.harness.contract.checks.typed import check_types, public
 from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.contract.filters import ClassFilter
 from ovbench.harness.contract.progress import say
@@ -140,6 +140,7 @@ class Options:
         check_types(self, counts=("limit", "batch_size", "workers"))
 
 
+@public
 def evaluate(
     method: Method | Segmenter,
     dataset: Dataset,
@@ -168,9 +169,10 @@ def evaluate(
         The result, as written to ``result.json``; None on every process but the first.
 
     Raises:
-        UsageError: the output directory holds another run, data is missing or corrupt, or a
-            class filter is missing or not asked for.
+        UsageError: an argument of another kind, the output directory holds another run, data
+            is missing or corrupt, or a class filter is missing or not asked for.
         ContractError: the method's or the filter's answer breaks the protocol; names the image.
+        OvbenchError: code of theirs ends the program; names the line.
     """
     run = run_of(method, dataset, class_filter=class_filter, options=options, observer=observer)
     return run.execute(None if output is None else Path(output))
@@ -291,7 +293,7 @@ class Run:
                 f"values of {', '.join(unread)}, which nobody can read; Options(fresh=True) "
                 "measures again",
                 RuntimeWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         pending = self._pending(start.done)
         batches = pending[world.rank :: world.size]
