@@ -156,6 +156,7 @@ def test_only_common_images_count(tmp_path: Path) -> None:
     assert found.warnings == [
         "only the 7 images that both runs hold, of up to 12",
         "the runs differ in limit: None and 7",
+        "the runs differ in the setting seed: 0 and 1",
     ]
 
 

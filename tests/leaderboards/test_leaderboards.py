@@ -133,7 +133,7 @@ def test_csv_and_json_tell_the_same() -> None:
     ]
     for line, row in zip(lines, rows, strict=True):
         row["marks"] = "; ".join(row["marks"])
-        row["changes"] = json.dumps(row["changes"])
+        row |= {name: json.dumps(row[name]) for name in ("changes", "settings")}
         assert line == {k: "" if v is None else str(v) for k, v in row.items()}
 
 

@@ -64,6 +64,7 @@ def _row(result: Result) -> dict[str, Any]:
         "method": run["method"],
         "preset": run["preset"],
         "changes": run["changes"],
+        "settings": result["config"],
         "num_images": run["num_images"],
         "miou": metrics["miou"],
         "miou_low": low,

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ovbench.leaderboards.gates.verdicts import Finding, Verdict
 from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart
 from ovbench.leaderboards.reported.published import cite
-from ovbench.leaderboards.tables.table import Conditions, Result, variant
+from ovbench.leaderboards.tables.labels import labels
+from ovbench.leaderboards.tables.table import Conditions, Result
 
 TOLERANCE = 1.0
 """In mIoU. Papers print one decimal; other versions of libraries and weights move the first one.
@@ -22,7 +23,8 @@ def against_papers(results: Sequence[Result], tolerance: float | None = None) ->
             :data:`TOLERANCE`. Where a paper gives a spread over seeds, two of these if that is
             more.
     """
-    return [_verdict(result, tolerance) for result in results]
+    named = labels(results)
+    return [_verdict(result, named[result["run"]["id"]], tolerance) for result in results]
 
 
 def passes(verdicts: Sequence[Verdict]) -> bool:
@@ -31,9 +33,9 @@ def passes(verdicts: Sequence[Verdict]) -> bool:
     return "within" in findings and "off" not in findings
 
 
-def _verdict(result: Result, tolerance: float | None) -> Verdict:
+def _verdict(result: Result, label: str, tolerance: float | None) -> Verdict:
     run, found = result["run"], counterpart(result)
-    name = f"{variant(result)} on {Conditions.of(result).words(run['num_images'])}"
+    name = f"{label} on {Conditions.of(result).words(run['num_images'])}"
     if not isinstance(found, Counterpart):
         return Verdict(name, "unmatched", None, result["metrics"]["miou"], None, found)
     figure = found.figure

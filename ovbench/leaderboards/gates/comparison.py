@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import leaf
 from ovbench.harness.metrics.interval import Estimate, jackknife
+from ovbench.leaderboards.tables.labels import differing_settings
 from ovbench.leaderboards.tables.measured import Measured
 
 LEVEL = 0.95
@@ -162,7 +163,19 @@ def _warnings(first: Measured, second: Measured, images: Sequence[str]) -> list[
         a, b = (leaf(one.identity, key) for one in (first, second))
         if a != b:
             found.append(f"the runs differ in {key}: {_short(a)} and {_short(b)}")
-    return found
+    return found + list(_untold_settings(first.identity, second.identity))
+
+
+def _untold_settings(first: Mapping[str, Any], second: Mapping[str, Any]) -> Iterator[str]:
+    """Settings in which runs differ though their names say nothing of it."""
+    a, b = first["method"], second["method"]
+    if (a["name"], a["preset"]) != (b["name"], b["preset"]):
+        return
+    configs = first["settings"], second["settings"]
+    for name in differing_settings(configs):
+        if name not in {**a["changes"], **b["changes"]}:
+            one, other = (config.get(name, "not there") for config in configs)
+            yield f"the runs differ in the setting {name}: {one} and {other}"
 
 
 def _short(value: Any) -> str:

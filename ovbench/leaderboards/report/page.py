@@ -16,7 +16,7 @@ from ovbench.leaderboards.report.gallery import gallery
 from ovbench.leaderboards.report.markup import Html, el, html
 from ovbench.leaderboards.report.pictures import Pictures
 from ovbench.leaderboards.report.summary import summary
-from ovbench.leaderboards.tables.table import variant
+from ovbench.leaderboards.tables.labels import labels
 
 _NAV = {
     "summary": "Summary",
@@ -45,7 +45,8 @@ def page(contents: Contents, pictures: Pictures) -> str:
 
 def _title(contents: Contents) -> str:
     info = contents.reference.result["run"]
-    methods = " and ".join(variant(run.result) for run in contents.runs)
+    named = labels([run.result for run in contents.runs])
+    methods = " and ".join(named[run.result["run"]["id"]] for run in contents.runs)
     return f"{methods} on {info['dataset']} {info['split']}"
 
 

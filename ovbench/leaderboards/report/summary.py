@@ -10,10 +10,11 @@ from ovbench.leaderboards.report.charts import interval
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, details, el
 from ovbench.leaderboards.report.tables import facts
+from ovbench.leaderboards.tables.labels import labels
 from ovbench.leaderboards.tables.marks import marks
 from ovbench.leaderboards.tables.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.tables.sheet import number
-from ovbench.leaderboards.tables.table import Conditions, Result, variant
+from ovbench.leaderboards.tables.table import Conditions, Result
 
 _METRICS = {
     "pixel_accuracy": "pixel accuracy",
@@ -45,10 +46,11 @@ def summary(contents: Contents) -> Html:
 def _run(contents: Contents, place: int) -> Html:
     run = contents.runs[place]
     metrics = run.result["metrics"]
+    named = labels([one.result for one in contents.runs])
     low, high = metrics["miou_ci95"]
     heading = [
         el("span", run.letter, class_="letter"),
-        el("strong", variant(run.result)),
+        el("strong", named[run.result["run"]["id"]]),
         el("span", f" [{run.measured.path.resolve().name}]", class_="quiet"),
     ]
     span = "" if low is None else f"95 % interval {percent(low)} to {percent(high)}"

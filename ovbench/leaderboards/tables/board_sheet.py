@@ -8,8 +8,9 @@ from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart,
 from ovbench.leaderboards.reported.evidence import figure_notes
 from ovbench.leaderboards.reported.published import Figure, cite, marks
 from ovbench.leaderboards.tables.fields import PAPER, Field, View
+from ovbench.leaderboards.tables.labels import labels
 from ovbench.leaderboards.tables.sheet import DASH, Cell, Column, Sheet, places
-from ovbench.leaderboards.tables.table import Board, Result, footnotes, variant
+from ovbench.leaderboards.tables.table import Board, Result, footnotes
 
 
 def board_sheet(board: Board, view: View, *, with_reported: bool = False) -> Sheet:
@@ -23,7 +24,8 @@ def board_sheet(board: Board, view: View, *, with_reported: bool = False) -> She
         UsageError: the view names what is not there.
     """
     rows = view.ordered(board.rows)
-    methods = [Cell(variant(r), notes=tuple(footnotes(r))) for r in rows]
+    named = labels(rows)
+    methods = [Cell(named[r["run"]["id"]], notes=tuple(footnotes(r))) for r in rows]
     columns = [Column("#"), Column("method", numeric=False)]
     cells = [[Cell(str(rank)) for rank in range(1, len(rows) + 1)], methods]
     for field in view.fields():

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ovbench.leaderboards.tables.fields import METRICS, Field, View
+from ovbench.leaderboards.tables.labels import labels
 from ovbench.leaderboards.tables.numbers import percent
 from ovbench.leaderboards.tables.sheet import DASH, Cell, Column, Sheet, places
-from ovbench.leaderboards.tables.table import Conditions, Result, footnotes, variant
+from ovbench.leaderboards.tables.table import Conditions, Result, footnotes
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -22,10 +23,10 @@ class _Row:
     checkpoints: str
 
     @classmethod
-    def of(cls, result: Result) -> _Row:
+    def of(cls, label: str, result: Result) -> _Row:
         conditions = Conditions.of(result)
         told = conditions.classes, conditions.class_filter, conditions.checkpoints
-        return cls(variant(result), *told)
+        return cls(label, *told)
 
     def words(self) -> str:
         """As the table names it."""
@@ -41,11 +42,13 @@ def overview(results: Sequence[Result], view: View) -> Sheet | None:
     a footnote says in what another one differs. A row that does not compete in every column has
     no average.
     """
-    benchmarks = sorted({_benchmark(Conditions.of(result)) for result in results})
+    benchmarks = sorted({Conditions.of(result).benchmark for result in results})
     if len(benchmarks) < 2:
         return None
-    lines, field = sorted({_Row.of(result) for result in results}), METRICS[view.metric]
-    columns = [_column(benchmark, lines, results, field) for benchmark in benchmarks]
+    named, field = labels(results), METRICS[view.metric]
+    lined = [(_Row.of(named[result["run"]["id"]], result), result) for result in results]
+    lines = sorted({line for line, _ in lined})
+    columns = [_column(benchmark, lines, lined, field) for benchmark in benchmarks]
     rows = list(
         zip([Cell(line.words()) for line in lines], *(c.cells for c in columns), strict=True)
     )
@@ -76,23 +79,18 @@ def _average(values: Sequence[float | None]) -> float | None:
     return sum(there) / len(there) if len(there) == len(values) else None
 
 
-def _benchmark(conditions: Conditions) -> str:
-    shown = conditions.folder or conditions.variant
-    variant = f" ({shown})" if shown else ""
-    words = [f"{conditions.dataset}{variant} {conditions.split}"]
-    words += [f"classes {conditions.subset}"] if conditions.subset else []
-    words += ["background ignored"] if conditions.background == "ignore" else []
-    return ", ".join(words)
-
-
 def _column(
-    benchmark: str, lines: Sequence[_Row], results: Sequence[Result], field: Field
+    benchmark: str, lines: Sequence[_Row], lined: Sequence[tuple[_Row, Result]], field: Field
 ) -> _Benchmark:
-    here = [r for r in results if _benchmark(Conditions.of(r)) == benchmark]
-    usual = _usual(here)
-    chosen = [_choose([r for r in here if _Row.of(r) == line]) for line in lines]
+    here = [(line, r) for line, r in lined if Conditions.of(r).benchmark == benchmark]
+    usual = _usual([r for _, r in here])
+    of_line = [[r for own, r in here if own == line] for line in lines]
+    chosen = list(map(_choose, of_line))
     texts = [DASH if r is None else field.show(r) for r in chosen]
-    told = [() if r is None else _told(r, here, usual) for r in chosen]
+    told = [
+        () if r is None else _told(r, len(runs) - 1, usual)
+        for r, runs in zip(chosen, of_line, strict=True)
+    ]
     competing = [r if r is not None and Conditions.of(r) == usual else None for r in chosen]
     best = places([DASH if r is None else field.show(r) for r in competing])
     cells = [Cell(*cell) for cell in zip(texts, best, told, strict=True)]
@@ -109,9 +107,9 @@ def _choose(runs: Sequence[Result]) -> Result | None:
     return max(runs, key=lambda r: (r["run"]["num_images"], r["run"]["id"]), default=None)
 
 
-def _told(result: Result, here: Sequence[Result], usual: Conditions) -> tuple[str, ...]:
+def _told(result: Result, others: int, usual: Conditions) -> tuple[str, ...]:
     conditions, words = Conditions.of(result), footnotes(result)
-    if others := sum(_Row.of(r) == _Row.of(result) for r in here) - 1:
+    if others:
         words.append(f"one of {others + 1} runs: the most complete, else by its id, not the best")
     if conditions != usual:
         words.append(

@@ -66,6 +66,15 @@ class Conditions:
             run["variant"] if files else None,
         )
 
+    @property
+    def benchmark(self) -> str:
+        """The data and what is scored of it, whatever a method is told; a column's heading."""
+        shown = self.folder or self.variant
+        words = [f"{self.dataset}{f' ({shown})' if shown else ''} {self.split}"]
+        words += [f"classes {self.subset}"] if self.subset else []
+        words += ["background ignored"] if self.background == "ignore" else []
+        return ", ".join(words)
+
     def words(self, num_images: int) -> str:
         """The conditions as a table's title."""
         background = {"class": "with background", "ignore": "background ignored"}

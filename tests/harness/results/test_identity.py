@@ -148,7 +148,7 @@ def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
         def dying(*arguments, **options):
             nonlocal left
             if left == 0 and "run/" in str(arguments[0]) + "/":
-                raise SystemExit
+                raise KeyboardInterrupt
             left -= 1
             return step(*arguments, **options)
 
@@ -157,7 +157,7 @@ def test_whoever_is_killed_while_a_new_run_takes_the_old_ones_place(
     with monkeypatch.context() as patch:
         patch.setattr("ovbench.harness.results.fresh._remove", counted(_remove))
         patch.setattr("ovbench.harness.results.fresh._move", counted(_move))
-        with pytest.raises(SystemExit):
+        with pytest.raises(KeyboardInterrupt):
             evaluate(constant(2), memory_dataset(), output="run", options=Options(fresh=True))
     found = evaluate(constant(2), memory_dataset(), output="run")
     assert found["metrics"] == evaluate(constant(2), memory_dataset())["metrics"]
