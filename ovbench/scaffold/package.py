@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from keyword import iskeyword
 from pathlib import Path
 from string import Template
+from sysconfig import get_path
 from tempfile import TemporaryDirectory
 from typing import Literal, TypeAlias
 
@@ -20,7 +21,9 @@ from ovbench.harness.registry.names import DATASETS, METHODS
 
 PackageKind: TypeAlias = Literal["method", "dataset"]
 
-_NAME = re.compile(r"[a-z]([a-z0-9_]{0,28}[a-z0-9])?")
+_NAME = re.compile(r"(?=.{1,30}$)[a-z][a-z0-9]*(_[a-z0-9]+)*")
+# Windows has no folder of such a name, and a package is for whoever has it.
+_DEVICES = re.compile(r"con|prn|aux|nul|(com|lpt)\d")
 _TRIED_BY = {
     "method": ("ovbench check {}", "ovbench run --method {} --dataset toyworld"),
     "dataset": ("ovbench datasets verify {}", "ovbench run --method random --dataset {}"),
@@ -40,8 +43,8 @@ def new_package(kind: PackageKind, name: str, folder: Path) -> list[str]:
     Raises:
         UsageError: a name that cannot be taken, or a folder that holds something.
     """
-    _refuse_folder(folder)
     _refuse_name(kind, name)
+    _refuse_folder(folder)
     camel = "".join(part.capitalize() for part in name.split("_"))
     attribute = f"{camel}Method" if kind == "method" else f"open_{name}"
     values = {
@@ -97,11 +100,13 @@ def _templates(kind: PackageKind) -> Iterator[tuple[str, Traversable]]:
 def _refuse_name(kind: PackageKind, name: str) -> None:
     if not _NAME.fullmatch(name):
         raise UsageError(
-            f"{name[:80]!r} is no name for a package: small letters, digits and _ between them, "
-            "a letter first, 30 at most"
+            f"{name[:80]!r} is no name for a package: small letters, digits and single _ between "
+            "them, a letter first, 30 at most"
         )
     if iskeyword(name):
         raise UsageError(f"{name!r} is a word of Python's own; choose another name")
+    if _DEVICES.fullmatch(name):
+        raise UsageError(f"{name!r} is a device on Windows; choose another name")
     registry = METHODS if kind == "method" else DATASETS
     if entry := registry.entries.get(name):
         raise UsageError(
@@ -118,8 +123,12 @@ def _refuse_name(kind: PackageKind, name: str) -> None:
 
 def _is_module(name: str) -> bool:
     spec = find_spec(name)
-    # A folder without code, such as the one to be written to, has no origin.
-    return spec is not None and spec.origin is not None
+    if spec is None or spec.origin is not None:
+        return spec is not None
+    # A folder without code, such as the one to be written to, is in nobody's way; one that several
+    # installed packages share, such as `google`, would be gone.
+    places = {str(Path(place).parent) for place in spec.submodule_search_locations or ()}
+    return bool(places & {get_path("purelib"), get_path("platlib")})
 
 
 def _refuse_folder(folder: Path) -> None:

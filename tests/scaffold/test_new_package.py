@@ -133,20 +133,26 @@ def test_its_end_says_what_to_do_next(tmp_path: Path) -> None:
         ("method", "trailing_", "no name for a package"),
         ("method", "é", "no name for a package"),
         ("method", "a" * 31, "no name for a package"),
+        ("method", "a" * 300, "no name for a package"),
+        ("method", "a__b", "no name for a package"),
+        ("method", "con", "a device on Windows"),
+        ("dataset", "lpt1", "a device on Windows"),
         ("method", "maskclip", "is there already, in package ovbench"),
         ("dataset", "voc", "is there already, in package ovbench"),
         ("dataset", "voc20", "'voc20' means voc"),
         ("method", "numpy", "imported as something else"),
         ("method", "json", "imported as something else"),
         ("method", "tests", "imported as something else"),
+        ("method", "mpl_toolkits", "imported as something else"),  # has no __init__
     ],
 )
 def test_a_name_that_cannot_be_taken(tmp_path: Path, kind: str, name: str, reason: str) -> None:
-    done = ovbench("new", kind, name, "--output", tmp_path / "new")
-    assert done.returncode == 2
-    assert reason in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "new").exists()
+    for output in ((), ("--output", tmp_path / "new")):
+        done = ovbench("new", kind, name, *output)
+        assert done.returncode == 2
+        assert reason in done.stderr
+        assert done.stderr.count("\n") == 1
+        assert not (tmp_path / "new").exists()
 
 
 def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ovbench.cli.catalogue.methods import methods
-from ovbench.cli.catalogue.rows import all_rows
+from ovbench.cli.catalogue.rows import Row, all_rows
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.command import Group, add
 from ovbench.cli.shared.console import say, say_json, show, styled
@@ -29,7 +29,7 @@ def everything(context: typer.Context, as_json: opt.AsJson = False) -> None:
     if as_json:
         say_json({"methods": [row.content() for row in all_rows()], "datasets": _datasets()})
     else:
-        _show("method", [(row.name, row.summary, row.package) for row in all_rows()])
+        _show("method", [(r.name, _what(r), r.package) for r in all_rows()])
         _show_datasets()
 
 
@@ -73,6 +73,10 @@ def _show(kind: str, rows: Iterable[tuple[str, str, str]]) -> None:
     for row in rows:
         table.add_row(*row)
     show(table)
+
+
+def _what(row: Row) -> str:
+    return f"{row.summary} ({row.lacking})" if row.lacking else row.summary
 
 
 def _show_datasets() -> None:

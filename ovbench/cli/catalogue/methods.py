@@ -50,7 +50,7 @@ def methods(
 
 
 def to_markdown(rows: Sequence[Row]) -> str:
-    """The methods as a table for GitHub, without what is another on every machine."""
+    """The methods as a table for GitHub, without which weights are on this machine."""
     from ovbench.leaderboards.formats.markdown import escaped
 
     lines = ["| " + " | ".join(_HEADINGS) + " |", "|" + " --- |" * len(_HEADINGS)]

@@ -9,7 +9,7 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
-from ovbench.harness.registry.glance import card_of, needs_exemplars, preset_names
+from ovbench.harness.registry.glance import card_of, missing_packages, needs_exemplars, preset_names
 from ovbench.harness.registry.names import METHODS
 
 _ROW_OF_A_TABLE = re.compile(r"table\d")
@@ -59,11 +59,21 @@ class Row:
 
     @property
     def origin(self) -> str:
-        """The paper, and the package if that is another than ovbench."""
+        """The paper, the package if that is another than ovbench, and what is not installed."""
         if self.card is None:
             return self.summary
         package = "" if self.package == "ovbench" else f"package {self.package}"
-        return ", ".join(filter(None, (self.paper, package)))
+        return ", ".join(filter(None, (self.paper, package, self.lacking)))
+
+    @cached_property
+    def missing(self) -> tuple[str, ...]:
+        """The packages that it needs and that are not installed."""
+        return tuple(missing_packages(self.card))
+
+    @property
+    def lacking(self) -> str:
+        """These in words; empty where it lacks nothing."""
+        return f"not installed: {', '.join(self.missing)}" if self.missing else ""
 
     @property
     def kind(self) -> str:
@@ -109,6 +119,7 @@ class Row:
             "summary": self.summary,
             "package": self.package,
             "needs_exemplars": self.needs_exemplars,
+            "missing_packages": list(self.missing),
             "presets": list(self.presets),
             "weights": [asdict(weight) for weight in self.weights],
         }

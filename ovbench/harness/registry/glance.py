@@ -60,15 +60,18 @@ def preset_names(method: str) -> list[str]:
     return [*(_spelled(table) if table else []), *_published(line)]
 
 
+def missing_packages(card: MethodCard | None) -> list[str]:
+    """The packages that a card names and that are not installed."""
+    return [name for name in card.packages if not _is_installed(name)] if card else []
+
+
 def refuse_missing_packages(method: str) -> None:
     """Refuse a method that names packages in its card which are not installed.
 
     Raises:
         UsageError: says how to install them; no such method.
     """
-    card = card_of(method)
-    missing = [name for name in card.packages if not _is_installed(name)] if card else []
-    if missing:
+    if missing := missing_packages(card_of(method)):
         raise UsageError(f"{method} needs what is not installed: `pip install {' '.join(missing)}`")
 
 

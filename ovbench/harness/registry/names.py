@@ -6,12 +6,13 @@ Third parties add theirs through the entry-point groups ``ovbench.methods``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from operator import attrgetter
 from typing import Any
 
 from ovbench.errors import UsageError
@@ -38,8 +39,10 @@ class Entry:
 class Registry:
     """Built-in names and installed entry points of one kind."""
 
-    def __init__(self, kind: str, group: str, builtin: Mapping[str, Entry]) -> None:
-        self._kind, self._group, self._builtin = kind, group, builtin
+    def __init__(
+        self, kind: str, group: str, builtin: Mapping[str, Entry], has: Sequence[str] = ()
+    ) -> None:
+        self._kind, self._group, self._builtin, self._has = kind, group, builtin, has
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
@@ -74,25 +77,41 @@ class Registry:
         """Import and return what a name stands for.
 
         Raises:
-            UsageError: unknown, or its module cannot be imported, such as one that is not Python
-                or that ends the program.
+            UsageError: unknown, its entry point names no attribute of a module or what cannot be
+                called, or its module cannot be imported, such as one that is not Python or that
+                ends the program.
         """
         entry = self.entry(name)
         module, _, attribute = entry.target.partition(":")
+        whose = f"the {self._kind} {name!r} of package {entry.package}"
+        if not module or not attribute:
+            raise UsageError(
+                f"{whose}: its entry point is {entry.target!r}; below "
+                f'[project.entry-points."{self._group}"] write {name} = "module:attribute", '
+                f"such as {name} = {f'{module or name}:{_camel(name)}'!r}, and install it again"
+            )
         try:
-            return getattr(import_module(module), attribute)
+            found = attrgetter(attribute)(import_module(module))
         except (ImportError, AttributeError, SyntaxError, SystemExit) as error:
             reason = "it ends the program" if isinstance(error, SystemExit) else error
-            raise UsageError(
-                f"the {self._kind} {name!r} of package {entry.package} cannot be imported: {reason}"
-            ) from error
+            raise UsageError(f"{whose} cannot be imported: {reason}") from error
+        lacking = [name for name in self._has if not hasattr(found, name)]
+        if lacking or not callable(found):
+            what = f"has no {' and no '.join(lacking)}" if lacking else "cannot be called"
+            raise UsageError(f"{whose}: {entry.target} {what}; its entry point names another thing")
+        return found
 
 
 def _from_entry_point(point: EntryPoint) -> Entry:
     package = point.dist.name if point.dist else "unknown"
     version = point.dist.version if point.dist else ""
     summary = f"from package {package} {version}".rstrip()
-    return Entry(point.value, summary, package, published=False)
+    # Without the extras that may stand behind it.
+    return Entry(point.value.partition("[")[0].strip(), summary, package, published=False)
+
+
+def _camel(name: str) -> str:
+    return "".join(part.capitalize() for part in name.split("_"))
 
 
 METHODS = Registry(
@@ -113,6 +132,7 @@ METHODS = Registry(
         "constant": Entry("ovbench.adapters.chance:Constant"),
         "random": Entry("ovbench.adapters.chance:Random"),
     },
+    has=("Settings",),
 )
 
 FILTERS = Registry(
@@ -124,6 +144,7 @@ FILTERS = Registry(
             "CLIP compares the whole image with every class",
         ),
     },
+    has=("Settings",),
 )
 
 DATASETS = Registry(

@@ -6,12 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ovbench.errors import DataError, OvbenchError, UsageError
+from ovbench.errors import DataError, UsageError
 from ovbench.harness.results.store import RunRecords, RunStore, files_below
 from ovbench.harness.results.summary import summarise
 
 
-class UnfinishedError(OvbenchError):
+class UnfinishedError(UsageError):
     """Images of a run have no record yet."""
 
 

@@ -85,6 +85,21 @@ def test_what_a_package_says_is_text_and_what_it_says_wrongly_is_told(
     assert (without["kind"], without["weights"]) == (None, [])
 
 
+def test_a_method_that_lacks_a_package_is_marked_wherever_it_is_listed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    card = MethodCard(summary="s", kind="floor", packages=("numpy", "absent-one", "absent-two"))
+    row = Row("needy", "s", "other", card, False, ())
+    assert row.content()["missing_packages"] == ["absent-one", "absent-two"]
+    assert "not installed: absent-one, absent-two" in " ".join(_shown([row]).split())
+    assert "not installed: absent-one, absent-two |" in to_markdown([row])
+    monkeypatch.setattr("ovbench.cli.catalogue.list.all_rows", lambda: [row])
+    assert "s (not installed: absent-one, absent-two)" in ovbench("list").stdout
+    whole = Row("whole", "s", "other", MethodCard(summary="s", kind="floor"), False, ())
+    assert whole.content()["missing_packages"] == []
+    assert "not installed" not in to_markdown([whole])
+
+
 def test_the_readme_has_the_table_that_is_printed() -> None:
     own = [row for row in all_rows() if METHODS.entry(row.name).package == "ovbench"]
     table = README.read_text(encoding="utf-8").partition("<!-- methods -->\n")[2]

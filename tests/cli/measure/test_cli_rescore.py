@@ -110,12 +110,38 @@ def test_what_is_old_or_broken_is_in_nobodys_way(tmp_path: Path) -> None:
     stopped = ovbench("leaderboard", runs)
     assert re.match(r"error: .*b/result\.json: not as it was written, .*\n$", stopped.stderr)
     everything = ovbench("rescore", runs)
-    assert everything.returncode == 1
+    assert everything.returncode == 2
     assert "2 of 4 images have no record" in everything.stderr
     assert everything.stdout.count("result.json: mIoU") == 2
     assert ovbench("leaderboard", runs).returncode == 0
     assert [numbers(runs / name) for name in "ab"] == before[:2]
     assert ovbench("compare", runs / "a", runs / "b").returncode == 0
+
+
+@pytest.mark.parametrize("there", ["a run that is not finished", "no run"])
+def test_whatever_reads_a_run_that_is_not_there_in_full_ends_alike(
+    there: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run = tmp_path / "run"
+    run.mkdir()
+    if there != "no run":
+        measure(run)
+        shard = run / "records" / "rank-0.jsonl"
+        shard.write_bytes(b"".join(shard.read_bytes().splitlines(keepends=True)[:2]))
+        (run / "result.json").unlink()
+    commands: list[tuple[object, ...]] = [
+        ("rescore", run),
+        ("leaderboard", run),
+        ("compare", run, run),
+        ("report", run),
+        ("regress", "--paper", run),
+        ("export", "--to", "tensorboard", run),
+    ]
+    for command in commands:
+        stopped = ovbench(*command)
+        assert (stopped.returncode, stopped.stdout) == (2, ""), command
+        assert re.fullmatch(r"error: .*\n", stopped.stderr), command
 
 
 @pytest.mark.parametrize(

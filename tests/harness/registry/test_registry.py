@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -28,6 +29,45 @@ def test_a_name_that_two_packages_claim_is_refused(monkeypatch: pytest.MonkeyPat
     registry = Registry("method", "ovbench.methods", {"maskclip": Entry("a:B", "")})
     with pytest.raises(UsageError, match="'maskclip' of package unknown is already provided by"):
         registry.entry("maskclip")
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (
+            "mine.method",
+            r"of package unknown: its entry point is 'mine\.method'; below "
+            r'\[project\.entry-points\."ovbench\.methods"\] write my_one = "module:attribute", '
+            r"such as my_one = 'mine\.method:MyOne', and install it again$",
+        ),
+        (":Mine", r"such as my_one = 'my_one:MyOne'"),
+        ("json:JSONDecoder", r"json:JSONDecoder has no Settings; its entry point names another"),
+        ("json:__name__", r"json:__name__ has no Settings"),
+        ("ovbench.adapters.chance:Constant.nothing", "cannot be imported: .*nothing"),
+    ],
+)
+def test_an_entry_point_that_names_no_method_says_what_to_write(
+    monkeypatch: pytest.MonkeyPatch, value: str, said: str
+) -> None:
+    point = EntryPoint("my_one", value, "ovbench.methods")
+    monkeypatch.setattr("ovbench.harness.registry.names.entry_points", lambda group: [point])
+    registry = Registry("method", "ovbench.methods", {}, has=("Settings",))
+    with pytest.raises(UsageError, match=said):
+        registry.load("my_one")
+
+
+@pytest.mark.parametrize("value", ["types:SimpleNamespace", "types:SimpleNamespace [extra]"])
+def test_an_entry_point_may_name_what_it_needs(monkeypatch: pytest.MonkeyPatch, value: str) -> None:
+    point = EntryPoint("mine", value, "ovbench.datasets")
+    monkeypatch.setattr("ovbench.harness.registry.names.entry_points", lambda group: [point])
+    assert Registry("dataset", "ovbench.datasets", {}).load("mine") is SimpleNamespace
+
+
+def test_what_cannot_be_called_is_no_dataset(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("mine", "math:pi", "ovbench.datasets")
+    monkeypatch.setattr("ovbench.harness.registry.names.entry_points", lambda group: [point])
+    with pytest.raises(UsageError, match="math:pi cannot be called"):
+        Registry("dataset", "ovbench.datasets", {}).load("mine")
 
 
 def test_a_module_that_is_not_there_is_one_clear_line() -> None:
