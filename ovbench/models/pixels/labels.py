@@ -67,7 +67,8 @@ def decide(
     best, query, total = _strongest(scores, None if background_below is None else softmax_scale)
     label = table[query]
     if area_share is not None:
-        kept = _labels_kept(label, area_share)[table.long()]
+        counts = torch.bincount(label.flatten(), minlength=int(labels.max()) + 1)
+        kept = _large_enough(counts, area_share)[table.long()]
         if kept.any() and not kept.all():
             best, query, _ = _strongest(scores.of(kept), None)
             label = table[kept][query]
@@ -95,9 +96,8 @@ def _strongest(scores: Scores, scale: float | None) -> tuple[Tensor, Tensor, Ten
     return best, query, None if scale is None else mass.log_().add_(best * scale)
 
 
-def _labels_kept(label: Tensor, share: float) -> Tensor:
-    """Which labels cover enough of the foreground; ``(L,)`` bool, 0 always does."""
-    counts = torch.bincount(label.flatten())
+def _large_enough(counts: Tensor, share: float) -> Tensor:
+    """Which labels cover enough of the foreground; from ``(L,)`` pixels, 0 always does."""
     counts[0] = 0
     kept = counts > share * counts.sum()
     kept[0] = True

@@ -1,0 +1,199 @@
+"""Time the dense-CLIP family over CLIP's own forward pass, and its windows over a plain loop.
+
+    python benchmarks/dense_clip.py [METHOD ...]
+
+ViT-B/16 with random weights; one photograph's size (375 x 500), shorter side 336, windows of 224
+every 112, so that six go through the tower. The floor is these six windows through open_clip's own
+forward pass, in one batch. The loop is SCLIP as one writes it down: a window at a time through the
+tower's own blocks, its scores enlarged to pixels and added up, a softmax over all of them.
+Answers are compared before anything is timed. Contestants take turns, and medians are shown. Peak
+memory is that of a fresh process for each, less what it had before.
+"""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from functools import cache, partial
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor
+from torch.nn import functional
+
+from ovbench.adapters.dense_clip.sclip import SCLIP
+from ovbench.adapters.parts.dense_clip import DenseCLIP
+from ovbench.harness.contract.arrays import Image, LabelMap
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.stages import peak_memory
+from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.harness.registry.names import METHODS
+from ovbench.models.pixels.windows import Windows
+
+SIZE, CLASSES = (375, 500), 171
+SETTINGS = {"pretrained": "random", "short_side": 336, "window": 224, "window_stride": 112}
+Contestant = Callable[[], Any]
+
+
+def main() -> None:
+    """Print both tables."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("methods", nargs="*", default=family(), metavar="METHOD")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--memory-of", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.memory_of:
+        print(own_peak(contestant(arguments.memory_of)))
+        return
+    names = ["forward pass", "loop", *arguments.methods]
+    agreement = (contestant("loop")() == contestant("sclip")()).mean()
+    if agreement < 0.999:
+        raise SystemExit(f"only {agreement:.3%} of the labels agree with the loop's")
+    times = interleaved({name: contestant(name) for name in names}, arguments.repeats)
+    peaks = {name: peak(name) / 2**20 for name in names}
+    found = Table(title=f"{CLASSES} classes, 6 windows, {torch.get_num_threads()} thread(s)")
+    for heading in ("", "s per image", "images/s", "over the forward pass", "MiB"):
+        found.add_column(heading, justify="right" if heading else "left")
+    for name in names:
+        ratio = times[name] / times["forward pass"]
+        found.add_row(
+            name,
+            f"{times[name]:.2f}",
+            f"{1 / times[name]:.2f}",
+            f"{ratio:.2f}",
+            f"{peaks[name]:.0f}",
+        )
+    Console(width=120).print(found)
+    faster, smaller = times["loop"] / times["sclip"], peaks["sclip"] / peaks["loop"]
+    print(f"sclip is {faster:.2f} times as fast as the loop and takes {smaller:.2f} of its memory")
+
+
+def family() -> list[str]:
+    """The registered methods that share the family's windows."""
+    ours = {name: e for name, e in METHODS.entries.items() if ".dense_clip." in e.target}
+    return [name for name in ours if issubclass(METHODS.load(name), DenseCLIP)]
+
+
+@cache
+def image() -> Image:
+    """Noise: nothing here depends on what is seen."""
+    return np.random.default_rng(0).integers(0, 256, (*SIZE, 3), dtype=np.uint8)
+
+
+@cache
+def built(name: str) -> DenseCLIP:
+    """A method of the family, asked for all classes."""
+    method_class = METHODS.load(name)
+    method: DenseCLIP = method_class(method_class.Settings(**SETTINGS), Runtime())
+    # The texts themselves do not matter here, and 80 templates of 171 names take minutes.
+    method.clip.embed_queries = lambda texts, _: unit(len(texts))  # type: ignore[method-assign]
+    method.prepare(Vocabulary.of(*(f"class {i}" for i in range(CLASSES))))
+    return method
+
+
+def unit(count: int) -> Tensor:
+    """Unit vectors in place of embedded texts."""
+    noise = torch.randn(count, 512, generator=torch.Generator().manual_seed(0))
+    return functional.normalize(noise, dim=1)
+
+
+def contestant(name: str) -> Contestant:
+    """What is timed."""
+    if name == "forward pass":
+        return forward_pass
+    return (
+        partial(looped, built("sclip"))
+        if name == "loop"
+        else lambda: built(name).segment([image()])[0]
+    )
+
+
+@torch.inference_mode()
+def forward_pass() -> Tensor:
+    """open_clip's own, of all windows in one batch."""
+    method = built("sclip")
+    return method.clip.encode_image(cut(method))
+
+
+def cut(method: DenseCLIP) -> Tensor:
+    pixels = method._input(image())
+    return Windows.over((pixels.shape[1], pixels.shape[2]), 224, 112).cut(pixels)
+
+
+@torch.inference_mode()
+def looped(method: DenseCLIP) -> LabelMap:
+    """SCLIP, a window at a time."""
+    assert isinstance(method, SCLIP)
+    pixels = method._input(image())[None]
+    height, width = pixels.shape[2:]
+    total, count = torch.zeros(1, CLASSES, height, width), torch.zeros(1, 1, height, width)
+    for row in range(max(height - 224 + 111, 0) // 112 + 1):
+        for column in range(max(width - 224 + 111, 0) // 112 + 1):
+            bottom, right = min(row * 112 + 224, height), min(column * 112 + 224, width)
+            place = (..., slice(max(bottom - 224, 0), bottom), slice(max(right - 224, 0), right))
+            scores = window_scores(method, pixels[place])
+            total[place] += functional.interpolate(scores, (224, 224), mode="bilinear")
+            count[place] += 1
+    logits = functional.interpolate(total / count, SIZE, mode="bilinear")[0]
+    probability = (logits * method.settings.logit_scale).softmax(dim=0)
+    label = probability.argmax(dim=0)
+    label[probability.amax(dim=0) < method.settings.background_threshold] = 0
+    return label.numpy().astype(np.uint8)
+
+
+def window_scores(method: DenseCLIP, pixels: Tensor) -> Tensor:
+    """The cosines of one window ``(1, 3, 224, 224)``, through the tower's own modules."""
+    visual: Any = method.clip._model.visual
+    patches = visual.conv1(pixels).flatten(2).mT
+    tokens = torch.cat([visual.class_embedding.expand(1, 1, -1), patches], dim=1)
+    tokens = visual.ln_pre(tokens + visual.positional_embedding)
+    *blocks, last = visual.transformer.resblocks
+    for block in blocks:
+        tokens = block(tokens)
+    joint = functional.linear(
+        last.ln_1(tokens), last.attn.in_proj_weight, last.attn.in_proj_bias
+    ).chunk(3, dim=-1)
+    query, key, value = (part.reshape(-1, 12, 64).transpose(0, 1) for part in joint)
+    weights = sum((x @ x.mT * 64**-0.5).softmax(dim=-1) for x in (query, key))
+    mixed = (weights @ value).transpose(0, 1).reshape(1, -1, 768)
+    tokens = tokens + last.attn.out_proj(mixed)
+    tokens = tokens + last.mlp(last.ln_2(tokens))
+    found = functional.normalize(visual.ln_post(tokens)[:, 1:] @ visual.proj, dim=-1)
+    return (method.text @ found.mT).reshape(1, -1, 14, 14)
+
+
+def interleaved(contestants: dict[str, Contestant], repeats: int) -> dict[str, float]:
+    """Median seconds of each, taken in turns, behind a warm-up."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for run in range(repeats + 1):
+        for name, call in contestants.items():
+            start = time.perf_counter()
+            call()
+            if run:
+                times[name].append(time.perf_counter() - start)
+    return {name: median(spent) for name, spent in times.items()}
+
+
+def peak(name: str) -> int:
+    """Bytes that a contestant needs beyond its weights, in a process of its own."""
+    command = [sys.executable, __file__, "--memory-of", name]
+    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+
+def own_peak(call: Contestant) -> int:
+    """Growth of this process's peak resident memory."""
+    built("sclip").clip.encode_image(torch.zeros(1, 3, 224, 224))  # threads and libraries
+    before = peak_memory("cpu").rss or 0
+    call()
+    return (peak_memory("cpu").rss or 0) - before
+
+
+if __name__ == "__main__":
+    main()
