@@ -16,7 +16,7 @@ import argparse
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache, partial
 from statistics import median
 from typing import Any
@@ -62,13 +62,9 @@ def main() -> None:
     for heading in ("", "s per image", "images/s", "over the forward pass", "MiB"):
         found.add_column(heading, justify="right" if heading else "left")
     for name in names:
-        ratio = times[name] / times["forward pass"]
+        spent, ratio = times[name], times[name] / times["forward pass"]
         found.add_row(
-            name,
-            f"{times[name]:.2f}",
-            f"{1 / times[name]:.2f}",
-            f"{ratio:.2f}",
-            f"{peaks[name]:.0f}",
+            name, f"{spent:.2f}", f"{1 / spent:.2f}", f"{ratio:.2f}", f"{peaks[name]:.0f}"
         )
     Console(width=120).print(found)
     faster, smaller = times["loop"] / times["sclip"], peaks["sclip"] / peaks["loop"]
@@ -93,14 +89,14 @@ def built(name: str) -> DenseCLIP:
     method_class = METHODS.load(name)
     method: DenseCLIP = method_class(method_class.Settings(**SETTINGS), Runtime())
     # The texts themselves do not matter here, and 80 templates of 171 names take minutes.
-    method.clip.embed_queries = lambda texts, _: unit(len(texts))  # type: ignore[method-assign]
+    method.clip.embed_queries = unit  # type: ignore[method-assign]
     method.prepare(Vocabulary.of(*(f"class {i}" for i in range(CLASSES))))
     return method
 
 
-def unit(count: int) -> Tensor:
+def unit(queries: Sequence[str], templates: Sequence[str]) -> Tensor:
     """Unit vectors in place of embedded texts."""
-    noise = torch.randn(count, 512, generator=torch.Generator().manual_seed(0))
+    noise = torch.randn(len(queries), 512, generator=torch.Generator().manual_seed(0))
     return functional.normalize(noise, dim=1)
 
 
@@ -108,11 +104,10 @@ def contestant(name: str) -> Contestant:
     """What is timed."""
     if name == "forward pass":
         return forward_pass
-    return (
-        partial(looped, built("sclip"))
-        if name == "loop"
-        else lambda: built(name).segment([image()])[0]
-    )
+    if name == "loop":
+        return partial(looped, built("sclip"))
+    method = built(name)
+    return lambda: method.segment([image()])[0]
 
 
 @torch.inference_mode()

@@ -142,11 +142,7 @@ class DenseCLIP(ABC):
             if getattr(settings, name) is None
         }
         self.settings = replace(settings, **sizes)
-        if 0 < self._pixels("window") < self.clip.stride:
-            raise UsageError(
-                f"window={settings.window}: {self.clip.checkpoint.name} sees nothing below "
-                f"{self.clip.stride} pixels; 0 is the whole image"
-            )
+        self._refuse_windows_that_see_too_little()
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
@@ -219,6 +215,19 @@ class DenseCLIP(ABC):
             self._pixels("window_stride"),
             self.settings.window_multiple,
         )
+
+    def _refuse_windows_that_see_too_little(self) -> None:
+        window, stride = self._pixels("window"), self._pixels("window_stride")
+        if 0 < window < self.clip.stride:
+            raise UsageError(
+                f"window={window}: {self.clip.checkpoint.name} sees nothing below "
+                f"{self.clip.stride} pixels; 0 is the whole image"
+            )
+        if 0 < window < stride:
+            raise UsageError(
+                f"window_stride={stride}: pixels between windows of {window} would not be seen; "
+                f"at most {window}"
+            )
 
     def _pixels(self, name: str) -> int:
         """A setting that is a number of pixels by now."""

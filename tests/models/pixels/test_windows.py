@@ -76,7 +76,8 @@ def test_merged_windows_are_the_loops(
     assert all(length % multiple == 0 for length in cut.shape[2:])
     maps = noise(len(cut), 3, *places)
     expected = looped(maps, side, window, stride, multiple, size)
-    torch.testing.assert_close(windows.merge(maps, size).whole(), expected, atol=1e-5, rtol=1e-5)
+    # PyTorch finds places in float32, which is 1e-5 of a pixel off where there are many.
+    torch.testing.assert_close(windows.merge(maps, size).whole(), expected, atol=1e-4, rtol=1e-4)
 
 
 def test_windows_are_cut_where_they_begin_with_zeros_around() -> None:

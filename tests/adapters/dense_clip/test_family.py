@@ -1,0 +1,135 @@
+"""What the dense-CLIP family shares: sizes, windows, candidates and bad settings."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ovbench.adapters.dense_clip.clearclip import ClearCLIP
+from ovbench.adapters.dense_clip.naclip import NACLIP
+from ovbench.adapters.dense_clip.sclip import SCLIP
+from ovbench.adapters.parts import dense_clip
+from ovbench.adapters.parts.affinity import gaussian_neighbourhood
+from ovbench.adapters.parts.dense_clip import DenseCLIP
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
+
+VOCABULARY = Vocabulary(
+    (ClassQuery("disk", ("circle",)), ClassQuery("star"), ClassQuery("cross")),
+    Background(("background", "grass")),
+)
+
+
+def built(method: type[DenseCLIP] = SCLIP, **settings: Any) -> DenseCLIP:
+    made = method(override(method.Settings, settings), Runtime(checkpoints="toy"))
+    made.prepare(VOCABULARY)
+    return made
+
+
+def picture(height: int, width: int) -> Image:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [(SCLIP, (144, 96, 48)), (ClearCLIP, (192, 192, 96))]
+)
+def test_sizes_follow_the_training_size(method: type[DenseCLIP], expected: tuple[int, ...]) -> None:
+    """The miniature was trained on 96 pixels."""
+    settings = built(method).settings
+    assert (settings.short_side, settings.window, settings.window_stride) == expected
+    named = built(method, short_side=100, window=0, window_stride=7).settings
+    assert (named.short_side, named.window, named.window_stride) == (100, 0, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"window": 4}, "sees nothing below 8 pixels"),
+        ({"window": 48, "window_stride": 49}, "at most 48"),
+        ({"short_side": 0}, "short_side must be positive"),
+        ({"window": -1}, "must not be negative"),
+        ({"pamr_iterations": 1, "pamr_dilations": ""}, "needs pamr_dilations"),
+    ],
+)
+def test_windows_that_see_too_little_are_refused(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        built(**settings)
+
+
+@pytest.mark.parametrize("blocks", [0, 4])
+def test_blocks_that_are_not_there(blocks: int) -> None:
+    with pytest.raises(UsageError, match="last_blocks"):
+        built(ClearCLIP, last_blocks=blocks)
+
+
+@pytest.mark.parametrize("settings", [{}, {"window": 0}, {"pamr_iterations": 1}])
+def test_pictures_of_any_size_together_are_as_alone(settings: dict[str, Any]) -> None:
+    method = built(**settings)
+    images = [picture(*size) for size in ((40, 70), (96, 96), (3, 300), (70, 40), (1, 1), (96, 96))]
+    together = method.segment(images)
+    for image, found in zip(images, together, strict=True):
+        assert found.shape == image.shape[:2]
+        (alone,) = method.segment([image])
+        assert (alone == found).mean() > 0.99
+
+
+def test_several_windows_go_through_the_tower_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, seen = built(), []
+    features = method.features
+    monkeypatch.setattr(method, "features", lambda w: (seen.append(tuple(w.shape)), features(w))[1])
+    method.segment([picture(60, 90), picture(90, 60)])  # eight windows each
+    assert seen == [(16, 3, 96, 96)]
+    seen.clear()
+    monkeypatch.setattr(dense_clip, "WINDOWS_AT_A_TIME", 5)
+    method.segment([picture(60, 90), picture(90, 60)])
+    assert [shape[0] for shape in seen] == [5, 5, 5, 1]
+
+
+def test_only_candidates_answer() -> None:
+    method = built()
+    image = picture(60, 60)
+    assert set(np.unique(method.segment([image], [{2}])[0])) <= {0, 2}
+
+
+def test_thresholds_are_nothing_without_a_background() -> None:
+    """Label 0 is then a class, and nobody else's pixels fall to it."""
+    classes = Vocabulary.of("disk", "star", "cross")
+    answers = []
+    for settings in ({}, {"background_threshold": 0.999, "area_share": 0.9}):
+        method = built(**settings)
+        method.prepare(classes)
+        answers.append(method.segment([picture(60, 60)])[0])
+    np.testing.assert_array_equal(*answers)
+
+
+def test_a_threshold_sends_pixels_to_the_background() -> None:
+    (found,) = built(background_threshold=0.9999).segment([picture(60, 60)])
+    assert (found == 0).mean() > 0.5
+
+
+def test_neighbours_against_a_loop() -> None:
+    found = gaussian_neighbourhood((3, 4), 2.0)
+    places = [(r, c) for r in range(3) for c in range(4)]
+    for i, (a, b) in enumerate(places):
+        for j, (c, d) in enumerate(places):
+            expected = np.exp(-((a - c) ** 2 + (b - d) ** 2) / 8)
+            assert float(found[i, j]) == pytest.approx(expected, rel=1e-6)
+
+
+def test_naclip_with_a_wide_gaussian_looks_at_keys_alone() -> None:
+    """A Gaussian without an end adds the same to all patches, and nothing to the class token."""
+    method = built(NACLIP, sigma=1e4 / 3)
+    windows = torch.randn(1, 3, 96, 96, generator=torch.Generator().manual_seed(0))
+    trunk = method.clip.trunk(windows, positions="dino")
+    key, value = trunk.heads().key, trunk.heads().value
+    scores = key @ key.mT * key.shape[-1] ** -0.5
+    scores[..., 1:, 1:] += 1
+    expected = trunk.joint(trunk.mixed(scores.softmax(dim=-1) @ value))[:, 1:]
+    found = method.features(windows).flatten(2).mT
+    torch.testing.assert_close(found, expected, atol=1e-3, rtol=1e-3)
