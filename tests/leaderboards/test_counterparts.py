@@ -32,7 +32,7 @@ def dense(
     """As published, with the CLIP that papers begin with."""
     made = result(method, 40.0, preset="published", **run)
     made["config"] = {"architecture": "ViT-B-16", "pretrained": "openai", **config}
-    made["vocabulary"]["source"] = f"voc/{names}"
+    made["vocabulary"] |= {"source": f"voc/{names}", "known_as": [names, "same"]}
     made["published"] = {"names": own}
     return made
 
@@ -99,6 +99,8 @@ def test_rules_name_what_exists() -> None:
         ),
         (dense("sclip", {}, names="plain", own=None), ("README", "VOC", 59.63, "union", 40.0)),
         (dense("sclip", {}), ("README", "VOC", 59.63, "union", 40.0)),
+        # A set that equals another is recorded under the other's name.
+        (dense("sclip", {}, own="same"), ("README", "VOC", 59.63, "union", 40.0)),
         (dense("naclip", {"pamr_iterations": 0}), ("main results", "VOC", 58.9, "union", 40.0)),
         (
             dense("naclip", {"pamr_iterations": 10}, changes={"pamr_iterations": 10}),

@@ -19,7 +19,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from ovbench.datasets.names.lines import Line, parsed_lines, read_text
-from ovbench.datasets.names.sets import available_sets, packaged
+from ovbench.datasets.names.sets import available_sets, known_as, packaged
 from ovbench.errors import UsageError
 from ovbench.harness.contract.checks.twins import fault_in_names
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Kind, Vocabulary
@@ -61,8 +61,10 @@ def read_vocabulary(
         # What is published is asked for as it is.
         ambiguous=is_set,
     )
+    if is_set:
+        return replace(vocabulary, known_as=known_as(benchmark, name, background))
     # A message says where a file lies; a record knows it by its content.
-    return vocabulary if is_set else replace(vocabulary, source=Path(source).name)
+    return replace(vocabulary, source=Path(source).name)
 
 
 def parse_vocabulary(

@@ -71,6 +71,19 @@ def packaged(benchmark: str, name: str, background: bool) -> tuple[str, str]:
     return f"{benchmark}/{kept}", _text(benchmark, kept)
 
 
+def known_as(benchmark: str, name: str, background: bool) -> tuple[str, ...]:
+    """Every name of a packaged set, that of its file first; see :func:`packaged`."""
+
+    def apart(one: str) -> bool:
+        return not background and _file(benchmark, f"{one}{_IGNORE}").is_file()
+
+    if apart(name):
+        return (name,)
+    kept = _kept_as(benchmark, name)
+    equal = EQUAL.get(benchmark, {}).get(kept, ())
+    return (kept, *(one for one in equal if not apart(one)))
+
+
 def describe_set(benchmark: str, name: str) -> tuple[int, str]:
     """How many text queries a set has, background's included, and where it comes from."""
     _, text = packaged(benchmark, name, background=True)

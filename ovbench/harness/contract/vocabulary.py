@@ -102,6 +102,7 @@ class Vocabulary:
         background: None where every pixel belongs to a class or is ignored.
         source: where the names come from, such as ``"voc/plain"`` or a file's name.
         ambiguous: whether one text may stand for several classes, as in some published sets.
+        known_as: every name of a packaged set, as equal ones are kept once; empty for others.
 
     Raises:
         UsageError: a value of another type, an empty name, two labels of one name (whatever its
@@ -112,6 +113,7 @@ class Vocabulary:
     background: Background | None = None
     source: str = "custom"
     ambiguous: bool = field(default=False, compare=False)
+    known_as: tuple[str, ...] = field(default=(), compare=False)
 
     def __post_init__(self) -> None:
         check_types(self)

@@ -52,6 +52,7 @@ def data_conditions(dataset: Dataset, ids: Sequence[str]) -> dict[str, Any]:
         },
         "vocabulary": {
             "source": vocabulary.source,
+            "known_as": list(vocabulary.known_as),
             "sha256": vocabulary.sha256,
             "names": list(vocabulary.names),
             "queries": vocabulary.texts,

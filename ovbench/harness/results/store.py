@@ -59,7 +59,7 @@ def essence(identity: Mapping[str, Any]) -> dict[str, Any]:
     """An identity without the names of folders and files, whose content it knows by digests."""
     bare = dict(identity)
     if "vocabulary" in bare:
-        bare["vocabulary"] = _without(bare["vocabulary"], "source")
+        bare["vocabulary"] = _without(bare["vocabulary"], "source", "known_as")
     if "prompts" in bare:
         bare["prompts"] = _without(bare["prompts"], "source", "pictures")
     if "files" in bare:

@@ -144,8 +144,7 @@ def _unlike_any_paper(result: Result) -> str | None:
         return "miniature weights; papers report the real ones"
     if run["limit"] is not None or not run["complete"]:
         return "only part of the images"
-    names = result["vocabulary"]["source"].rpartition("/")[2]
-    if published and names != (published["names"] or "plain"):
+    if published and (published["names"] or "plain") not in result["vocabulary"]["known_as"]:
         return "with other class names than those it was published with"
     return None
 

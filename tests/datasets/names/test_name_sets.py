@@ -145,6 +145,20 @@ def test_no_set_has_a_second_file(benchmark: str) -> None:
         assert (one.sha256 == other.sha256) == (one.source == other.source)
 
 
+@pytest.mark.parametrize("rule", [True, False])
+@pytest.mark.parametrize("benchmark", ["voc", "context", "cocoobject", "cityscapes"])
+def test_a_set_knows_all_its_names(benchmark: str, rule: bool) -> None:
+    count, background = SIZES[benchmark]
+    found = {
+        name: read_vocabulary(benchmark, name, num_classes=count, background=background and rule)
+        for name in available_sets(benchmark)
+    }
+    for name, one in found.items():
+        assert name in one.known_as
+        assert one.source == f"{benchmark}/{one.known_as[0]}"
+        assert {found[other].sha256 for other in one.known_as} == {one.sha256}
+
+
 def test_an_equal_set_says_so() -> None:
     queries, source = describe_set("ade20k", "proxyclip")
     assert queries == 150
