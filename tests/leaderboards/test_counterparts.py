@@ -115,7 +115,7 @@ def test_rules_name_what_exists() -> None:
             dense("clearclip", {"attention": "query", "residual": False, "mlp": False}),
             ("main results", "VOC", 51.8, "union", 40.0),
         ),
-        (dense("proxyclip", {}), ("main results", "VOC", 61.3, "union", 40.0)),
+        (dense("proxyclip", {"vfm": "dino_vitb8"}), ("main results", "VOC", 61.3, "union", 40.0)),
     ],
 )  # fmt: skip
 def test_the_right_row_is_found(
