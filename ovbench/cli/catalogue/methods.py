@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Annotated, Any
 
 import typer
@@ -102,7 +102,7 @@ def _one(name: str, as_json: bool) -> None:
         content = {
             "settings": [asdict(item) for item in settings],
             "presets": presets,
-            "published": [asdict(row) for row in rows],
+            "published": [_content(row) for row in rows],
         }
         say_json({**row.content(), **content})
         return
@@ -111,6 +111,13 @@ def _one(name: str, as_json: bool) -> None:
     _show_settings(name, settings, presets)
     if rows:
         show(_published(rows, varying_settings(method)))
+
+
+def _content(row: Published) -> dict[str, Any]:
+    """JSON-ready, whatever kind of mapping the settings are."""
+    return {field.name: getattr(row, field.name) for field in fields(row)} | {
+        "settings": dict(row.settings)
+    }
 
 
 def _card(row: Row) -> Table:

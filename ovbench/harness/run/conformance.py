@@ -9,18 +9,21 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image as PillowImage
 
-from ovbench.errors import ContractError
+from ovbench.errors import ContractError, UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.segmenters import Segmenter
+from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import peak_memory
 from ovbench.harness.contract.vocabulary import Exemplar, Vocabulary
 from ovbench.harness.files.images import read_image
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.registry.methods import Method
+from ovbench.harness.registry.presets import published_rows
 from ovbench.harness.run.asking import ask, takes_candidates
 from ovbench.harness.run.runner import seed_everything
 
@@ -55,6 +58,7 @@ def conformance_checks(
     """
     kit = _Kit(build, vocabularies, images)
     for name, check in (
+        ("presets are made of its settings", kit.presets),
         ("answers with one valid map per image", kit.valid_maps),
         ("leaves its input untouched", kit.input_untouched),
         ("same answer when asked again", kit.same_again),
@@ -95,6 +99,22 @@ class _Kit:
         self.images = [images[0], cropped, *images[2:]]
         self.device = method.subject.runtime.device
         self.method = self._prepared(method, self.first)
+
+    def presets(self) -> str:
+        """Else a wrong row would be found on its benchmark only."""
+        method_class: Any = type(self.method)
+        if not hasattr(method_class, "Settings"):
+            return "none"
+        presets, rows = getattr(method_class, "presets", {}), published_rows(method_class)
+        found = [*presets.items(), *((row.benchmark, row.settings) for row in rows)]
+        for name, values in found:
+            try:
+                override(method_class.Settings, values)
+            except UsageError as error:
+                raise ContractError(f"{name}: {error}") from None
+        if len({row.benchmark for row in rows}) < len(rows):
+            raise ContractError("two published rows are of one benchmark")
+        return f"{len(presets)} by name, {len(rows)} benchmarks"
 
     def valid_maps(self) -> str:
         maps = self._ask(self.method, self.images, self.first)

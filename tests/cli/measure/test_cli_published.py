@@ -12,10 +12,11 @@ import pytest
 from in_process import ovbench
 from PIL import Image
 
-from ovbench import evaluate, load_dataset, load_method
+from ovbench import Runtime, evaluate, load_dataset, load_method
 from ovbench.cli.app import app
 from ovbench.errors import UsageError
 from ovbench.harness.files.images import write_label
+from ovbench.harness.profile.timing import Job, figures
 from ovbench.harness.registry.names import METHODS, Entry
 
 
@@ -187,6 +188,15 @@ def test_tuning_begins_with_the_row_and_says_its_names(root: Path, tmp_path: Pat
 def test_profile_refuses_methods_of_different_names(root: Path) -> None:
     told = refused("profile", "dense", "steady", "-d", "voc", "--root", root, *PUBLISHED)
     assert "published with other class names: sclip (dense), plain (steady); choose" in told
+
+
+def test_profile_measures_with_the_row(root: Path) -> None:
+    data = load_dataset("voc", root=root, names_of=["dense"])
+    samples = [data.load(0)]
+    job = Job("dense", "published", {"threshold": 0.3}, Runtime(), data.vocabulary, samples,
+              data.info, None, 1, 0, 1)  # fmt: skip
+    settings = figures(job)["settings"]
+    assert settings == {"short_side": 336, "logit_scale": 65.0, "threshold": 0.3}
 
 
 def test_from_python(root: Path) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
+from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.run.conformance import Outcome, conformance_checks
@@ -120,6 +122,26 @@ class ForgetsWhatItWasShown(AsShown):
         self.vocabulary = vocabulary
 
 
+@dataclass(frozen=True)
+class Level:
+    level: float = 1.0
+
+
+class NamesNoSetting(Brightness):
+    Settings = Level
+    presets: ClassVar[dict[str, Any]] = {"dark": {"levle": 0.1}}
+
+
+class HasAWrongRow(Brightness):
+    Settings = Level
+    published = (Published(dataset="voc", background="class", settings={"lvl": 1}, source="here"),)
+
+
+class HasARowTwice(Brightness):
+    Settings = Level
+    published = (Published(dataset="voc", background="class", settings={}, source="here"),) * 2
+
+
 def check(build: Callable[[], Any]) -> list[Outcome]:
     rng = np.random.default_rng(0)
     images = [rng.integers(0, 256, (40, 60, 3), dtype=np.uint8) for _ in range(3)]
@@ -133,7 +155,7 @@ def failed(outcomes: list[Outcome]) -> set[str]:
 def test_a_method_that_keeps_the_contract_passes_everything() -> None:
     outcomes = check(Brightness)
     assert failed(outcomes) == set()
-    assert len(outcomes) == 11
+    assert len(outcomes) == 12
 
 
 def test_a_method_that_needs_exemplars_gets_them() -> None:
@@ -153,6 +175,9 @@ def test_a_method_that_needs_exemplars_gets_them() -> None:
         (Crops, "a very wide and a very tall image"),
         (CannotDoOnePixel, "a 1-pixel image"),
         (Leaks, "memory"),
+        (NamesNoSetting, "presets are made of its settings"),
+        (HasAWrongRow, "presets are made of its settings"),
+        (HasARowTwice, "presets are made of its settings"),
     ],
 )
 def test_a_method_that_breaks_it_fails_the_right_check(method: Any, name: str) -> None:
