@@ -66,14 +66,13 @@ def to_markdown(rows: Sequence[Row]) -> str:
 
 
 def methods_table(rows: Sequence[Row]) -> Table:
-    """The methods as a table for a terminal of 80 columns or more."""
-    # Least widths that hold every word of the built-in methods, and fit 80 columns together.
+    """The methods as a table."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
-    table.add_column("method, paper", min_width=16, overflow="fold")
-    table.add_column("kind, made of", min_width=15, overflow="fold")
-    table.add_column("weights", min_width=7)
-    table.add_column("licence of code, weights", min_width=13, overflow="fold")
-    table.add_column("presets", min_width=18, overflow="fold")
+    table.add_column("method, paper", overflow="fold")
+    table.add_column("kind, made of", overflow="fold")
+    table.add_column("weights")
+    table.add_column("licence of code, weights", overflow="fold")
+    table.add_column("presets", overflow="fold")
     for row in rows:
         table.add_row(
             _lines(styled(row.name, "bold"), row.origin),

@@ -131,13 +131,32 @@ def _dressed(params: Any, function: Callable[..., Any] | None) -> Any:
     for param in params:
         if isinstance(param, TyperOption):
             param.rich_help_panel = _PANEL_OF.get(param.opts[0], param.rich_help_panel)
+            _leave_what_is_absent(param)
             if param.metavar is None:
                 param.metavar = _metavar(hints.get(param.name or "", bool))
         elif isinstance(param, TyperArgument):
+            _leave_what_is_absent(param)
             argument: Any = param
             argument.metavar = param.metavar or str(param.name).upper()
             argument.display_type_rich = _nothing  # its name says what it is
     return params
+
+
+def _leave_what_is_absent(param: Any) -> None:
+    """Let no reader be made for a value that is not given.
+
+    Typer makes them with pydantic, whose import takes longer than a list of all methods.
+    """
+    if "process_value" in vars(param) or param.multiple or param.nargs != 1:
+        return
+    read = param.process_value
+
+    def process_value(ctx: Any, value: Any) -> Any:
+        if value is not None or param.required:
+            return read(ctx, value)
+        return param.callback(ctx, param, None) if param.callback else None
+
+    param.process_value = process_value
 
 
 def _nothing(ctx: Any) -> None:

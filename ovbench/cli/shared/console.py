@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ovbench.cli.shared.fitting import fitted
 from ovbench.errors import OvbenchError, OwnExit
 from ovbench.text import visible
 
@@ -60,12 +61,15 @@ def say_json(content: Any) -> None:
 
 
 def show(table: Table) -> None:
-    """Print a table on stdout, wide enough when that is a pipe or a file."""
+    """Print a table on stdout, wide enough when that is a pipe or a file.
+
+    In a terminal that is narrower than its words every cell has a line of its own.
+    """
     out = PlainConsole()
     if not out.is_terminal:
         out.width = 120
     with out.capture() as captured:
-        out.print(table)
+        out.print(fitted(table, out))
     document(captured.get())
 
 

@@ -12,17 +12,19 @@ from rich.console import Console
 from ovbench.cli.catalogue import rows as listed
 from ovbench.cli.catalogue.methods import methods_table, to_markdown
 from ovbench.cli.catalogue.rows import Row, all_rows
+from ovbench.cli.shared.console import PlainConsole
+from ovbench.cli.shared.fitting import fitted
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.registry.names import METHODS
 
 README = Path(__file__).resolve().parents[3] / "README.md"
 
 
-@pytest.mark.parametrize("width", [80, 120])
+@pytest.mark.parametrize("width", [40, 60, 79, 80, 120])
 def test_every_word_fits(width: int) -> None:
-    console = Console(width=width)
+    console = PlainConsole(width=width)
     with console.capture() as captured:
-        console.print(methods_table(all_rows()))
+        console.print(fitted(methods_table(all_rows()), console))
     lines = captured.get().splitlines()
     assert max(map(len, lines)) <= width
     for word in ("pnp_ovss", "CVPR", "training-free", "image-prompted", "BridgeTower", "missing",
