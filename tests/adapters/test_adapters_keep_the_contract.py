@@ -26,7 +26,7 @@ OVDIFF = {
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
-DENSE_CLIP = ("sclip", "clearclip", "naclip")
+DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip")
 RANDOM = ("constant", "random", "maskclip", *DENSE_CLIP)
 MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
@@ -46,6 +46,9 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("sclip", {"pretrained": "random", "area_share": 0.1, "background_threshold": 0.2}),
         ("clearclip", {"pretrained": "random", "window_multiple": 16}),
         ("naclip", {"pretrained": "random", "window": 0, "pamr_iterations": 2}),
+        ("scclip", {"pretrained": "random", "prompts": "single"}),
+        ("sfp", {"pretrained": "random", "prompts": "single"}),
+        ("resclip", {"pretrained": "random", "prompts": "single", "sfr_iterations": 2}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),

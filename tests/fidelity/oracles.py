@@ -7,16 +7,21 @@ copies; ``data/oracles/README.md`` says what each tensor is.
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import Any, TypeVar
 
 import open_clip
+import pytest
 import torch
 from agreement import DATA
 from safetensors import safe_open
 from torch import Tensor, nn
 
+from ovbench.adapters.parts import dense_clip
+from ovbench.adapters.parts.dense_clip import DenseCLIP
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
+
+M = TypeVar("M", bound=DenseCLIP)
 
 TOLERANCE = 1e-5
 """Of the largest value; the numbers are rounded to six digits."""
@@ -47,6 +52,17 @@ def require_close(found: Tensor, expected: Tensor, tolerance: float = TOLERANCE)
     difference = float((found - expected).abs().max() / expected.abs().max())
     assert difference <= tolerance, difference
     return difference
+
+
+def rows(features: Tensor) -> Tensor:
+    """``(B, d, h, w)`` as the files have it, ``(B, h * w, d)``."""
+    return features.flatten(2).mT
+
+
+def built(monkeypatch: pytest.MonkeyPatch, method: type[M], **settings: Any) -> M:
+    """The method on the tower that the numbers belong to."""
+    monkeypatch.setattr(dense_clip, "load_clip", lambda *_: clip())
+    return method(method.Settings(**settings), Runtime())  # type: ignore[attr-defined]
 
 
 def clip() -> CLIP:

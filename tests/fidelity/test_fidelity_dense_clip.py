@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 from ast import literal_eval
-from typing import Any
 
 import numpy as np
 import oracles
 import pytest
 import torch
-from oracles import picture, require_close, vectors
-from torch import Tensor
+from oracles import built, picture, require_close, rows, vectors
 from torch.nn import functional
 
 from ovbench.adapters.dense_clip.clearclip import ClearCLIP
 from ovbench.adapters.dense_clip.naclip import NACLIP
 from ovbench.adapters.dense_clip.sclip import SCLIP
-from ovbench.adapters.parts import dense_clip
-from ovbench.adapters.parts.dense_clip import DenseCLIP
-from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.pixels.labels import decide
 from ovbench.models.pixels.windows import Windows
 
@@ -32,17 +27,6 @@ SKELETONS = [
     "s7_pad_to_56",
 ]
 MULTIPLES = {"s6_pad_to_patch": 16, "s7_pad_to_56": 56}
-
-
-def built(monkeypatch: pytest.MonkeyPatch, method: type[DenseCLIP], **settings: Any) -> DenseCLIP:
-    """The method on the tower that the numbers belong to."""
-    monkeypatch.setattr(dense_clip, "load_clip", lambda *_: oracles.clip())
-    return method(method.Settings(**settings), Runtime())
-
-
-def rows(features: Tensor) -> Tensor:
-    """``(B, d, h, w)`` as the files have it."""
-    return features.flatten(2).mT
 
 
 @pytest.mark.parametrize("shape", ["square", "wide"])

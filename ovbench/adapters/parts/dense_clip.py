@@ -255,7 +255,7 @@ class DenseCLIP(ABC):
         scores, labels = scores.of(torch.from_numpy(allowed)), self._labels[allowed]
         if settings.pamr_iterations:
             with stage("refine"):
-                scores = self._refined(scores, pixels)
+                scores = self.refined(scores, pixels, settings.pamr_iterations)
         threshold, share = settings.background_threshold, settings.area_share
         if vocabulary.background is None:  # label 0 is a class like the others
             threshold = share = 0.0
@@ -269,18 +269,11 @@ class DenseCLIP(ABC):
                 area_share=share or None,
             )
 
-    def _refined(self, scores: Scores, pixels: Tensor) -> Scores:
-        """By PAMR, with all scores at full size."""
-        settings = self.settings
+    def refined(self, scores: Scores, pixels: Tensor, iterations: int) -> Scores:
+        """By PAMR on an input ``(3, H', W')``, with all scores at full size."""
         image = functional.interpolate(pixels[None], scores.size, mode="bilinear")[0]
-        return Scores(
-            pamr(
-                image,
-                scores.whole(),
-                iterations=settings.pamr_iterations,
-                dilations=settings.pamr_dilations,
-            )
-        )
+        dilations = self.settings.pamr_dilations
+        return Scores(pamr(image, scores.whole(), iterations=iterations, dilations=dilations))
 
 
 def _alike(keys: Sequence[K]) -> list[list[int]]:
