@@ -51,7 +51,7 @@ def _run(result: Result) -> dict[str, str]:
         "id": run["id"],
         "method": f"{run['method']} {run['method_version']}",
         "preset": run["preset"],
-        "published values": _published(result),
+        **_published(result),
         "changed settings": changes,
         "classes told": run["classes"],
         "seed": run["seed"],
@@ -66,13 +66,14 @@ def _run(result: Result) -> dict[str, str]:
     return {name: _text(value) for name, value in shown.items()}
 
 
-def _published(result: Result) -> str:
-    """Of which benchmark the settings are, and where they stand; empty for any other preset."""
+def _published(result: Result) -> dict[str, str]:
+    """Of which benchmark the settings are, and where they stand; nothing for any other preset."""
     row = result.get("published")
     if not row:
-        return ""
+        return {}
     varying = f"; per benchmark: {', '.join(row['varying'])}" if row["varying"] else ""
-    return f"{row['dataset']}, background {row['background']}: {row['source']}{varying}"
+    where = f"{row['dataset']}, background {row['background']}: {row['source']}{varying}"
+    return {"published values": where}
 
 
 def _settings(result: Result) -> dict[str, str]:

@@ -18,6 +18,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.files.images import write_label
 from ovbench.harness.profile.timing import Job, figures
 from ovbench.harness.registry.names import METHODS, Entry
+from ovbench.leaderboards.formats.export import conditions
 
 
 @pytest.fixture(autouse=True)
@@ -108,12 +109,13 @@ def test_a_user_s_names_and_settings_stay(root: Path, tmp_path: Path) -> None:
 
 
 def test_tables_say_what_is_tuned_per_benchmark(root: Path, tmp_path: Path) -> None:
-    run(root, tmp_path / "runs" / "published", *PUBLISHED)
+    result = run(root, tmp_path / "runs" / "published", *PUBLISHED)
     run(root, tmp_path / "runs" / "default", "--names", "sclip")
     words = "--names", "sclip", *PUBLISHED
     steady = asked(root, tmp_path / "runs" / "steady", *words, method="steady")
     assert json.loads(steady.stdout)["published"]["varying"] == []
     told = "tuned per benchmark, as published: logit_scale, threshold vary"
+    assert told in conditions(result)["marks"]  # what trackers are sent
     for style in ("markdown", "html", "latex", "csv", "json"):
         table = ovbench("leaderboard", tmp_path / "runs", "--format", style).stdout
         assert table.replace(r"\_", "_").count(told) == 1, style
@@ -164,8 +166,9 @@ def test_a_user_s_own_pictures_have_none(root: Path, tmp_path: Path) -> None:
     assert told.endswith("--set name=value gives them one by one")
 
     picture = own / "images" / "a.png"
-    told = refused("segment", picture, "-m", "dense", "--names", "cat", *PUBLISHED)
-    assert "takes the values of a benchmark, and there is none here; --set" in told
+    for command in (["segment", picture, "-m", "dense", "--names", "cat"], ["check", "dense"]):
+        told = refused(*command, *PUBLISHED)
+        assert "takes the values of a benchmark, and there is none here; --set" in told
 
 
 @pytest.mark.parametrize(
