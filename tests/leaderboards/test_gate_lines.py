@@ -11,6 +11,7 @@ import pytest
 from results import result
 
 from ovbench.datasets import ALIASES
+from ovbench.datasets.names.sets import known_as
 from ovbench.harness.contract.datasets import BackgroundRule
 from ovbench.harness.contract.published import PUBLISHED
 from ovbench.harness.contract.settings import override, parse_assignments, resolved
@@ -61,8 +62,10 @@ def as_if_run(line: str) -> dict[str, Any]:
     )  # fmt: skip
     settings = resolved(override(method.Settings, {**values, **changes}))
     made["config"] = settings | SETTLED.get(asked.method, {})
-    made["vocabulary"]["source"] = f"{dataset}/{names or 'plain'}"
-    made["published"] = row and {"names": row.names}
+    if row:
+        known = known_as(dataset, names or "plain", background == "class")
+        made["vocabulary"]["known_as"] = list(known)
+        made["published"] = {"names": row.names}
     defined = made["metrics"]["definitions"]
     made["metrics"]["definitions"] = defined | dict.fromkeys(
         ("all_classes", "other_as_background", "ipseg_1024", "matcher_518", "per_image_class"), 50.0
