@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -46,6 +47,15 @@ class Scribbles(Brightness):
         answer = super().one(image, choice)
         image[0, 0] ^= 255
         return answer
+
+
+class EndsTheProgram(Brightness):
+    """As a script does that was made a method: a tiny picture is an error to it."""
+
+    def one(self, image: Any, choice: Any) -> Any:
+        if image.size < 10:
+            sys.exit(0)
+        return super().one(image, choice)
 
 
 class Drifts(Brightness):
@@ -168,6 +178,7 @@ def test_a_method_that_needs_exemplars_gets_them() -> None:
         (ForgetsWhatItWasShown, "a second vocabulary replaces the first"),
         (ForgetsPrepare, "a second vocabulary replaces the first"),
         (Scribbles, "leaves its input untouched"),
+        (EndsTheProgram, "a 1-pixel image"),
         (Drifts, "same answer when asked again"),
         (DiffersByInstance, "same answer when built again with the same seed"),
         (PadsToTheBatch, "answer does not depend on the batch"),
