@@ -49,6 +49,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("scclip", {"pretrained": "random", "prompts": "single"}),
         ("sfp", {"pretrained": "random", "prompts": "single"}),
         ("resclip", {"pretrained": "random", "prompts": "single", "sfr_iterations": 2}),
+        ("proxyclip", {"background_threshold": 0.2}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),

@@ -116,6 +116,10 @@ def test_rules_name_what_exists() -> None:
             ("main results", "VOC", 51.8, "union", 40.0),
         ),
         (dense("proxyclip", {"vfm": "dino_vitb8"}), ("main results", "VOC", 61.3, "union", 40.0)),
+        (
+            dense("proxyclip", {"vfm": "dinov2_registers_base"}),
+            ("T1", "VOC", 58.6, "union", 40.0),
+        ),
     ],
 )  # fmt: skip
 def test_the_right_row_is_found(
@@ -141,6 +145,7 @@ def test_the_right_row_is_found(
         (dense("sclip", {}, names="plain"), "with other class names than those it was published"),
         (dense("sclip", {"pretrained": "laion2b"}), "no figure was reported for preset published"),
         (dense("sclip", {}, changes={"area_share": 0}), "no figure was reported for preset"),
+        (dense("proxyclip", {"vfm": "sam_vit_b"}), "no figure was reported for preset"),
     ],
 )
 def test_where_there_is_none_it_says_why(one: dict[str, Any], reason: str) -> None:

@@ -58,7 +58,10 @@ def checkpoints(as_json: opt.AsJson = False) -> None:
     if as_json:
         say_json([asdict(item) for item in items])
         return
-    table = Table("role", "checkpoint", "size", "licence")
+    table = Table("role")
+    table.add_column("checkpoint", no_wrap=True)  # what is copied into a command
+    table.add_column("size")
+    table.add_column("licence")
     table.add_column("source, then the place on this machine if it is here", overflow="fold")
     for item in items:
         size = "" if item.bytes is None else decimal(item.bytes)

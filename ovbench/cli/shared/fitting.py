@@ -49,8 +49,8 @@ def _of(column: Column, console: Console) -> _Width:
     options = console.options.update(width=_ENDLESS)
     cells = [column.header, *column.cells] if column.header else list(column.cells)
     found = [Measurement.get(console, options, cell) for cell in cells]
-    least = max((one.minimum for one in found), default=0)
     most = max((one.maximum for one in found), default=0)
+    least = most if column.no_wrap else max((one.minimum for one in found), default=0)
     return _Width(min(least, _FOLDED) if column.overflow == "fold" else least, most)
 
 

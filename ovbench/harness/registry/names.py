@@ -129,6 +129,7 @@ METHODS = Registry(
         "scclip": Entry("ovbench.adapters.dense_clip.scclip:SCCLIP"),
         "sfp": Entry("ovbench.adapters.dense_clip.sfp:SFP"),
         "resclip": Entry("ovbench.adapters.dense_clip.resclip:ResCLIP"),
+        "proxyclip": Entry("ovbench.adapters.dense_clip.proxyclip:ProxyCLIP"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.seggpt:SegGPTMethod"),

@@ -1,4 +1,4 @@
-"""Self-supervised vision transformers read patch by patch: DINO and DINOv2.
+"""Self-supervised vision transformers read patch by patch: DINO, DINOv2 and DINOv3.
 
 Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021); Oquab
 et al., "DINOv2: Learning Robust Visual Features without Supervision" (TMLR 2024); Darcet et
@@ -30,7 +30,10 @@ from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
 
 Facet: TypeAlias = Literal["token", "query", "key", "value"]
-"""A block's output, or what its attention compares and mixes, with all heads concatenated."""
+"""A block's output, or what its attention compares and mixes, with all heads concatenated.
+
+Queries and keys of DINOv3 are those before its rotary positions turn them.
+"""
 
 _PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
 
@@ -39,6 +42,7 @@ _CLASSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "vit_mae": ("ViTModel", {"add_pooling_layer": False}),
     "dinov2": ("Dinov2Model", {}),
     "dinov2_with_registers": ("Dinov2WithRegistersModel", {}),
+    "dinov3_vit": ("DINOv3ViTModel", {}),
 }
 """Per ``model_type`` of a configuration, the class of transformers and its options."""
 
@@ -75,10 +79,10 @@ class PatchFeatures(NamedTuple):
 
 
 class PatchEncoder:
-    """A frozen ``ViTModel``, ``Dinov2Model`` or ``Dinov2WithRegistersModel``.
+    """A frozen ``ViTModel``, ``Dinov2Model``, ``Dinov2WithRegistersModel`` or ``DINOv3ViTModel``.
 
     The blocks compute in the runtime's precision, the patch and position embeddings in
-    float32: bicubic interpolation in half precision would move every patch.
+    float32: bicubic interpolation or angles in half precision would move every patch.
 
     Attributes:
         checkpoints: which weights these are.
@@ -103,14 +107,17 @@ class PatchEncoder:
         """Wrap a built model, which is frozen and moved in place.
 
         Args:
-            positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
+            positions: see :func:`~ovbench.models.patches.positions.resize_positions`; DINOv3 has
+                rotary ones, which need no resizing.
         """
-        if positions != "exact":  # which is how transformers has them
+        # Transformers has them exact, with antialiasing where a model has registers.
+        if positions != "exact" and hasattr(model.embeddings, "interpolate_pos_encoding"):
             model.embeddings.interpolate_pos_encoding = partial(_positions, model, positions)
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = model.eval().requires_grad_(False).to(runtime.device).float()
         self._dtype = DTYPES[runtime.precision]
-        self._model.to(self._dtype).embeddings.float()
         self._anatomy = _anatomy(model)
+        self._anatomy.blocks.to(self._dtype)
+        self._anatomy.last_norm.to(self._dtype)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.patch_size: int = model.config.patch_size
@@ -157,10 +164,13 @@ class PatchEncoder:
 
     def _states(self, images: Tensor, wanted: Collection[int]) -> dict[int, Tensor]:
         """The wanted ones of the states before, between and behind the blocks."""
-        state = self._anatomy.embed(images.to(self.device, torch.float32)).to(self._dtype)
+        images = images.to(self.device, torch.float32)
+        state = self._anatomy.embed(images).to(self._dtype)
+        rope = self._anatomy.rope
+        turned = {} if rope is None else {"position_embeddings": _cast(rope(images), self._dtype)}
         kept = {0: state}
         for index, block in enumerate(self._anatomy.blocks[: max(wanted)], start=1):
-            state = block(state)
+            state = block(state, **turned)
             if index in wanted:
                 kept[index] = state
         return kept
@@ -168,7 +178,7 @@ class PatchEncoder:
     def _facet(self, reading: Reading, state: Tensor) -> Tensor:
         """From the state before a block, or behind it for tokens; ``(B, tokens, d)``."""
         if reading.facet == "token":
-            return self._model.layernorm(state) if reading.norm else state
+            return self._anatomy.last_norm(state) if reading.norm else state
         block: Any = self._anatomy.blocks[reading.layer]
         project = getattr(block.attention, _PROJECTIONS[reading.facet])
         return project(getattr(block, self._anatomy.first_norm)(state))  # type: ignore[no-any-return]
@@ -181,20 +191,32 @@ class _Anatomy(NamedTuple):
         embed: from ``(B, 3, H, W)`` to ``(B, tokens, d)``: the class token, registers if the
             model has some, then the patches row by row.
         first_norm: the name of the normalisation before a block's attention.
+        last_norm: the normalisation behind all blocks.
+        rope: from images to the cosines and sines that a block turns queries and keys by, in a
+            model with rotary positions.
     """
 
     embed: Callable[[Tensor], Tensor]
     blocks: nn.ModuleList
     first_norm: str
+    last_norm: nn.Module
+    rope: Callable[[Tensor], tuple[Tensor, Tensor]] | None = None
 
 
 def _anatomy(model: Any) -> _Anatomy:
-    from transformers import ViTModel
+    from transformers import DINOv3ViTModel, ViTModel
 
     if isinstance(model, ViTModel):
         embed = partial(model.embeddings, interpolate_pos_encoding=True)
-        return _Anatomy(embed, model.layers, "layernorm_before")
-    return _Anatomy(model.embeddings, model.encoder.layer, "norm1")
+        return _Anatomy(embed, model.layers, "layernorm_before", model.layernorm)
+    if isinstance(model, DINOv3ViTModel):
+        blocks, rope = model.model.layer, model.rope_embeddings
+        return _Anatomy(model.embeddings, blocks, "norm1", model.norm, rope)
+    return _Anatomy(model.embeddings, model.encoder.layer, "norm1", model.layernorm)
+
+
+def _cast(tensors: tuple[Tensor, Tensor], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    return tensors[0].to(dtype), tensors[1].to(dtype)
 
 
 def _positions(model: Any, positions: Positions, tokens: Tensor, height: int, width: int) -> Tensor:

@@ -17,6 +17,8 @@ from transformers import (
     Dinov2Model,
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
+    DINOv3ViTConfig,
+    DINOv3ViTModel,
     PreTrainedModel,
     ViTConfig,
     ViTMAEConfig,
@@ -45,6 +47,9 @@ MODELS: dict[str, Callable[[], PreTrainedModel]] = {
     "swiglu": lambda: Dinov2Model(Dinov2Config(**TINY, use_swiglu_ffn=True)),
     "registers": lambda: Dinov2WithRegistersModel(
         Dinov2WithRegistersConfig(**TINY, num_register_tokens=2)
+    ),
+    "dinov3": lambda: DINOv3ViTModel(
+        DINOv3ViTConfig(**TINY, intermediate_size=64, num_register_tokens=2)
     ),
 }
 every_model = pytest.mark.parametrize("kind", MODELS)
@@ -144,6 +149,16 @@ def written_out(model: Any, images: Tensor, layer: int, facet: Facet) -> Tensor:
     return {**facets, "token": x}[facet][:, 1:]
 
 
+def test_facets_of_dinov3_are_those_before_its_positions_turn_them() -> None:
+    model, images = build("dinov3"), noise(2, 3, 32, 48)
+    with torch.no_grad():
+        state = model(images, output_hidden_states=True).hidden_states[-2]
+        block = model.model.layer[-1]
+        expected = block.attention.k_proj(block.norm1(state))
+    found = wrap(model).features(images, facet="key")
+    torch.testing.assert_close(found, as_grid(expected, 4, 6))
+
+
 @pytest.mark.parametrize("kind", ["vit", "dinov2"])
 @pytest.mark.parametrize("facet", ["token", "query", "key", "value"])
 @pytest.mark.parametrize("layer", [0, 2])
@@ -212,7 +227,7 @@ def test_half_precision_computes_in_the_blocks_alone(kind: str) -> None:
     images = noise(1, 3, 40, 40)
     exact, coarse = wrap(build(kind)), wrap(build(kind), "bf16")
     assert {w.dtype for w in coarse._model.embeddings.parameters()} == {torch.float32}
-    assert coarse._model.layernorm.weight.dtype == torch.bfloat16
+    assert coarse._anatomy.last_norm.weight.dtype == torch.bfloat16
     for facet in ("token", "key"):
         found = coarse.features(images, facet=facet)
         assert found.dtype == torch.float32
@@ -260,8 +275,9 @@ def at(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 def test_loads_what_transformers_saved(kind: str, at: Path) -> None:
     model, images = build(kind), noise(1, 3, 40, 32)
     model.save_pretrained(at)
+    key = "layer.0.attention.attention.key.weight"
     assert any(  # the names in the files on the hub
-        name.endswith("layer.0.attention.attention.key.weight")
+        name.removeprefix("encoder.") in (key, "layer.0.attention.k_proj.weight")
         for name in load_file(at / "model.safetensors")
     )
     encoder = load_patch_encoder("dino", "tiny", Runtime())

@@ -1,0 +1,119 @@
+"""Vision foundation models as patch features of windows that were normalised for another model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
+from ovbench.models.patches.positions import Positions
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.sam.model import Sam, load_sam
+
+VFMReading: TypeAlias = Literal["tokens", "query_key"]
+"""The last block's tokens behind the final normalisation, or the sum of its queries and keys with
+all heads concatenated, as CorrCLIP takes it."""
+
+Role: TypeAlias = Literal["dino", "dinov2", "sam"]
+
+# Each on another grid as its authors have it. DINOv3 has rotary positions, SAM a grid of its own.
+KNOWN: Mapping[str, tuple[Role, Positions]] = {
+    "dino_vits16": ("dino", "dino"),
+    "dino_vits8": ("dino", "dino"),
+    "dino_vitb16": ("dino", "dino"),
+    "dino_vitb8": ("dino", "dino"),
+    "dinov2_registers_base": ("dinov2", "antialias"),
+    "dinov2_registers_large": ("dinov2", "antialias"),
+    "dinov3_vitb16": ("dinov2", "exact"),
+    "dinov3_vitl16": ("dinov2", "exact"),
+    "mae_vit_base": ("dino", "exact"),
+    "sam_vit_b": ("sam", "exact"),
+    "sam_vit_l": ("sam", "exact"),
+}
+"""By name in the catalogue: the role, and how positions come to another grid of patches."""
+
+
+@dataclass(frozen=True)
+class VFM:
+    """A vision foundation model.
+
+    Attributes:
+        checkpoints: which weights these are.
+        patch_size: pixels per feature along both axes; what a side has over a multiple of it is
+            not seen. 1 where windows are stretched over a grid of the model's own.
+        features: from windows ``(B, 3, H, W)``, normalised as they were said to be, to
+            ``(B, C, h, w)`` float32, not L2-normalised.
+    """
+
+    checkpoints: tuple[CheckpointRecord, ...]
+    patch_size: int
+    features: Callable[[Tensor], Tensor]
+
+
+def load_vfm(
+    name: str,
+    runtime: Runtime,
+    reading: VFMReading = "tokens",
+    *,
+    mean: Sequence[float],
+    std: Sequence[float],
+) -> VFM:
+    """Load a vision foundation model.
+
+    Args:
+        name: one of :data:`KNOWN`, or a hub id of a model that is read as DINO's are.
+        runtime: its ``checkpoints`` decide whether it is this one or what stands for its role.
+        mean, std: per channel, how windows come normalised; the model gets ImageNet's instead.
+
+    Raises:
+        UsageError: an unknown name, queries and keys of SAM, or weights that cannot be had.
+    """
+    if name not in KNOWN and "/" not in name:
+        close = get_close_matches(name, KNOWN, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(KNOWN)}"
+        raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
+    role, positions = KNOWN.get(name, ("dino", "dino"))
+    if role == "sam":
+        if reading == "query_key":
+            raise UsageError(f"{name} is read behind its neck; query_key goes with the others")
+        return of_sam(load_sam(name, runtime), mean, std)
+    return of_encoder(load_patch_encoder(role, name, runtime, positions), reading, mean, std)
+
+
+def of_sam(sam: Sam, mean: Sequence[float], std: Sequence[float]) -> VFM:
+    """SAM behind its neck, every window stretched over its square input."""
+    return VFM(sam.checkpoints, 1, lambda windows: sam.features(renormalised(windows, mean, std)))
+
+
+def of_encoder(
+    encoder: PatchEncoder, reading: VFMReading, mean: Sequence[float], std: Sequence[float]
+) -> VFM:
+    """A patch encoder, on its own grid of patches over a window."""
+    patch = encoder.patch_size
+
+    def features(windows: Tensor) -> Tensor:
+        height, width = (side // patch * patch for side in windows.shape[-2:])
+        images = renormalised(windows[..., :height, :width], mean, std)
+        if reading == "tokens":
+            return encoder.features(images, norm=True)
+        query, key = encoder.read(images, Reading(facet="query"), Reading(facet="key"))
+        return query.patches + key.patches
+
+    return VFM(encoder.checkpoints, patch, features)
+
+
+def renormalised(windows: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Windows ``(B, 3, H, W)`` normalised with ``mean`` and ``std``, with ImageNet's instead."""
+
+    def column(values: Sequence[float]) -> Tensor:
+        return torch.tensor(values, dtype=windows.dtype, device=windows.device)[:, None, None]
+
+    pixels = windows * column(std) + column(mean)
+    return (pixels - column(IMAGENET_MEAN)) / column(IMAGENET_STD)
