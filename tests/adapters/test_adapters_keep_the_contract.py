@@ -25,6 +25,7 @@ OVDIFF = {
     "pictures": 1, "steps": 1, "guidance": 1.0, "parts": 2, "extractors": ("dino", "clip"),
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
+SMALL = {"short_side": 48, "max_long_side": 160, "window": 48, "window_stride": 24}
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
 DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip")
 RANDOM = ("constant", "random", "maskclip", *DENSE_CLIP)
@@ -50,6 +51,10 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("sfp", {"pretrained": "random", "prompts": "single"}),
         ("resclip", {"pretrained": "random", "prompts": "single", "sfr_iterations": 2}),
         ("proxyclip", {"background_threshold": 0.2}),
+        ("gem", {"resizing": "squashed", "short_side": 48, "window": 0, "min_max": True}),
+        ("cliptrase", {**SMALL, "image_logits": True}),
+        ("cass", SMALL),
+        ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),

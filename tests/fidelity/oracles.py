@@ -7,6 +7,7 @@ copies; ``data/oracles/README.md`` says what each tensor is.
 from __future__ import annotations
 
 from functools import cache
+from types import SimpleNamespace
 from typing import Any, TypeVar
 
 import open_clip
@@ -20,6 +21,7 @@ from ovbench.adapters.parts import dense_clip
 from ovbench.adapters.parts.dense_clip import DenseCLIP
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
+from ovbench.models.clip.trunk import Trunk
 
 M = TypeVar("M", bound=DenseCLIP)
 
@@ -70,6 +72,20 @@ def clip() -> CLIP:
     model = _Model()
     record = CheckpointRecord("clip", "random weights", None, None)
     return CLIP(model, lambda texts: torch.zeros(len(texts), 77).long(), record, Runtime())
+
+
+def attention_alone(
+    tokens: Tensor, weights: dict[str, Tensor], heads: int, grid: tuple[int, int]
+) -> Trunk:
+    """A block that is nothing but its attention; ``(B, n, width)`` tokens enter that as they are.
+
+    Args:
+        weights: ``in_proj_weight``, ``in_proj_bias``, ``out_proj.weight``, ``out_proj.bias``.
+    """
+    attention = nn.MultiheadAttention(tokens.shape[-1], heads)
+    attention.load_state_dict(weights)
+    block = SimpleNamespace(attn=attention, ln_1=nn.Identity(), ls_1=nn.Identity())
+    return Trunk(None, block, tokens, grid, {}, {})
 
 
 class _Model(nn.Module):

@@ -16,9 +16,8 @@ from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ovbench.adapters.dense_clip.sclip import correlative
-from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
+from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings, refuse_first_block
 from ovbench.adapters.parts.published import eight
-from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
@@ -28,27 +27,14 @@ from ovbench.models.clip.trunk import Heads
 
 Looks: TypeAlias = Literal["query", "own", "sclip", "value"]
 
+CLEARCLIP_SIZES: Mapping[str, float] = {"short_side": 2, "window": 2, "window_stride": 1}
+"""Of the training size, where :class:`ClearCLIPProtocol` names no pixels."""
+
 
 @dataclass(frozen=True)
-class ClearCLIPSettings(DenseCLIPSettings):
-    """Settings of :class:`ClearCLIP`."""
+class ClearCLIPProtocol(DenseCLIPSettings):
+    """How ClearCLIP evaluates every method, itself and GEM among them."""
 
-    attention: Looks = setting(
-        "query",
-        "paper, section 3.3: queries look at queries; its tables: own is CLIP's, sclip is SCLIP's, "
-        "value is MaskCLIP's. The released base configuration has own (model_type='vanilla')",
-        "which patches look at which in the last block",
-    )
-    residual: bool = setting(
-        False, "paper, section 3.2: left out", "add what enters the last block to what it finds"
-    )
-    mlp: bool = setting(False, "paper, section 3.3: left out", "let the last block's MLP follow")
-    last_blocks: int = setting(
-        1,
-        "released code, last_n_layers",
-        "how many last blocks find something, each from CLIP's own stream; it is added up",
-        most=MANY,
-    )
     short_side: int | None = setting(
         None,
         "released code, configs/: 448 for CLIPs trained on 224 pixels",
@@ -75,6 +61,28 @@ class ClearCLIPSettings(DenseCLIPSettings):
     )
     logit_scale: float = setting(
         50.0, "released code, logit_scale", "factor on cosines before the softmax over queries"
+    )
+
+
+@dataclass(frozen=True)
+class ClearCLIPSettings(ClearCLIPProtocol):
+    """Settings of :class:`ClearCLIP`."""
+
+    attention: Looks = setting(
+        "query",
+        "paper, section 3.3: queries look at queries; its tables: own is CLIP's, sclip is SCLIP's, "
+        "value is MaskCLIP's. The released base configuration has own (model_type='vanilla')",
+        "which patches look at which in the last block",
+    )
+    residual: bool = setting(
+        False, "paper, section 3.2: left out", "add what enters the last block to what it finds"
+    )
+    mlp: bool = setting(False, "paper, section 3.3: left out", "let the last block's MLP follow")
+    last_blocks: int = setting(
+        1,
+        "released code, last_n_layers",
+        "how many last blocks find something, each from CLIP's own stream; it is added up",
+        most=MANY,
     )
 
     def __post_init__(self) -> None:
@@ -116,16 +124,12 @@ class ClearCLIP(DenseCLIP):
         ade20k={},
         cityscapes={"window": 224, "window_stride": 224},
     )
-    SIZES: ClassVar[Mapping[str, float]] = {"short_side": 2, "window": 2, "window_stride": 1}
+    SIZES = CLEARCLIP_SIZES
     settings: ClearCLIPSettings
 
     def __init__(self, settings: ClearCLIPSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
-        if settings.last_blocks >= self.clip.layers:
-            raise UsageError(
-                f"last_blocks={settings.last_blocks}: {self.clip.checkpoint.name} has "
-                f"{self.clip.layers}, and the first one is always left as it is"
-            )
+        refuse_first_block(self.clip, settings.last_blocks)
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -27,9 +27,9 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.models.clip.model import load_clip
+from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.positions import Positions
-from ovbench.models.pixels.inputs import input_tensor, kept_ratio
+from ovbench.models.pixels.inputs import input_tensor, kept_ratio, squashed
 from ovbench.models.pixels.labels import decide
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows
@@ -58,10 +58,12 @@ class DenseCLIPSettings:
         "released codes, prompts/imagenet_template.py",
         "set of prompt templates whose embeddings are averaged",
     )
-    resizing: Literal["opencv", "antialiased"] = setting(
+    resizing: Literal["opencv", "antialiased", "squashed"] = setting(
         "opencv",
-        "released codes: mmcv's Resize with keep_ratio, by OpenCV; antialiased: our choice",
-        "opencv does not antialias and gives whole numbers; neither rounds to patches",
+        "released codes: mmcv's Resize with keep_ratio, by OpenCV; antialiased: our choice; "
+        "squashed: GEM's released code",
+        "opencv does not antialias and gives whole numbers, squashed gives a square; none rounds "
+        "to patches",
     )
     short_side: int | None = setting(
         None,
@@ -191,6 +193,8 @@ class DenseCLIP(ABC):
     def _input(self, image: Image) -> Tensor:
         """``(3, H', W')``, normalised."""
         settings, clip = self.settings, self.clip
+        if settings.resizing == "squashed":
+            return squashed(clip, [image], max(self._pixels("short_side"), clip.stride))[0]
         by_opencv = settings.resizing == "opencv"
         height, width = kept_ratio(
             (image.shape[0], image.shape[1]),
@@ -234,7 +238,16 @@ class DenseCLIP(ABC):
         return int(getattr(self.settings, name))
 
     def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
-        """The cosines of every image's windows, ``(n, Q, h, w)`` each."""
+        """The scores of every image's windows, ``(n, Q, h, w)`` each."""
+        return self._by_window(inputs, windows, self.cosines)
+
+    def _by_window(
+        self,
+        inputs: Sequence[Tensor],
+        windows: Sequence[Windows],
+        read: Callable[[Tensor], Tensor],
+    ) -> list[Tensor]:
+        """What is read from every image's windows, ``(n, ...)`` each; many go in together."""
         with stage("preprocess"):
             cut = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
         maps: dict[int, Tensor] = {}
@@ -242,7 +255,7 @@ class DenseCLIP(ABC):
             crops = torch.cat([cut[i] for i in members])
             with stage("encode"):
                 parts = torch.split(crops, WINDOWS_AT_A_TIME)
-                found = torch.cat([self.cosines(part) for part in parts])
+                found = torch.cat([read(part) for part in parts])
             each = torch.split(found, [len(cut[i]) for i in members])
             maps.update(zip(members, each, strict=True))
         return [maps[i] for i in range(len(inputs))]
@@ -274,6 +287,15 @@ class DenseCLIP(ABC):
         image = functional.interpolate(pixels[None], scores.size, mode="bilinear")[0]
         dilations = self.settings.pamr_dilations
         return Scores(pamr(image, scores.whole(), iterations=iterations, dilations=dilations))
+
+
+def refuse_first_block(clip: CLIP, last_blocks: int) -> None:
+    """Raise UsageError where a CLIP's last blocks would be all it has."""
+    if last_blocks >= clip.layers:
+        raise UsageError(
+            f"{clip.checkpoint.name} has {clip.layers} blocks, of which the first is always left "
+            f"as it is: there are no last {last_blocks} to change"
+        )
 
 
 def _alike(keys: Sequence[K]) -> list[list[int]]:

@@ -88,6 +88,16 @@ class CLIP:
         return len(visual.transformer.resblocks)
 
     @property
+    def heads(self) -> int:
+        """Of the attention in the image tower's last block.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        visual = plain_transformer(self._model.visual, self.checkpoint.name)
+        return int(visual.transformer.resblocks[-1].attn.num_heads)
+
+    @property
     def logit_scale(self) -> float:
         """The learned factor on cosines before the softmax it was trained with."""
         return float(self._model.logit_scale.exp())

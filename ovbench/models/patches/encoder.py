@@ -92,6 +92,7 @@ class PatchEncoder:
         image_size: the side in pixels of the square images it was trained on.
         width: channels of every facet.
         layers: the number of blocks.
+        heads: of every block's attention.
     """
 
     mean = IMAGENET_MEAN
@@ -124,6 +125,7 @@ class PatchEncoder:
         self.image_size: int = model.config.image_size
         self.width: int = model.config.hidden_size
         self.layers = len(self._anatomy.blocks)
+        self.heads: int = model.config.num_attention_heads
 
     def features(
         self, images: Tensor, layer: int = -1, facet: Facet = "token", *, norm: bool = False
