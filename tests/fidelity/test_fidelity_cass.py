@@ -17,14 +17,13 @@ from ovbench.adapters.dense_clip import cass
 from ovbench.adapters.dense_clip.cass import CASS
 from ovbench.adapters.parts import spectra
 from ovbench.adapters.parts.spectra import Decomposition
+from ovbench.adapters.parts.vfm import for_imagenet
 from ovbench.errors import UsageError
 from ovbench.harness.contract.vocabulary import Vocabulary
 
 
 def method(monkeypatch: pytest.MonkeyPatch, heads: int = 2, **settings: Any) -> CASS:
-    dino = SimpleNamespace(
-        heads=heads, checkpoints=(), patch_size=8, mean=(0.4,) * 3, std=(0.2,) * 3
-    )
+    dino = SimpleNamespace(heads=heads, checkpoints=(), patch_size=8)
     monkeypatch.setattr(cass, "load_patch_encoder", lambda *_: dino)
     return built(monkeypatch, CASS, **settings)
 
@@ -110,12 +109,12 @@ def test_the_picture_of_dino(monkeypatch: pytest.MonkeyPatch) -> None:
     pixels = torch.rand(1, 3, 16, 16, generator=torch.manual_seed(0))
     windows = (pixels - 0.5) / 0.5  # as the tower here has it
     right._dino_keys(windows)
-    torch.testing.assert_close(seen[0], (pixels - 0.4) / 0.2)
+    torch.testing.assert_close(seen[0], for_imagenet(pixels))
     released._dino_keys(windows)
     wrong = windows[0].permute(1, 2, 0).numpy() * np.float32([0.229, 0.224, 0.255])
     wrong = (wrong + np.float32([0.485, 0.456, 0.406])) * 255
     shown = np.trunc(wrong).astype(np.int64).astype(np.uint8).transpose(2, 0, 1) / 255
-    exact = (torch.from_numpy(shown).float() - 0.4) / 0.2
+    exact = for_imagenet(torch.from_numpy(shown).float())
     off = (seen[1][0] - exact).abs() > 1e-4  # a value on the edge of two bytes may fall either way
     assert off.float().mean() < 0.01
 

@@ -21,6 +21,7 @@ from ovbench.adapters.parts.affinity import gaussian_neighbourhood
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.spectra import with_graphs_of
+from ovbench.adapters.parts.vfm import for_imagenet, shown
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -211,17 +212,16 @@ class CASS(DenseCLIP):
     def _dino_keys(self, windows: Tensor) -> Tensor:
         """DINO's last keys of the windows as squares, ``(n, heads, channels, h, w)``."""
         clip, dino = self.clip, self._dino
-        released = self.settings.picture == "released"
-        mean, std = (WRONG_MEAN, WRONG_STD) if released else (clip.mean, clip.std)
-        pixels = windows * _channels(windows, std) + _channels(windows, mean)
-        if released:  # to bytes, by NumPy: what is cut off is behind the point and above 255
-            pixels = (pixels * 255).trunc().remainder(256) / 255
+        if self.settings.picture == "right":
+            pixels = shown(windows, clip.mean, clip.std)
+        else:  # to bytes, by NumPy: what is behind the point and what is above 255 are cut off
+            wrong = shown(windows, WRONG_MEAN, WRONG_STD)
+            pixels = (wrong * 255).trunc().remainder(256) / 255
         side = max(min(windows.shape[2:]), dino.patch_size)
         if windows.shape[2:] != (side, side):
             pixels = interpolate(pixels, (side, side), mode="bicubic", antialias=True).clamp(0, 1)
         side -= side % dino.patch_size
-        pixels = (pixels - _channels(windows, dino.mean)) / _channels(windows, dino.std)
-        keys = dino.features(pixels[..., :side, :side], facet="key")
+        keys = dino.features(for_imagenet(pixels[..., :side, :side]), facet="key")
         return keys.reshape(len(keys), dino.heads, -1, *keys.shape[2:])
 
     def _found(self, heads: Heads, dino_keys: Tensor) -> Tensor:
@@ -243,8 +243,3 @@ class CASS(DenseCLIP):
         )
         near = gaussian_neighbourhood(grid, settings.sigma).to(graphs)
         return (graphs + near).softmax(dim=-1).to(values.dtype) @ values
-
-
-def _channels(like: Tensor, values: Sequence[float]) -> Tensor:
-    """``(3, 1, 1)`` for pictures."""
-    return like.new_tensor(values)[:, None, None]

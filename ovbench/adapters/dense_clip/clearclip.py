@@ -129,7 +129,7 @@ class ClearCLIP(DenseCLIP):
 
     def __init__(self, settings: ClearCLIPSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
-        refuse_first_block(self.clip, settings.last_blocks)
+        refuse_first_block(self.clip, settings.last_blocks, f"last_blocks={settings.last_blocks}")
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""

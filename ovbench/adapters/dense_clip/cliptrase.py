@@ -92,7 +92,7 @@ class CLIPtrase(DenseCLIP):
 
     def __init__(self, settings: CLIPtraseSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
-        refuse_first_block(self.clip, last_blocks=2)
+        refuse_first_block(self.clip, 2, "cliptrase reads the last two")
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`; before any vote."""

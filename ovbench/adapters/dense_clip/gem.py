@@ -104,7 +104,7 @@ class GEM(DenseCLIP):
     def __init__(self, settings: GEMSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
         asked = settings.last_blocks
-        refuse_first_block(self.clip, asked or 0)
+        refuse_first_block(self.clip, asked or 0, f"last_blocks={asked}")
         blocks = asked or min(LAST_BLOCKS, self.clip.layers - 1)
         self._layers = range(-blocks if settings.residual else -1, 0)
 

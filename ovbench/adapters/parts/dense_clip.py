@@ -289,12 +289,12 @@ class DenseCLIP(ABC):
         return Scores(pamr(image, scores.whole(), iterations=iterations, dilations=dilations))
 
 
-def refuse_first_block(clip: CLIP, last_blocks: int) -> None:
-    """Raise UsageError where a CLIP's last blocks would be all it has."""
-    if last_blocks >= clip.layers:
+def refuse_first_block(clip: CLIP, blocks: int, asked: str) -> None:
+    """Raise UsageError where a CLIP's last blocks, so many as ``asked`` for, are all it has."""
+    if blocks >= clip.layers:
         raise UsageError(
-            f"{clip.checkpoint.name} has {clip.layers} blocks, of which the first is always left "
-            f"as it is: there are no last {last_blocks} to change"
+            f"{asked}: {clip.checkpoint.name} has {clip.layers} blocks, and the first one is "
+            "always left as it is"
         )
 
 

@@ -38,7 +38,7 @@ def with_graphs_of(
     pairs = [complements(*pair, swapped=swapped) for pair in zip(*spectra, strict=True)]
     partners = torch.stack([other[i, partner] for i, (partner, _) in enumerate(pairs)])
     weights = weight * torch.stack([different for _, different in pairs]).to(keys)[..., None, None]
-    theirs = low_rank(decomposed(partners), rank=rank, energy=ENERGY, stretch=stretch).to(keys)
+    theirs = low_rank(decomposed(partners), rank=rank, energy=ENERGY, stretch=stretch)
     own = keys @ keys.mT * keys.shape[-1] ** -0.5
     mixed: Tensor = (weights * to_range_of(theirs, own, (2, 3)) + own) / (weights + 1)
     return mixed
@@ -106,7 +106,7 @@ def decomposed(keys: Tensor) -> Decomposition:
 
 
 def low_rank(graph: Decomposition, *, rank: int | None, energy: float, stretch: bool) -> Tensor:
-    """Graphs from their leading singular values, without loops; ``(..., n, n)`` float64.
+    """Graphs from their leading singular values, without loops; ``(..., n, n)`` float32.
 
     Args:
         rank: how many values to take; None takes the fewest that make up ``energy`` of the sum.
@@ -122,7 +122,8 @@ def low_rank(graph: Decomposition, *, rank: int | None, energy: float, stretch: 
     if stretch:
         least = values.where(taken, torch.inf).amin(-1, keepdim=True)
         values = fitted(values, least, values[..., :1], least / 2, values[..., :1] * 1.5)
-    found = graph.left * values.where(taken, 0)[..., None, :] @ graph.right.mT
+    scaled = graph.left * values.where(taken, 0)[..., None, :]
+    found = scaled.float() @ graph.right.mT.float()  # no whole graph exists in float64
     found.diagonal(dim1=-2, dim2=-1).zero_()
     return found
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias
 
-import torch
 from torch import Tensor
 
 from ovbench.errors import UsageError
@@ -111,9 +110,18 @@ def of_encoder(
 
 def renormalised(windows: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Windows ``(B, 3, H, W)`` normalised with ``mean`` and ``std``, with ImageNet's instead."""
+    return for_imagenet(shown(windows, mean, std))
 
-    def column(values: Sequence[float]) -> Tensor:
-        return torch.tensor(values, dtype=windows.dtype, device=windows.device)[:, None, None]
 
-    pixels = windows * column(std) + column(mean)
-    return (pixels - column(IMAGENET_MEAN)) / column(IMAGENET_STD)
+def shown(windows: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """The pixels, in 0..1, of windows ``(B, 3, H, W)`` normalised with ``mean`` and ``std``."""
+    return windows * _channels(std, windows) + _channels(mean, windows)
+
+
+def for_imagenet(pixels: Tensor) -> Tensor:
+    """Pixels in 0..1 normalised with ImageNet's statistics."""
+    return (pixels - _channels(IMAGENET_MEAN, pixels)) / _channels(IMAGENET_STD, pixels)
+
+
+def _channels(values: Sequence[float], like: Tensor) -> Tensor:
+    return like.new_tensor(values)[:, None, None]
