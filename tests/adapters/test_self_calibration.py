@@ -18,6 +18,8 @@ METHOD_SETTINGS = [
     ("scclip", {}),
     ("sfp", {}),
     ("sfp", {"outliers": "norm", "most_outliers": 2}),
+    ("sfp", {"every_block": True}),
+    ("sfp", {"every_block": True, "outliers": "density"}),
     ("resclip", {"sfr_threshold": 0.4}),
 ]
 
@@ -37,6 +39,18 @@ def test_windows_do_not_know_of_one_another(
         alone = torch.cat([method.features(window[None]) for window in windows])
     assert together.shape == (3, 32, 5, 8)
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_every_block_is_purified_if_asked_for(tiny_architecture: str) -> None:
+    """Tokens that left the first block are other ones for those after it."""
+    windows = torch.randn(1, 3, 40, 64, generator=torch.Generator().manual_seed(0))
+    found = []
+    for every in (False, True):
+        settings = {"pretrained": "random", "architecture": tiny_architecture, "every_block": every}
+        method: Any = load_method("sfp", settings=settings, device="cpu").segmenter
+        method.prepare(Vocabulary.of("cat"))
+        found.append(method.features(windows))
+    assert (found[0] - found[1]).abs().max() > 1e-3
 
 
 def test_the_most_frequent_label_of_a_patch() -> None:

@@ -11,18 +11,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
 from ovbench.adapters.parts.affinity import centred_softmax
-from ovbench.adapters.parts.anomalies import by_attention, by_norm
+from ovbench.adapters.parts.anomalies import by_attention, by_norm, filled
 from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.self_calibration import SelfCalibration, SelfCalibrationSettings
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import MANY, setting
-from ovbench.models.clip.trunk import Heads, Trunk
+from ovbench.models.clip.trunk import Heads
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,11 @@ class SFPSettings(SelfCalibrationSettings):
         1.5,
         "released code, forward: res_cls * res_scale = 0.3 * 5",
         "on the class token's attention before a patch's own is compared with it",
+    )
+    every_block: bool = setting(
+        False,
+        "released code: once; paper, abstract: at each layer, by its own attention in our reading",
+        "fill the outliers of what leaves every block, not only of the last but one",
     )
 
     def __post_init__(self) -> None:
@@ -69,6 +75,8 @@ class SFP(SelfCalibration):
         # The code's other two signs of an outlier.
         "norm": {"outliers": "norm"},
         "density": {"outliers": "density"},
+        # The paper's abstract, as far as it goes.
+        "every_block": {"every_block": True},
     }
     published: ClassVar[Sequence[Published]] = eight(
         names="sfp",
@@ -88,16 +96,22 @@ class SFP(SelfCalibration):
         super().__init__(settings, runtime)
         if settings.outliers == "attention":
             self.attentions = (self.clip.layers - 2,)
+        if settings.every_block:
+            self.mending = self._mended
 
-    def anomalous(self, trunk: Trunk) -> Tensor:
+    def anomalous(self, tokens: Tensor, weights: Tensor | None) -> Tensor:
         """See :class:`~ovbench.adapters.parts.self_calibration.SelfCalibration`."""
         settings = self.settings
         if settings.outliers == "attention":
-            weights = trunk.attentions[self.clip.layers - 2]
+            assert weights is not None  # they were asked for
             return by_attention(weights, factor=settings.class_factor, most=settings.most_outliers)
         if settings.outliers == "norm":
-            return by_norm(trunk.tokens[:, 1:], most=settings.most_outliers)
-        return super().anomalous(trunk)
+            return by_norm(tokens[:, 1:], most=settings.most_outliers)
+        return super().anomalous(tokens, weights)
+
+    def _mended(self, tokens: Tensor, weights: Tensor, grid: tuple[int, int]) -> Tensor:
+        sound = filled(tokens[:, 1:], self.anomalous(tokens, weights), grid)
+        return torch.cat([tokens[:, :1], sound], dim=1)
 
     def attention(self, heads: Heads, cosines: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.self_calibration.SelfCalibration`."""

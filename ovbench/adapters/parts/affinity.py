@@ -14,9 +14,8 @@ def gaussian_neighbourhood(grid: tuple[int, int], sigma: float) -> Tensor:
         grid: rows and columns of patches, which are counted row by row.
         sigma: of the Gaussian, in patches.
     """
-    rows, columns = (torch.arange(side, dtype=torch.float32) for side in grid)
-    places = torch.cartesian_prod(rows, columns).reshape(-1, 2)
-    squared = (places[:, None] - places).square().sum(dim=-1)
+    places = _places(grid, torch.device("cpu"))
+    squared = (places[:, :, None] - places[:, None]).square().sum(dim=0)
     return (squared / (-2 * sigma**2)).exp()
 
 

@@ -21,7 +21,7 @@ from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.depth import check_blocks, early_blocks
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import MANY, setting
-from ovbench.models.clip.trunk import Heads, Trunk, on_grid
+from ovbench.models.clip.trunk import Heads, Mending, on_grid
 
 _DEPTH = "of a ViT-B's blocks, from 0; the same share of the depth in others"
 
@@ -81,7 +81,9 @@ class SelfCalibration(DenseCLIP):
 
     settings: SelfCalibrationSettings
     attentions: Collection[int] = ()
-    """Of which blocks :meth:`anomalous` needs the weights."""
+    """Of which blocks the weights are asked for: of the last but one, or none."""
+    mending: Mending | None = None
+    """What is done to every block's tokens, where that is anything."""
 
     def __init__(self, settings: SelfCalibrationSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
@@ -104,12 +106,15 @@ class SelfCalibration(DenseCLIP):
         """The same for the sum over the levels."""
         return self.attention(heads, cosines)
 
-    def anomalous(self, trunk: Trunk) -> Tensor:
-        """Which patches are outliers as they enter the last block, ``(B, n)`` bool."""
-        settings = self.settings
-        return by_density(
-            trunk.tokens[:, 1:], neighbours=settings.neighbours, share=settings.outlier_share
-        )
+    def anomalous(self, tokens: Tensor, weights: Tensor | None) -> Tensor:
+        """Which patches are outliers, ``(B, n)`` bool.
+
+        Args:
+            tokens: what left a block, ``(B, 1 + n, width)``.
+            weights: of its attention, ``(B, heads, 1 + n, 1 + n)``, where they were asked for.
+        """
+        settings, patches = self.settings, tokens[:, 1:]
+        return by_density(patches, neighbours=settings.neighbours, share=settings.outlier_share)
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""
@@ -118,8 +123,10 @@ class SelfCalibration(DenseCLIP):
             positions=self.settings.positions,
             states={self._semantic, self._spatial, *self._levels},
             attentions=self.attentions,
+            mending=self.mending,
         )
-        anomalous = self.anomalous(trunk)
+        weights = trunk.attentions.get(self.clip.layers - 2)
+        anomalous = self.anomalous(trunk.tokens, weights)
         last, semantic = (
             filled(tokens[:, 1:], anomalous, trunk.grid)
             for tokens in (trunk.tokens, trunk.states[self._semantic])

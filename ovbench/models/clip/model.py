@@ -22,7 +22,7 @@ from ovbench.harness.files.cache import remembered
 from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
-from ovbench.models.clip.trunk import Trunk, plain_transformer, run_trunk
+from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_trunk
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
@@ -199,6 +199,7 @@ class CLIP:
         positions: Positions = "exact",
         states: Collection[int] = (),
         attentions: Collection[int] = (),
+        mending: Mending | None = None,
     ) -> Trunk:
         """All blocks but the last; see :func:`~ovbench.models.clip.trunk.run_trunk`.
 
@@ -212,6 +213,7 @@ class CLIP:
             positions=positions,
             states=states,
             attentions=attentions,
+            mending=mending,
         )
 
     @torch.inference_mode()

@@ -6,9 +6,9 @@ those is handed out with the tokens.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,10 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.models.patches.positions import Positions, resize_positions
+
+Mending: TypeAlias = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
+"""From what left a block, ``(B, 1 + h * w, width)``, its weights after the softmax, ``(B, heads,
+1 + h * w, 1 + h * w)``, and the grid ``(h, w)`` to what enters the next block."""
 
 
 class Heads(NamedTuple):
@@ -89,6 +93,7 @@ def run_trunk(
     positions: Positions = "exact",
     states: Collection[int] = (),
     attentions: Collection[int] = (),
+    mending: Mending | None = None,
 ) -> Trunk:
     """Run the blocks before one of them.
 
@@ -100,6 +105,7 @@ def run_trunk(
         positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
         states, attentions: of which earlier blocks to keep what left them and their weights;
             negative ones count from the last.
+        mending: changes what leaves each of them.
     """
     blocks = visual.transformer.resblocks
     numbers = range(len(blocks))
@@ -109,9 +115,13 @@ def run_trunk(
     kept: dict[int, Tensor] = {}
     weights: dict[int, Tensor] = {}
     for i, block in enumerate(blocks[:index]):
-        if i in weigh:
-            weights[i] = attention_weights(block, tokens)
+        looked = attention_weights(block, tokens) if i in weigh or mending else None
         tokens = run_block(block, tokens)
+        if looked is not None:
+            if mending:
+                tokens = mending(tokens, looked, grid)
+            if i in weigh:
+                weights[i] = looked
         if i in keep:
             kept[i] = tokens
     return Trunk(visual, blocks[index], tokens, grid, kept, weights)

@@ -83,6 +83,27 @@ def _before_the_last(visual: Any, images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
+def test_what_mends_a_block_goes_into_the_next() -> None:
+    visual, images = tower(), torch.randn(1, 3, 24, 40)
+    blocks = visual.transformer.resblocks
+    seen = []
+
+    def mending(tokens: Tensor, weights: Tensor, grid: tuple[int, int]) -> Tensor:
+        seen.append(grid)
+        return tokens + weights.mean(dim=1).diagonal(dim1=1, dim2=2)[..., None]
+
+    found = run_trunk(visual, images, states=range(len(blocks) - 1), mending=mending)
+    tokens, _ = embed(visual, images)
+    for i, block in enumerate(blocks[:-1]):
+        entering = block.ln_1(tokens)
+        _, weights = block.attn(entering, entering, entering, need_weights=True)
+        tokens = block(tokens) + weights.diagonal(dim1=1, dim2=2)[..., None]
+        torch.testing.assert_close(found.states[i], tokens, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(found.tokens, tokens, rtol=1e-4, atol=1e-4)
+    assert seen == [(3, 5)] * (len(blocks) - 1)
+
+
+@torch.no_grad()
 def test_values_alone_are_maskclips_path() -> None:
     clip = load_clip("ViT-B-16", "openai", Runtime(checkpoints="toy"))
     images = torch.randn(2, 3, 96, 64)
