@@ -15,15 +15,22 @@ TOWERS = {
     "tiny-vit": VIT,
     "tiny-resnet": {"width": 16, "layers": [1, 1, 1, 1], "image_size": 32},
     "tiny-convnext": {"timm_model_name": "test_convnext", "image_size": 64},
+    # open_clip takes the tokenizer of a name with "siglip" from the hub.
+    "tiny-map": {"timm_model_name": "tiny_siglip", "timm_pool": "map", "timm_proj": "none",
+                    "image_size": 32},
+    "tiny-pe": {"timm_model_name": "tiny_pe", "timm_pool": "map", "timm_proj": None,
+                "image_size": 32},
     "tiny-coca-pool": {**VIT, "attentional_pool": True, "attn_pooler_heads": 2},
-}
+}  # fmt: skip
 
 
 @pytest.fixture(scope="session")
 def tiny_clips(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Register the tiny architectures with open_clip."""
     import open_clip
+    import tiny_timm
 
+    tiny_timm.register()
     folder = tmp_path_factory.mktemp("architectures")
     for name, tower in TOWERS.items():
         config = {"embed_dim": 32, "vision_cfg": tower, "text_cfg": TEXT}

@@ -1,7 +1,9 @@
 """CLIP's image tower read at every location instead of pooled: MaskCLIP's value path.
 
 Zhou, Loy and Dai, "Extract Free Dense Labels from CLIP" (ECCV 2022): the last
-attention is left out; its value embedding and its output layer act on every location alone.
+attention is left out; its value embedding and its output layer act on every location alone. In
+ResNets, SigLIPs and Perception Encoders the last attention is the one that pools; for the last two
+kinds, which the paper does not have, this is our choice.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from torch import Tensor, nn
 
 from ovbench.errors import UsageError
 from ovbench.models.clip.last_block import attend, values_alone
+from ovbench.models.clip.pooled import has_pool, pool_alone
 from ovbench.models.clip.trunk import is_plain_transformer, on_grid, run_trunk
 
 
@@ -61,9 +64,13 @@ def dense_tower(visual: nn.Module, architecture: str) -> DenseTower:
     if isinstance(visual, TimmModel) and isinstance(visual.trunk, ConvNeXt):
         stride = int(visual.trunk.feature_info[-1]["reduction"])
         return DenseTower(stride, lambda x, _: _convnext(visual, x))
+    if has_pool(visual):
+        stride = int(visual.trunk.patch_embed.patch_size[0])  # type: ignore[union-attr,index]
+        return DenseTower(stride, lambda x, _: _pooled(visual, x))
     raise UsageError(
         f"{architecture}: this image tower has no per-location path; choose one of open_clip's "
-        "plain vision transformers (ViT-B-16), ResNets (RN50) or ConvNeXts (convnext_base_w)"
+        "plain vision transformers (ViT-B-16), ResNets (RN50), ConvNeXts (convnext_base_w), "
+        "SigLIPs (ViT-L-16-SigLIP2-256) or Perception Encoders (PE-Core-L-14-336)"
     )
 
 
@@ -82,6 +89,11 @@ def _resnet(visual: Any, images: Tensor) -> DenseFeatures:
     places, pool = features.permute(0, 2, 3, 1), visual.attnpool
     values, keys = pool.c_proj(pool.v_proj(places)), pool.k_proj(places)
     return DenseFeatures(*(x.permute(0, 3, 1, 2).float() for x in (values, keys)))
+
+
+def _pooled(visual: Any, images: Tensor) -> DenseFeatures:
+    values, keys = pool_alone(visual, images)
+    return DenseFeatures(values.float(), keys.float())
 
 
 def _convnext(visual: Any, images: Tensor) -> DenseFeatures:

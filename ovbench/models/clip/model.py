@@ -181,7 +181,8 @@ class CLIP:
             images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`stride`.
             residual: keep the last block's residual and its MLP, as the released code does;
                 False takes the value embedding and the output layer alone, as the paper
-                writes. Convolutional towers have no such block: both mean the same.
+                writes. Where the last attention is the one that pools, as in ResNets and SigLIPs,
+                and where there is none, both mean the same.
 
         Raises:
             UsageError: the image tower has no per-location path.

@@ -180,7 +180,9 @@ def test_convnext_keeps_its_locations_in_place() -> None:
 
 def test_other_towers_are_refused_by_name() -> None:
     clip = load_clip("tiny-coca-pool", "random", Runtime())
-    with pytest.raises(UsageError, match=r"tiny-coca-pool.*ViT-B-16.*RN50.*convnext"):
+    with pytest.raises(
+        UsageError, match=r"tiny-coca-pool.*ViT-B-16.*RN50.*convnext.*SigLIP.*PE-Core"
+    ):
         _ = clip.stride
 
 
