@@ -16,6 +16,7 @@ from ovbench.harness.registry.names import METHODS
 
 METHOD_SETTINGS = [
     ("scclip", {}),
+    ("scclip", {"levels": ()}),
     ("sfp", {}),
     ("sfp", {"outliers": "norm", "most_outliers": 2}),
     ("sfp", {"every_block": True}),

@@ -9,7 +9,7 @@ both released codes fail.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 import torch
@@ -56,7 +56,7 @@ class SelfCalibrationSettings(DenseCLIPSettings):
     levels: tuple[int, ...] = setting(
         tuple(range(3, 10)),
         "released code, forward: from cross_s=3, before cross_e=10",
-        f"what leaves these is added up and follows the last block's path; {_DEPTH}",
+        f"what leaves these is added up and follows the last block's path, if any; {_DEPTH}",
     )
     class_share: float = setting(
         0.3, "released code, res_cls", "share of the class token that every patch is given"
@@ -134,14 +134,17 @@ class SelfCalibration(DenseCLIP):
         cosines = cosine_graph(semantic.float().mT)
         last = spread(self.strong(cosines), last)
         cosines = cosines[:, None]
+
+        def looked(attention: Callable[[Heads, Tensor], Tensor], patches: Tensor) -> Tensor:
+            return trunk.mixed(attention(trunk.heads(patches), cosines))
+
         share = self.settings.class_share
-        main = self.attention(trunk.heads(last), cosines)
-        main = trunk.mixed(main) + share * trunk.tokens[:, :1]
-        level = torch.stack([trunk.states[block] for block in self._levels]).sum(dim=0)
-        side = self.attention_of_levels(trunk.heads(level[:, 1:]), cosines)
-        side = trunk.mixed(side) + share * level[:, :1]
+        found = looked(self.attention, last) + share * trunk.tokens[:, :1]
+        if self._levels:
+            level = torch.stack([trunk.states[block] for block in self._levels]).sum(dim=0)
+            found += looked(self.attention_of_levels, level[:, 1:]) + share * level[:, :1]
         graph = self.strong(cosine_graph(trunk.states[self._spatial][:, 1:].float().mT))
-        return on_grid(trunk.joint(spread(graph, main + side)), trunk.grid)
+        return on_grid(trunk.joint(spread(graph, found)), trunk.grid)
 
     def strong(self, cosines: Tensor) -> Tensor:
         """Cosines of which the small ones are 0."""
