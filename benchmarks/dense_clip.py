@@ -39,6 +39,7 @@ from ovbench.models.pixels.windows import Windows
 
 SIZE, CLASSES = (375, 500), 171
 SETTINGS = {"pretrained": "random", "short_side": 336, "window": 224, "window_stride": 112}
+OWN: dict[str, dict[str, Any]] = {"proxyclip": {"vfm": "random"}, "cass": {"dino": "random"}}
 Contestant = Callable[[], Any]
 
 
@@ -87,7 +88,9 @@ def image() -> Image:
 def built(name: str) -> DenseCLIP:
     """A method of the family, asked for all classes."""
     method_class = METHODS.load(name)
-    method: DenseCLIP = method_class(method_class.Settings(**SETTINGS), Runtime())
+    method: DenseCLIP = method_class(
+        method_class.Settings(**SETTINGS, **OWN.get(name, {})), Runtime()
+    )
     # The texts themselves do not matter here, and 80 templates of 171 names take minutes.
     method.clip.embed_queries = unit  # type: ignore[method-assign]
     method.prepare(Vocabulary.of(*(f"class {i}" for i in range(CLASSES))))

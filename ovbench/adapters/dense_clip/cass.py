@@ -42,7 +42,9 @@ WRONG_MEAN, WRONG_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.255)
 class CASSSettings(DenseCLIPSettings):
     """Settings of :class:`CASS`."""
 
-    dino: str = setting("dino_vitb8", "released code, dino_type", "which DINO gives the graphs")
+    dino: str = setting(
+        "dino_vitb8", "released code, dino_type", "which DINO gives the graphs, or random"
+    )
     picture: Literal["right", "released"] = setting(
         "right",
         "our choice; the released code, inv_normalize, takes ImageNet's statistics for CLIP's, one "

@@ -37,7 +37,7 @@ class ProxyCLIPSettings(DenseCLIPSettings):
     vfm: str = setting(
         "dino_vitb8",
         "paper and released code: DINO ViT-B/8",
-        "the model that says which patches are alike; as in the catalogue, or a hub id",
+        "the model that says which patches are alike: as in the catalogue, a hub id, or random",
     )
     vfm_reading: VFMReading = setting(
         "tokens",

@@ -35,6 +35,7 @@ KNOWN: Mapping[str, tuple[Role, Positions]] = {
     "mae_vit_base": ("dino", "exact"),
     "sam_vit_b": ("sam", "exact"),
     "sam_vit_l": ("sam", "exact"),
+    "random": ("dino", "dino"),
 }
 """By name in the catalogue: the role, and how positions come to another grid of patches."""
 

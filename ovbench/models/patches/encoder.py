@@ -245,15 +245,27 @@ def load_patch_encoder(
     Args:
         role: which of the miniatures stands for it.
         name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
-            optionally with ``@revision``.
+            optionally with ``@revision``; of DINO also ``"random"`` for a ViT-B/8 of seeded random
+            weights, which serve to measure speed.
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
         positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
+    if (role, name) == ("dino", "random") and runtime.checkpoints != "toy":
+        record = CheckpointRecord(role, "ViT-B/8, random weights", None, None)
+        return PatchEncoder(_random_dino(runtime.seed), (record,), runtime, positions)
     located = locate(role, name, runtime)
     return PatchEncoder(_load(located.path), located.records, runtime, positions)
+
+
+def _random_dino(seed: int) -> Any:
+    from transformers import ViTConfig, ViTModel
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return ViTModel(ViTConfig(patch_size=8), add_pooling_layer=False)
 
 
 def _load(path: Path) -> Any:

@@ -102,7 +102,7 @@ def test_sam_is_read_behind_its_neck_as_its_predictor_embeds_a_square_picture() 
     torch.testing.assert_close(read.features(wide), found[:1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", KNOWN)
+@pytest.mark.parametrize("name", [name for name in KNOWN if name != "random"])
 def test_every_known_one_is_in_the_catalogue_and_has_a_miniature(name: str) -> None:
     assert look_up(KNOWN[name][0], name)
     read = load_vfm(name, Runtime(checkpoints="toy"), mean=MEAN, std=STD)

@@ -246,6 +246,23 @@ def test_the_model_is_frozen_but_a_head_on_it_can_be_trained() -> None:
     assert not any(weight.requires_grad for weight in model.parameters())
 
 
+def test_random_weights_are_those_of_their_seed(monkeypatch: pytest.MonkeyPatch) -> None:
+    import transformers
+
+    small = {**TINY, "num_hidden_layers": 1, "intermediate_size": 32}
+    monkeypatch.setattr(transformers, "ViTConfig", lambda **own: ViTConfig(**{**small, **own}))
+    state, images = torch.random.get_rng_state(), noise(1, 3, 32, 32)
+    one, same, other = (
+        load_patch_encoder("dino", "random", Runtime(seed=seed)).features(images)
+        for seed in (0, 0, 1)
+    )
+    assert torch.equal(one, same)
+    assert not torch.equal(one, other)
+    assert torch.equal(torch.random.get_rng_state(), state)
+    with pytest.raises(UsageError, match="no dinov2 checkpoint 'random'"):
+        load_patch_encoder("dinov2", "random", Runtime())
+
+
 def test_sizes_come_from_the_model() -> None:
     encoder = wrap(build("vit"))
     assert (encoder.patch_size, encoder.width, encoder.layers) == (8, 32, 3)
