@@ -25,10 +25,10 @@ OVDIFF = {
     "pictures": 1, "steps": 1, "guidance": 1.0, "parts": 2, "extractors": ("dino", "clip"),
     "filter_most": 3, "short_side": 40, "windows": (),
 }  # fmt: skip
-SMALL = {"short_side": 48, "max_long_side": 160, "window": 48, "window_stride": 24}
+SMALL = {"short_side": 48, "max_long_side": 96, "window": 0}
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
-DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip")
-RANDOM = ("constant", "random", "maskclip", *DENSE_CLIP)
+DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip", "gem")
+RANDOM = ("constant", "random", "maskclip", "cliptrase", *DENSE_CLIP)
 MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
@@ -51,9 +51,8 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("sfp", {"pretrained": "random", "prompts": "single"}),
         ("resclip", {"pretrained": "random", "prompts": "single", "sfr_iterations": 2}),
         ("proxyclip", {"background_threshold": 0.2}),
-        ("gem", {"resizing": "squashed", "short_side": 48, "window": 0, "min_max": True}),
-        ("cliptrase", {**SMALL, "image_logits": True}),
-        ("cass", SMALL),
+        ("gem", {**SMALL, "pretrained": "random", "resizing": "squashed", "min_max": True}),
+        ("cliptrase", {**SMALL, "pretrained": "random", "image_logits": True}),
         ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
         ("persam", {}),
         ("matcher", MATCHER),
@@ -65,9 +64,13 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         pytest.param("ipseg", {"sam_passes": "cascade"}, marks=pytest.mark.slow),
     ],
 )
-def test_contract(name: str, settings: dict[str, Any], tiny_architecture: str) -> None:
+def test_contract(
+    name: str, settings: dict[str, Any], tiny_architecture: str, deeper_architecture: str
+) -> None:
     if name in ("maskclip", *DENSE_CLIP):
         settings = {**settings, "architecture": tiny_architecture}
+    if name == "cliptrase":
+        settings = {**settings, "architecture": deeper_architecture}
     # Models that have no random weights to offer: the packaged ones serve as well.
     flavour: CheckpointFlavour = "real" if name in RANDOM else "toy"
     rng = np.random.default_rng(0)

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import torch
 
+from ovbench.adapters.dense_clip.cass import CASS
 from ovbench.adapters.dense_clip.clearclip import ClearCLIP
+from ovbench.adapters.dense_clip.cliptrase import CLIPtrase
+from ovbench.adapters.dense_clip.gem import GEM
 from ovbench.adapters.dense_clip.naclip import NACLIP
 from ovbench.adapters.dense_clip.sclip import SCLIP
 from ovbench.adapters.parts import dense_clip
@@ -62,20 +65,33 @@ def test_windows_that_see_too_little_are_refused(settings: dict[str, Any], said:
         built(**settings)
 
 
+@pytest.mark.parametrize("method", [ClearCLIP, GEM])
 @pytest.mark.parametrize("blocks", [0, 4])
-def test_blocks_that_are_not_there(blocks: int) -> None:
+def test_blocks_that_are_not_there(method: type[DenseCLIP], blocks: int) -> None:
     with pytest.raises(UsageError, match="last_blocks"):
-        built(ClearCLIP, last_blocks=blocks)
+        built(method, last_blocks=blocks)
 
 
-@pytest.mark.parametrize("settings", [{}, {"window": 0}, {"pamr_iterations": 1}])
-def test_pictures_of_any_size_together_are_as_alone(settings: dict[str, Any]) -> None:
-    method = built(**settings)
+@pytest.mark.parametrize(
+    ("method", "settings"),
+    [
+        (SCLIP, {}),
+        (SCLIP, {"window": 0}),
+        (SCLIP, {"pamr_iterations": 1}),
+        (GEM, {"resizing": "squashed", "window": 0, "min_max": True}),
+        (CLIPtrase, {}),
+        (CASS, {}),
+    ],
+)
+def test_pictures_of_any_size_together_are_as_alone(
+    method: type[DenseCLIP], settings: dict[str, Any]
+) -> None:
+    one = built(method, **settings)
     images = [picture(*size) for size in ((40, 70), (96, 96), (3, 300), (70, 40), (1, 1), (96, 96))]
-    together = method.segment(images)
+    together = one.segment(images)
     for image, found in zip(images, together, strict=True):
         assert found.shape == image.shape[:2]
-        (alone,) = method.segment([image])
+        (alone,) = one.segment([image])
         assert (alone == found).mean() > 0.99
 
 
