@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single"]
+TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase"]
 """The names that :func:`templates` knows."""
 
 SCENE = (
@@ -20,11 +20,13 @@ SCENE = (
 def templates(name: TemplateSet) -> tuple[str, ...]:
     """The templates of a set.
 
-    "single" is CLIP's basic prompt; "imagenet80" the ensemble of CLIP's ImageNet
-    evaluation; "maskclip85" that ensemble and :data:`SCENE`.
+    "single" is CLIP's basic prompt, "phrase" the same without its full stop; "imagenet80" the
+    ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and :data:`SCENE`.
     """
     if name == "single":
         return ("a photo of a {}.",)
+    if name == "phrase":
+        return ("a photo of a {}",)
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     ensemble = tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)

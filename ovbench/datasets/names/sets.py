@@ -17,6 +17,7 @@ from ovbench.datasets.names.lines import parsed_lines
 # Where the names stand of sets that equal another one; the last word is a commit.
 SOURCES: Mapping[str, str] = {
     "clearclip": "ClearCLIP's evaluation (configs/cls_*.txt of its code, ad68a40)",
+    "clip_diy": "CLIP-DIY's evaluation (src/datasets/coco.py of its code, f88932d)",
     "corrclip_v2": "the evaluation of CorrCLIP's second version (CorrCLIPv2/configs/cls_*.txt of "
     "its code, 103bc18)",
     "naclip": "NACLIP's evaluation (configs/cls_*.txt of its code, 0cac3a6)",
@@ -35,7 +36,7 @@ EQUAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "corrclip": ("corrclip_v2",),
     },
     "cocoobject": {
-        "plain": ("clearclip", "segearth"),
+        "plain": ("clearclip", "segearth", "clip_diy"),
         "sclip": ("naclip", "sfp"),
         "corrclip": ("corrclip_v2",),
     },

@@ -133,6 +133,7 @@ METHODS = Registry(
         "gem": Entry("ovbench.adapters.dense_clip.gem:GEM"),
         "cliptrase": Entry("ovbench.adapters.dense_clip.cliptrase:CLIPtrase"),
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
+        "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.seggpt:SegGPTMethod"),

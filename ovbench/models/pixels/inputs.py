@@ -64,29 +64,62 @@ def input_tensor(
 ) -> Tensor:
     """Resize and normalise an image on the device.
 
-    Shrinking averages over the pixels that fall together, as Pillow and torchvision do with
-    ``antialias``; OpenCV, older mmsegmentation and older torchvision on tensors do not.
-    Resized values are kept within 0..255.
-
     Args:
         image: ``(H, W, 3)`` uint8.
         size: height and width of the result.
         mean, std: per channel, of pixels scaled to 0..1.
-        whole_numbers: round resized values, as libraries do that return bytes.
+        mode, antialias, whole_numbers: see :func:`resized`.
 
     Returns:
         ``(3, height, width)`` float32.
     """
-    pixels = torch.tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1).float()
-    if pixels.shape[1:] != size:
-        resized = functional.interpolate(
-            pixels[None], size, mode=mode, align_corners=False, antialias=antialias
-        )
-        pixels = resized[0].clamp_(0, 255)
-        if whole_numbers:
-            pixels.round_()
-    shift = torch.tensor(mean, device=device)[:, None, None] * 255
-    scale = torch.tensor(std, device=device)[:, None, None] * 255
+    pixels = resized(
+        pixels_of(image, device)[None],
+        size,
+        mode=mode,
+        antialias=antialias,
+        whole_numbers=whole_numbers,
+    )
+    return normalised(pixels[0], mean, std)
+
+
+def pixels_of(image: Image, device: torch.device) -> Tensor:
+    """``(3, H, W)`` float32, 0..255."""
+    return torch.tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1).float()
+
+
+def resized(
+    pixels: Tensor,
+    size: tuple[int, int],
+    *,
+    mode: Literal["bilinear", "bicubic"],
+    antialias: bool = True,
+    whole_numbers: bool = False,
+) -> Tensor:
+    """Resize pixels, which are kept within 0..255.
+
+    Shrinking averages over the pixels that fall together, as Pillow and torchvision do with
+    ``antialias``; OpenCV, older mmsegmentation and older torchvision on tensors do not.
+
+    Args:
+        pixels: ``(B, 3, H, W)`` float32; as they are where they have the size.
+        whole_numbers: round resized values, as libraries do that return bytes.
+
+    Returns:
+        ``(B, 3, *size)`` float32.
+    """
+    if pixels.shape[2:] == size:
+        return pixels
+    pixels = functional.interpolate(
+        pixels, size, mode=mode, align_corners=False, antialias=antialias
+    ).clamp_(0, 255)
+    return pixels.round_() if whole_numbers else pixels
+
+
+def normalised(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels ``(..., 3, H, W)`` of 0..255 by mean and deviation of pixels of 0..1."""
+    shift = torch.tensor(mean, device=pixels.device)[:, None, None] * 255
+    scale = torch.tensor(std, device=pixels.device)[:, None, None] * 255
     return (pixels - shift) / scale
 
 

@@ -20,8 +20,8 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 def test_the_packaged_sets_are_found() -> None:
     assert available_sets("voc") == [
-        "clearclip", "corrclip", "corrclip_v2", "maskclip", "naclip", "ovdiff", "plain",
-        "pnp_ovss", "proxyclip", "sclip", "segearth", "sfp",
+        "clearclip", "clip_diy", "corrclip", "corrclip_v2", "maskclip", "naclip", "ovdiff",
+        "plain", "pnp_ovss", "proxyclip", "sclip", "segearth", "sfp",
     ]  # fmt: skip
     assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
     assert available_sets("nowhere") == []
@@ -132,7 +132,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, messa
         ("sclp", "neither a file nor a set of names of voc; did you mean 'sclip'?"),
         (
             "x",
-            "x: neither a file nor a set of names of voc; there are: clearclip, corrclip",
+            "x: neither a file nor a set of names of voc; there are: clearclip, clip_diy",
         ),
         (".", "cannot be read"),
     ],
