@@ -9,10 +9,9 @@ do, which is all that a subclass says.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
+from ovbench.adapters.parts.sliding import by_window
 from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -37,8 +37,6 @@ from ovbench.refine.pamr import pamr
 
 WINDOWS_AT_A_TIME = 16
 """Through the image tower: with a ViT-L/14 and attention weights in float32, about 1 GiB."""
-
-K = TypeVar("K", bound=Hashable)
 
 
 @dataclass(frozen=True)
@@ -250,15 +248,8 @@ class DenseCLIP(ABC):
         """What is read from every image's windows, ``(n, ...)`` each; many go in together."""
         with stage("preprocess"):
             cut = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
-        maps: dict[int, Tensor] = {}
-        for members in _alike([crops.shape[1:] for crops in cut]):
-            crops = torch.cat([cut[i] for i in members])
-            with stage("encode"):
-                parts = torch.split(crops, WINDOWS_AT_A_TIME)
-                found = torch.cat([read(part) for part in parts])
-            each = torch.split(found, [len(cut[i]) for i in members])
-            maps.update(zip(members, each, strict=True))
-        return [maps[i] for i in range(len(inputs))]
+        with stage("encode"):
+            return [maps for (maps,) in by_window(cut, lambda w: (read(w),), WINDOWS_AT_A_TIME)]
 
     def _answer(
         self, scores: Scores, pixels: Tensor, candidates: Collection[int] | None
@@ -296,11 +287,3 @@ def refuse_first_block(clip: CLIP, blocks: int, asked: str) -> None:
             f"{asked}: {clip.checkpoint.name} has {clip.layers} blocks, and the first one is "
             "always left as it is"
         )
-
-
-def _alike(keys: Sequence[K]) -> list[list[int]]:
-    """Indices of equal keys together, in order of first appearance."""
-    groups: defaultdict[K, list[int]] = defaultdict(list)
-    for i, key in enumerate(keys):
-        groups[key].append(i)
-    return list(groups.values())

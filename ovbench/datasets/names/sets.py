@@ -20,6 +20,7 @@ SOURCES: Mapping[str, str] = {
     "clip_diy": "CLIP-DIY's evaluation (src/datasets/coco.py of its code, f88932d)",
     "corrclip_v2": "the evaluation of CorrCLIP's second version (CorrCLIPv2/configs/cls_*.txt of "
     "its code, 103bc18)",
+    "groupvit": "GroupViT's evaluation (segmentation/datasets/ of its code, 13b7861)",
     "naclip": "NACLIP's evaluation (configs/cls_*.txt of its code, 0cac3a6)",
     "pnp_ovss": "PnP-OVSS's evaluation (Load_datasets.py of its code, e439962)",
     "proxyclip": "ProxyCLIP's evaluation (configs/cls_*.txt of its code, e7b767f)",
@@ -36,7 +37,7 @@ EQUAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "corrclip": ("corrclip_v2",),
     },
     "cocoobject": {
-        "plain": ("clearclip", "segearth", "clip_diy"),
+        "plain": ("clearclip", "clip_diy", "groupvit", "segearth"),
         "sclip": ("naclip", "sfp"),
         "corrclip": ("corrclip_v2",),
     },

@@ -134,6 +134,7 @@ METHODS = Registry(
         "cliptrase": Entry("ovbench.adapters.dense_clip.cliptrase:CLIPtrase"),
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
+        "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.seggpt:SegGPTMethod"),

@@ -105,6 +105,7 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "bridgetower": (*_MATCHER, _WEIGHTS),
     "dino": (*_ENCODER, _WEIGHTS),
     "dinov2": (*_ENCODER, _WEIGHTS),
+    "groupvit": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
     "stable_diffusion": _STABLE_DIFFUSION,
 }
@@ -137,8 +138,16 @@ def _sam(name: str, file: str, sha256: str, summary: str, size: int) -> Entry:
     return Entry("sam", name, OfficialFile(url, file, sha256), "apache-2.0", summary, size)
 
 
+def _groupvit_file(data: str, file: str) -> Entry:
+    url = f"https://github.com/xvjiarui/GroupViT-1/releases/download/v1.0.0/{file}"
+    summary = f"GroupViT of {data}, the authors' own file"
+    name = f"groupvit_gcc_{data}_30e"
+    return Entry("groupvit", name, OfficialFile(url, file, None), _NVIDIA, summary, None)
+
+
 _UNREAD = "see its page"
 _GATED = "DINOv3 License, gated"
+_NVIDIA = "none stated; the code is non-commercial"
 
 ENTRIES: Sequence[Entry] = (
     _clip("ViT-B-16 openai", "timm/vit_base_patch16_clip_224.openai", "apache-2.0",
@@ -201,6 +210,13 @@ ENTRIES: Sequence[Entry] = (
          "DINOv3 ViT-B/16"),
     _hub("dinov2", "dinov3_vitl16", "facebook/dinov3-vitl16-pretrain-lvd1689m", _GATED,
          "DINOv3 ViT-L/16"),
+    _pickled("groupvit", "groupvit_gcc_yfcc", "nvidia/groupvit-gcc-yfcc", _NVIDIA,
+             "GroupViT trained on CC3M, CC12M and YFCC14M", 223),
+    _pickled("groupvit", "groupvit_gcc_redcaps", "nvidia/groupvit-gcc-redcaps", _NVIDIA,
+             "GroupViT trained on CC3M, CC12M and RedCaps12M", 223),
+    # Addresses: the README of NVlabs/GroupViT, which links to the author's repository.
+    _groupvit_file("yfcc", "group_vit_gcc_yfcc_30e-879422e0.pth"),
+    _groupvit_file("redcaps", "group_vit_gcc_redcap_30e-3dd09a76.pth"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     _hub("stable_diffusion", "stable_diffusion_v1_5",

@@ -10,7 +10,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import hub, official
 from ovbench.models.weights.catalogue import OfficialFile, Repository, look_up
 from ovbench.models.weights.digests import noted_sha256, sha256_of
-from ovbench.models.weights.packaged import weights_of
+from ovbench.models.weights.packaged import instead_of, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +69,21 @@ def file_from_hub(role: str, repository: str, names: Sequence[str]) -> Located:
     Raises:
         UsageError: neither here nor downloadable; says how to fetch it.
     """
-    found = hub.fetch(Repository(repository, (tuple((name,) for name in names),)))
+    found = hub.fetch(Repository(repository, (tuple((name,) for name in names),)), instead_of(role))
     path = found.path / found.files[0]
     name, _ = hub.split(repository)
     return Located(path, (_record(role, name, found.commit, path, path.parent),))
 
 
 def _from_hub(role: str, source: Repository) -> Located:
-    found = hub.fetch(source)
+    found = hub.fetch(source, instead_of(role))
     name, _ = hub.split(source.id)
     records = (_record(role, name, found.commit, file, found.path) for file in found.weights)
     return Located(found.path, tuple(records))
 
 
 def _official(role: str, source: OfficialFile) -> Located:
-    path = official.fetch(source)
+    path = official.fetch(source, instead_of(role))
     return Located(path, (CheckpointRecord(role, source.name, None, noted_sha256(path)),))
 
 

@@ -48,8 +48,11 @@ class Snapshot:
         return [self.path / name for name in self.files if name.endswith(WEIGHTS)]
 
 
-def fetch(repository: Repository) -> Snapshot:
+def fetch(repository: Repository, instead: str = "") -> Snapshot:
     """What is needed of a repository, downloaded first where something is missing.
+
+    Args:
+        instead: what else to advise, behind a comma.
 
     Raises:
         UsageError: neither cached nor downloadable; says how to fetch it.
@@ -59,7 +62,7 @@ def fetch(repository: Repository) -> Snapshot:
         reason = _download(repository)
         found = cached(repository)
     if found is None:
-        raise UsageError(_advice(repository, reason))
+        raise UsageError(_advice(repository, reason) + instead)
     return found
 
 
@@ -145,7 +148,7 @@ def _advice(repository: Repository, reason: str) -> str:
     return (
         f"weights {name}{at} ({wanted}) are not in the Hugging Face cache and the download failed "
         f"({reason}); run `hf download {name} {files}{revision}` on a machine with network and "
-        "point HF_HOME at its cache, or use --checkpoints toy"
+        "point HF_HOME at its cache"
     )
 
 

@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from ovbench.harness.files.download import Download
 
 
-def fetch(file: OfficialFile) -> Path:
+def fetch(file: OfficialFile, instead: str = "") -> Path:
     """The file on this machine, downloaded first where it is missing.
+
+    Args:
+        instead: what else to advise where it cannot be had, behind a comma.
 
     Raises:
         UsageError: neither here nor downloadable, or not what it should be.
@@ -28,7 +31,7 @@ def fetch(file: OfficialFile) -> Path:
 
     path = path_of(file)
     if not path.exists():
-        _download(file, path)
+        _download(file, path, instead)
     if file.sha256 not in (None, noted_sha256(path)):
         raise UsageError(
             f"{path} is not what {file.url} should be (SHA-256 {file.sha256}): delete it, and "
@@ -44,14 +47,14 @@ def path_of(file: OfficialFile) -> Path:
     return home / "hub" / "checkpoints" / file.name
 
 
-def _download(file: OfficialFile, path: Path) -> None:
+def _download(file: OfficialFile, path: Path, instead: str) -> None:
     from filelock import FileLock
     from huggingface_hub import constants
 
     from ovbench.harness.files.download import FAILURES, Download  # urllib's imports take long
 
     if constants.HF_HUB_OFFLINE:
-        raise UsageError(_advice(file, path, "HF_HUB_OFFLINE is set"))
+        raise UsageError(_advice(file, path, "HF_HUB_OFFLINE is set") + instead)
     download = Download(file.url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,7 +64,7 @@ def _download(file: OfficialFile, path: Path) -> None:
                 download.fill()
                 _accept(download, file)
     except FAILURES as error:
-        raise UsageError(_advice(file, path, str(error))) from None
+        raise UsageError(_advice(file, path, str(error)) + instead) from None
 
 
 def _accept(download: Download, file: OfficialFile) -> None:
@@ -83,5 +86,5 @@ def _advice(file: OfficialFile, path: Path, reason: str) -> str:
     return (
         f"weights {file.name} are not at {path} and the download failed ({reason}); run "
         f"`curl -L --create-dirs -o {where} {file.url}` on a machine with network and bring the "
-        "file there, or use --checkpoints toy"
+        "file there"
     )

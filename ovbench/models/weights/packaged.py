@@ -30,5 +30,10 @@ def roles() -> list[str]:
     return sorted({path.relative_to(_root()).parts[0] for path in _root().rglob("*.safetensors")})
 
 
+def instead_of(role: str) -> str:
+    """What to advise where real weights cannot be had: the miniature, if there is one."""
+    return ", or use --checkpoints toy" if role in roles() else ""
+
+
 def _root() -> Path:
     return Path(str(files("ovbench"))) / "toyworld" / "weights"

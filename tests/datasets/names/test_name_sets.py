@@ -36,14 +36,17 @@ SHARED = {
 # families below were computed from the files of the released code, divided as that code does it.
 DIGESTS = {
     ("voc", "clip_diy"): "efbd2ce60d96",
+    ("voc", "groupvit"): "a6db49cf85d2",
     ("voc", "maskclip"): "6a0fa93b9a55",
     ("voc", "ovdiff"): "301c4bef2deb",
     ("voc", "plain"): "e0ee00713bf8",
     ("voc", "pnp_ovss"): "70ca242a4d99",
+    ("context", "groupvit"): "c14e5335a881",
     ("context", "maskclip"): "c288460dd0dd",
     ("context", "plain"): "687108093be7",
     ("context", "pnp_ovss"): "687108093be7",
     ("cocoobject", "clip_diy"): "85cab36bd14c",
+    ("cocoobject", "groupvit"): "85cab36bd14c",
     ("cocoobject", "plain"): "85cab36bd14c",
     ("cocoobject", "pnp_ovss"): "877b3f596ca8",
     ("cocostuff", "maskclip"): "48cfc0c21a7f",

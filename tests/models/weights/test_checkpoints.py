@@ -18,6 +18,7 @@ from ovbench.models.weights import packaged
 from ovbench.models.weights.catalogue import LAYOUTS, Repository
 from ovbench.models.weights.checkpoints import file_from_hub, locate
 from ovbench.models.weights.hub import cached
+from ovbench.models.weights.packaged import instead_of
 
 REAL, TOY = Runtime(checkpoints="real"), Runtime(checkpoints="toy")
 NAMES = ("model.safetensors", "model.bin")
@@ -312,3 +313,8 @@ def test_transformers_finds_pickled_weights_in_a_snapshot(cache: HubCache, tmp_p
     loaded = ViTModel.from_pretrained(locate("dino", "dino_vits16", REAL).path)
     for key, weight in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[key], weight)
+
+
+def test_a_miniature_is_advised_where_there_is_one() -> None:
+    assert instead_of("clip") == ", or use --checkpoints toy"
+    assert instead_of("groupvit") == ""

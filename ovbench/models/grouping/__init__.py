@@ -1,0 +1,1 @@
+"""Networks that learned from captions to group the patches of a picture."""

@@ -1,0 +1,167 @@
+"""GroupViT: which patches belong together, and what each group is called.
+
+Xu et al., "GroupViT: Semantic Segmentation Emerges from Text Supervision" (CVPR 2022), through
+transformers' ``GroupViTModel``. Its image tower is called part by part: its own forward pass takes
+no picture of another size than the training's, and what it calls segmentation logits is another
+rule than the paper's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.progress import progress
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.grouping.authors import stock_names
+from ovbench.models.precision import DTYPES
+from ovbench.models.weights.authors import fitted, weights_in
+from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.pretrained import reading
+
+ROLE = "groupvit"
+RANDOM = "random"
+TEXT_BATCH = 256
+"""Texts per forward pass."""
+
+MOST_SHARPLY = 100.0
+"""The limit of the factor on cosines, as in CLIP."""
+
+
+class Groups(NamedTuple):
+    """What is found in pictures.
+
+    Attributes:
+        vectors: ``(B, G, d)`` float32, of every group, of unit length in the space of texts.
+        image: ``(B, d)`` float32, of the whole picture, likewise.
+        shares: ``(B, G, h, w)`` float32, how much each patch belongs to each group.
+    """
+
+    vectors: Tensor
+    image: Tensor
+    shares: Tensor
+
+
+class GroupViT:
+    """A frozen ``GroupViTModel``.
+
+    The image tower computes in the runtime's precision; the text tower stays in float32.
+
+    Attributes:
+        checkpoints: which weights these are.
+        patch: pixels along a side of a patch.
+    """
+
+    def __init__(
+        self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+    ) -> None:
+        """Wrap a built model, which is frozen and moved in place."""
+        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._dtype = DTYPES[runtime.precision]
+        self._model.vision_model.to(self._dtype)
+        self._model.visual_projection.to(self._dtype)
+        self.checkpoints = checkpoints
+        self.device = torch.device(runtime.device)
+        self.patch: int = model.config.vision_config.patch_size
+
+    @property
+    def logit_scale(self) -> float:
+        """The learned factor on cosines, at most :data:`MOST_SHARPLY`."""
+        return min(float(self._model.logit_scale.exp()), MOST_SHARPLY)
+
+    @torch.inference_mode()
+    def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+        """Embed queries: the mean over templates of projected texts, of unit length.
+
+        Args:
+            queries: such as ``"cat"``.
+            templates: prompts with ``{}`` for the query.
+
+        Returns:
+            ``(n, d)`` float32.
+        """
+        from open_clip import tokenize
+
+        length = self._model.config.text_config.max_position_embeddings
+        prompts = [template.format(query) for query in queries for template in templates]
+        projected = []
+        with progress("texts embedded", len(prompts)) as advance:
+            for start in range(0, len(prompts), TEXT_BATCH):
+                tokens = tokenize(prompts[start : start + TEXT_BATCH], length).to(self.device)
+                projected.append(self._model.get_text_features(tokens).pooler_output)
+                advance(len(tokens))
+        joint = torch.cat(projected)
+        mean = joint.reshape(len(queries), len(templates), -1).mean(dim=1)
+        return functional.normalize(mean, dim=-1)
+
+    @torch.inference_mode()
+    def groups(self, images: Tensor) -> Groups:
+        """The groups of pictures.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised with ImageNet's mean and deviation; what a side
+                has over a multiple of :attr:`patch` is not seen.
+        """
+        vision = self._model.vision_model
+        grid = images.shape[-2] // self.patch, images.shape[-1] // self.patch
+        pixels = images.to(self.device, self._dtype)
+        patches = vision.embeddings(pixels, interpolate_pos_encoding=True)
+        seen = vision.encoder(patches, output_attentions=True, return_dict=True)
+        tokens = vision.layernorm(seen.last_hidden_state)
+        shares = seen.attentions[0].float()
+        for later in seen.attentions[1:]:
+            shares = later.float() @ shares
+        projected = self._model.visual_projection(
+            torch.cat([tokens, tokens.mean(dim=1, keepdim=True)], dim=1).flatten(0, 1)
+        ).float()
+        count, groups = shares.shape[:2]
+        unit = functional.normalize(projected, dim=-1).reshape(count, groups + 1, -1)
+        return Groups(unit[:, :-1], unit[:, -1], shares.reshape(count, groups, *grid))
+
+
+def load_groupvit(name: str, runtime: Runtime) -> GroupViT:
+    """Load a GroupViT.
+
+    Args:
+        name: in the catalogue, such as ``"groupvit_gcc_yfcc"``, a hub id, optionally with
+            ``@revision``, or ``"random"`` for seeded random weights of the published size, which
+            serve to measure speed.
+
+    Raises:
+        UsageError: weights that cannot be had, or are not those of such a model.
+    """
+    if name == RANDOM and runtime.checkpoints != "toy":
+        record = CheckpointRecord(ROLE, "GroupViT, random weights", None, None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(runtime.seed)
+            return GroupViT(_stock(), (record,), runtime)
+    located = locate(ROLE, name, runtime)
+    model = _of_authors(located.path) if located.path.is_file() else _of_hub(located.path)
+    return GroupViT(model, located.records, runtime)
+
+
+def _stock() -> Any:
+    """A new ``GroupViTModel`` of the published size."""
+    from transformers import GroupViTConfig, GroupViTModel
+
+    return GroupViTModel(GroupViTConfig())
+
+
+def _of_hub(folder: Path) -> Any:
+    from transformers import GroupViTModel
+
+    with reading(folder):
+        model, report = GroupViTModel.from_pretrained(folder, output_loading_info=True)
+    if report["missing_keys"]:
+        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
+    return model
+
+
+def _of_authors(file: Path) -> Any:
+    return fitted(_stock(), stock_names(weights_in(file, "model")), file)

@@ -1,0 +1,70 @@
+"""Files of weights that authors wrote with ``torch.save``, and modules that they fit exactly."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ovbench.errors import UsageError
+from ovbench.harness.files.regular import regular
+
+M = TypeVar("M", bound=nn.Module)
+
+_NAMED = 3
+"""Names in a message; there may be hundreds."""
+
+
+def weights_in(file: Path, key: str) -> dict[str, Tensor]:
+    """The weights that a file holds under a key; nothing in it is run.
+
+    Raises:
+        UsageError: a file that is damaged, holds more than weights, or has no such key.
+    """
+    try:
+        content = torch.load(regular(file), map_location="cpu", weights_only=True)
+    except UnpicklingError as error:
+        if "Unsupported global" in str(error):
+            raise UsageError(
+                f"{file}: holds objects beside its weights, which are not loaded since they can "
+                "run code; save its weights alone"
+            ) from None
+        raise UsageError(f"{file}: is damaged; delete it and run again") from None
+    except (EOFError, OSError, RuntimeError) as error:
+        reason = str(error).strip().split("\n", 1)[0]
+        raise UsageError(f"{file}: cannot be loaded: {reason}") from None
+    weights = content.get(key) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        raise UsageError(f"{file}: holds no weights under {key!r}")
+    return weights
+
+
+def fitted(module: M, weights: Mapping[str, Tensor], file: Path) -> M:
+    """A module with the weights of a file, which must be its own, no more and no less.
+
+    Raises:
+        UsageError: weights that are missing, that have no place or another shape, by name.
+    """
+    own = module.state_dict()
+    faults = {
+        "lacks": own.keys() - weights.keys(),
+        "has in addition": weights.keys() - own.keys(),
+        "has in other shapes": {
+            name for name in own.keys() & weights.keys() if own[name].shape != weights[name].shape
+        },
+    }
+    said = [f"{verb} {_list(names)}" for verb, names in faults.items() if names]
+    if said:
+        raise UsageError(f"{file}: is not what was expected: it {', and '.join(said)}")
+    module.load_state_dict(weights)
+    return module
+
+
+def _list(names: Iterable[str]) -> str:
+    known = sorted(names)
+    rest = len(known) - _NAMED
+    return ", ".join(known[:_NAMED]) + (f" and {rest} more" if rest > 0 else "")

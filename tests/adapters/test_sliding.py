@@ -1,0 +1,125 @@
+"""What methods share that decide window by window, on GroupViT with random weights."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import GroupViTConfig, GroupViTModel
+
+from ovbench.adapters.grouping.groupvit import GroupViTMethod
+from ovbench.adapters.parts import sliding
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
+from ovbench.harness.registry.methods import load_method
+from ovbench.harness.run.conformance import conformance_checks
+from ovbench.models.grouping import groupvit
+
+SMALL = {"weights": "random", "short_side": 48, "window": 48, "window_stride": 24,
+         "max_long_side": 160}  # fmt: skip
+VOCABULARY = Vocabulary(
+    (ClassQuery("cat", ("kitten",)), ClassQuery("dog"), ClassQuery("bird")),
+    Background(("background", "grass")),
+)
+
+
+@pytest.fixture(autouse=True)
+def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    vision = {
+        "hidden_size": 24, "intermediate_size": 48, "depths": [1, 1], "num_hidden_layers": 2,
+        "num_group_tokens": [8, 0], "num_output_groups": [8, 8], "num_attention_heads": 2,
+        "image_size": 32, "patch_size": 8,
+    }  # fmt: skip
+    text = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 1,
+            "num_attention_heads": 2}  # fmt: skip
+    config = GroupViTConfig(
+        text_config=text, vision_config=vision, projection_dim=12, projection_intermediate_dim=20
+    )
+
+    def stock() -> Any:
+        model = GroupViTModel(config)
+        torch.nn.init.normal_(model.vision_model.encoder.stages[0].group_token)
+        return model
+
+    monkeypatch.setattr(groupvit, "_stock", stock)
+
+
+def built(vocabulary: Vocabulary = VOCABULARY, **settings: Any) -> GroupViTMethod:
+    made = GroupViTMethod(override(GroupViTMethod.Settings, {**SMALL, **settings}), Runtime())
+    made.prepare(vocabulary)
+    return made
+
+
+def picture(height: int, width: int) -> Image:
+    return np.random.default_rng(height).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def test_contract() -> None:
+    vocabularies = (
+        Vocabulary.of("cat", "dog", "bird", "sheep", background=True),
+        Vocabulary.of("sea", "sky"),
+    )
+    images = [picture(48, 64), picture(40, 40), picture(30, 70)]
+    outcomes = conformance_checks(
+        lambda: load_method("groupvit", settings=SMALL, device="cpu", checkpoints="real"),
+        vocabularies,
+        images,
+    )
+    assert [(o.name, o.finding) for o in outcomes if not o.passed] == []
+
+
+@pytest.mark.parametrize("settings", [{}, {"window": 0}, {"classes_at_a_time": 0}])
+def test_pictures_of_any_size_together_are_as_alone(settings: dict[str, Any]) -> None:
+    method = built(**settings)
+    images = [picture(*size) for size in ((40, 70), (96, 96), (3, 300), (70, 40), (1, 1), (96, 96))]
+    together = method.segment(images)
+    for image, found in zip(images, together, strict=True):
+        assert found.shape == image.shape[:2]
+        (alone,) = method.segment([image])
+        assert (alone == found).mean() > 0.99
+
+
+def test_windows_of_several_pictures_go_in_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    method, seen = built(), []
+    read = method.read
+    monkeypatch.setattr(method, "read", lambda w: (seen.append(tuple(w.shape)), read(w))[1])
+    method.segment([picture(60, 90), picture(90, 60)])  # two windows each
+    assert seen == [(4, 3, 48, 48)]
+    seen.clear()
+    monkeypatch.setattr(sliding, "WINDOWS_AT_A_TIME", 3)
+    method.segment([picture(60, 90), picture(90, 60)])
+    assert [shape[0] for shape in seen] == [3, 1]
+
+
+def test_background_has_no_text_and_is_always_allowed() -> None:
+    method = built(background_threshold=1.0)
+    assert method.text.shape[0] == 4
+    image = picture(60, 60)
+    assert set(np.unique(method.segment([image], [{2}])[0])) <= {0, 2}
+    assert not method.segment([image], [set()])[0].any()
+
+
+def test_classes_alone_have_no_threshold() -> None:
+    classes = Vocabulary.of("cat", "dog", "bird")
+    answers = [
+        built(classes, background_threshold=t).segment([picture(60, 90)])[0] for t in (0.0, 1.0)
+    ]
+    np.testing.assert_array_equal(*answers)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"short_side": 0}, "short_side must be positive"),
+        ({"window_stride": 49}, "at least window_stride"),
+        ({"classes_at_a_time": -1}, "must not be negative"),
+    ],
+)
+def test_bad_settings(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(UsageError, match=said):
+        built(**settings)

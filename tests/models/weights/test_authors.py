@@ -1,0 +1,53 @@
+"""Files that authors wrote: what is not weights is refused in one line, and never run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from ovbench.errors import UsageError
+from ovbench.models.weights.authors import fitted, weights_in
+
+
+class Config:
+    """What such files often hold beside the weights."""
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        ({"model": {"a": torch.ones(1)}, "config": Config()}, "objects beside its weights"),
+        ({"state": {"a": torch.ones(1)}}, "no weights under 'model'"),
+        ({"model": {"a": 3}}, "no weights under 'model'"),
+        ([torch.ones(1)], "no weights under 'model'"),
+        (b"", "cannot be loaded|damaged"),
+        (b"no weights at all", "cannot be loaded|damaged"),
+    ],
+)
+def test_what_is_not_weights(content: object, said: str, tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        torch.save(content, file)
+    with pytest.raises(UsageError, match=said) as caught:
+        weights_in(file, "model")
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(str(file))
+
+
+def test_weights(tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    torch.save({"model": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "epoch": 3}, file)
+    found = fitted(nn.Linear(3, 2), weights_in(file, "model"), file)
+    assert torch.equal(found.weight, torch.ones(2, 3))
+
+
+def test_many_names_are_counted(tmp_path: Path) -> None:
+    with pytest.raises(
+        UsageError, match=r"lacks bias, weight, and has in addition a, b, c and 2 m"
+    ):
+        fitted(nn.Linear(3, 2), {name: torch.ones(1) for name in "abcde"}, tmp_path / "model.pth")
