@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import log
 from typing import Any
 
 import numpy as np
@@ -90,9 +91,9 @@ def _strongest(scores: Scores, scale: float | None) -> tuple[Tensor, Tensor, Ten
         torch.maximum(before, strongest, out=best[rows])
         query[rows] = torch.where(strongest > before, place.int() + first, query[rows])
         if scale is not None:
-            now = best[rows]
-            added = (values - now[:, None]).mul_(scale).exp_().sum(dim=1)
-            mass[rows] = mass[rows] * ((before - now) * scale).exp_() + added
+            now, power = best[rows], scale / log(2)  # powers of two are found twice as fast
+            added = (values - now[:, None]).mul_(power).exp2_().sum(dim=1)
+            mass[rows] = mass[rows] * ((before - now) * power).exp2_() + added
     return best, query, None if scale is None else mass.log_().add_(best * scale)
 
 
