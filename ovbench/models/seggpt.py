@@ -141,10 +141,15 @@ def load_seggpt(name: str, runtime: Runtime) -> SegGPT:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
     located = locate(ROLE, name, runtime)
-    return SegGPT(_load(located.path), located.records, runtime)
+    return SegGPT(read_folder(located.path), located.records, runtime)
 
 
-def _load(folder: Path) -> Any:
+def read_folder(folder: Path) -> Any:
+    """A ``SegGptForImageSegmentation`` as ``save_pretrained`` leaves it.
+
+    Raises:
+        UsageError: another model's folder, or weights that are missing.
+    """
     from transformers import SegGptForImageSegmentation
 
     with reading(folder):

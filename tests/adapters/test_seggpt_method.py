@@ -1,7 +1,8 @@
-"""SegGPT as a method, with a tiny model of random weights that is loaded as the real one is."""
+"""SegGPT and Painter as methods: a tiny model of random weights, loaded as the real ones are."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.harness.run.runner import evaluate
+from ovbench.models import painter
 from ovbench.models import seggpt as module
 from ovbench.models.weights.checkpoints import Located
 
@@ -26,20 +28,22 @@ def _weights(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathF
     folder = tmp_path_factory.mktemp("seggpt")
     tiny_seggpt().save_pretrained(folder)
     records = (CheckpointRecord("seggpt", "tiny", None, None),)
-    monkeypatch.setattr(module, "locate", lambda *_: Located(folder, records))
+    for loader in (module, painter):
+        monkeypatch.setattr(loader, "locate", lambda *_: Located(folder, records))
 
 
-def load() -> Method:
-    return load_method("seggpt", device="cpu")
+def load(name: str = "seggpt") -> Method:
+    return load_method(name, device="cpu")
 
 
-def test_contract() -> None:
+@pytest.mark.parametrize("name", ["seggpt", "painter"])
+def test_contract(name: str) -> None:
     images = [picture(seed, (48, 64)) for seed in range(3)]
     vocabularies = (
         Vocabulary.of("cat", "dog", "bird", "sheep", background=True),
         Vocabulary.of("sea", "sky"),
     )
-    outcomes = conformance_checks(load, vocabularies, images)
+    outcomes = conformance_checks(partial(load, name), vocabularies, images)
     assert [(o.name, o.finding) for o in outcomes if not o.passed] == []
 
 

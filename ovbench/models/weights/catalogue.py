@@ -219,6 +219,11 @@ ENTRIES: Sequence[Entry] = (
     _groupvit_file("redcaps", "group_vit_gcc_redcap_30e-3dd09a76.pth"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
+    # Address: Painter/README.md of baaivision/Painter; licence: of its code.
+    Entry("seggpt", "painter_vit_large",
+          OfficialFile("https://huggingface.co/BAAI/Painter/resolve/main/painter_vit_large.pth",
+                       "painter_vit_large.pth", None),
+          "mit", "Painter ViT-L, input 896x448", None),
     _hub("stable_diffusion", "stable_diffusion_v1_5",
          "stable-diffusion-v1-5/stable-diffusion-v1-5", _UNREAD,
          "Stable Diffusion 1.5: U-Net, VAE, text encoder"),

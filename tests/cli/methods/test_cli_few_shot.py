@@ -8,7 +8,7 @@ import pytest
 from in_process import ovbench
 
 
-@pytest.mark.parametrize("method", ["persam", "seggpt"])
+@pytest.mark.parametrize("method", ["persam", "seggpt", "painter"])
 def test_what_is_missing_is_one_line(method: str, tmp_path: Path) -> None:
     common = ("--dataset", "toyworld", "--limit", "1", "-o", tmp_path / "run")
     done = ovbench("run", "--method", method, *common)

@@ -1,0 +1,1 @@
+"""Methods that are one network: shown a prompt and its mask, it paints the mask of a picture."""
