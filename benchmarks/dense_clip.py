@@ -92,12 +92,12 @@ def built(name: str) -> DenseCLIP:
         method_class.Settings(**SETTINGS, **OWN.get(name, {})), Runtime()
     )
     # The texts themselves do not matter here, and 80 templates of 171 names take minutes.
-    method.clip.embed_queries = unit  # type: ignore[method-assign]
+    method.clip.embed_queries = unit_vectors  # type: ignore[method-assign]
     method.prepare(Vocabulary.of(*(f"class {i}" for i in range(CLASSES))))
     return method
 
 
-def unit(queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+def unit_vectors(queries: Sequence[str], templates: Sequence[str], *, unit: bool = True) -> Tensor:
     """Unit vectors in place of embedded texts."""
     noise = torch.randn(len(queries), 512, generator=torch.Generator().manual_seed(0))
     return functional.normalize(noise, dim=1)

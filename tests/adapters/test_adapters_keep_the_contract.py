@@ -28,7 +28,8 @@ OVDIFF = {
 SMALL = {"short_side": 48, "max_long_side": 96, "window": 0}
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
 DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip", "gem")
-RANDOM = ("constant", "random", "maskclip", "cliptrase", *DENSE_CLIP)
+CLIPS = ("maskclip", "tcl", *DENSE_CLIP)
+RANDOM = ("constant", "random", "cliptrase", *CLIPS)
 MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
@@ -55,6 +56,18 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("cliptrase", {**SMALL, "pretrained": "random", "image_logits": True}),
         ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
         ("clip_diy", {"side": 64, "patches": (64, 32), "steps": 1, "saliency_long_side": 96}),
+        (
+            "tcl",
+            {
+                "pretrained": "random",
+                "weights": "random",
+                "pamr_iterations": 2,
+                "short_side": 48,
+                "max_long_side": 96,
+                "window": 48,
+                "window_stride": 24,
+            },
+        ),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
@@ -68,7 +81,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
 def test_contract(
     name: str, settings: dict[str, Any], tiny_architecture: str, deeper_architecture: str
 ) -> None:
-    if name in ("maskclip", *DENSE_CLIP):
+    if name in CLIPS:
         settings = {**settings, "architecture": tiny_architecture}
     if name == "cliptrase":
         settings = {**settings, "architecture": deeper_architecture}

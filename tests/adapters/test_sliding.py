@@ -10,7 +10,6 @@ import torch
 from transformers import GroupViTConfig, GroupViTModel
 
 from ovbench.adapters.grouping.groupvit import GroupViTMethod
-from ovbench.adapters.parts import sliding
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
@@ -91,7 +90,7 @@ def test_windows_of_several_pictures_go_in_at_once(monkeypatch: pytest.MonkeyPat
     method.segment([picture(60, 90), picture(90, 60)])  # two windows each
     assert seen == [(4, 3, 48, 48)]
     seen.clear()
-    monkeypatch.setattr(sliding, "WINDOWS_AT_A_TIME", 3)
+    monkeypatch.setattr(GroupViTMethod, "at_a_time", 3)
     method.segment([picture(60, 90), picture(90, 60)])
     assert [shape[0] for shape in seen] == [3, 1]
 

@@ -26,9 +26,6 @@ from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tens
 from ovbench.models.pixels.labels import decide
 from ovbench.models.pixels.windows import Windows
 
-WINDOWS_AT_A_TIME = 16
-"""Through a network: at 448 pixels, patches of 16 and attention weights in float32, about 1 GiB."""
-
 K = TypeVar("K", bound=Hashable)
 Found = tuple[Tensor, ...]
 """What was read from n windows: tensors of n rows."""
@@ -74,10 +71,13 @@ class Sliding(ABC):
     Attributes:
         patch: pixels along a side of what the network sees at once; no input is smaller.
         multiple: windows are given zeros up to a multiple of it, evenly on both sides.
+        at_a_time: windows that go through the network together; at 448 pixels, patches of 16 and
+            attention weights in float32, 16 take about 1 GiB.
     """
 
     mean: ClassVar[Sequence[float]] = IMAGENET_MEAN
     std: ClassVar[Sequence[float]] = IMAGENET_STD
+    at_a_time: ClassVar[int] = 16
     settings: Any  # a SlidingSettings; a subclass narrows it to its own
     device: torch.device
     patch: int
@@ -128,7 +128,7 @@ class Sliding(ABC):
             windows = [self._windows(one) for one in inputs]
             crops = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
         with stage("encode"):
-            found = by_window(crops, self.read, WINDOWS_AT_A_TIME)
+            found = by_window(crops, self.read, self.at_a_time)
         return [
             self._answer(found[i], crops[i], windows[i], image, chosen)
             for i, (image, chosen) in enumerate(pairs(images, candidates))

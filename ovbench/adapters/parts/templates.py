@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase"]
+TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase", "tcl9"]
 """The names that :func:`templates` knows."""
 
 SCENE = (
@@ -16,17 +16,33 @@ SCENE = (
 )
 """What MaskCLIP adds (tools/maskclip_utils/prompt_engineering.py)."""
 
+TCL = (
+    "itap of a {}.",
+    "a bad photo of a {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+    "a photo of many {}.",
+    "a photo of {}s.",
+)
+"""What TCL asks with (datasets/templates.py): seven that CLIP's authors chose, and two plurals."""
+
 
 def templates(name: TemplateSet) -> tuple[str, ...]:
     """The templates of a set.
 
     "single" is CLIP's basic prompt, "phrase" the same without its full stop; "imagenet80" the
-    ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and :data:`SCENE`.
+    ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and :data:`SCENE`; "tcl9"
+    :data:`TCL`.
     """
     if name == "single":
         return ("a photo of a {}.",)
     if name == "phrase":
         return ("a photo of a {}",)
+    if name == "tcl9":
+        return TCL
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     ensemble = tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)

@@ -78,14 +78,22 @@ class CLIP:
         return self._tower.stride
 
     @property
+    def visual(self) -> Any:
+        """The image tower.
+
+        Raises:
+            UsageError: it is no plain vision transformer.
+        """
+        return plain_transformer(self._model.visual, self.checkpoint.name)
+
+    @property
     def layers(self) -> int:
         """The number of blocks of the image tower.
 
         Raises:
             UsageError: the image tower is no plain vision transformer.
         """
-        visual = plain_transformer(self._model.visual, self.checkpoint.name)
-        return len(visual.transformer.resblocks)
+        return len(self.visual.transformer.resblocks)
 
     @property
     def heads(self) -> int:
@@ -94,8 +102,7 @@ class CLIP:
         Raises:
             UsageError: the image tower is no plain vision transformer.
         """
-        visual = plain_transformer(self._model.visual, self.checkpoint.name)
-        return int(visual.transformer.resblocks[-1].attn.num_heads)
+        return int(self.visual.transformer.resblocks[-1].attn.num_heads)
 
     @property
     def logit_scale(self) -> float:
@@ -103,11 +110,14 @@ class CLIP:
         return float(self._model.logit_scale.exp())
 
     @torch.inference_mode()
-    def encode_text(self, texts: Sequence[str]) -> Tensor:
+    def encode_text(self, texts: Sequence[str], *, unit: bool = True) -> Tensor:
         """Embed texts; equal ones are computed once.
 
+        Args:
+            unit: L2-normalise them.
+
         Returns:
-            ``(n, d)`` float32, L2-normalised.
+            ``(n, d)`` float32.
         """
         place = {text: i for i, text in enumerate(dict.fromkeys(texts))}
         unique = list(place)
@@ -116,12 +126,14 @@ class CLIP:
             for start in range(0, len(unique), TEXT_BATCH):
                 batch = unique[start : start + TEXT_BATCH]
                 tokens = self._tokenizer(batch).to(self.device)
-                embedded.append(self._model.encode_text(tokens, normalize=True))
+                embedded.append(self._model.encode_text(tokens, normalize=unit))
                 advance(len(batch))
         return torch.cat(embedded)[[place[text] for text in texts]]
 
     @torch.inference_mode()
-    def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
+    def embed_queries(
+        self, queries: Sequence[str], templates: Sequence[str], *, unit: bool = True
+    ) -> Tensor:
         """Embed queries by prompt ensembling, as in CLIP's own zero-shot evaluation.
 
         85 templates of 171 names take minutes on a CPU, so the answer is kept in the cache.
@@ -129,15 +141,17 @@ class CLIP:
         Args:
             queries: such as ``"cat"``.
             templates: prompts with ``{}`` for the query.
+            unit: normalise the embeddings of templates before their mean, as CLIP does.
 
         Returns:
-            ``(n, d)`` float32: the mean over the templates' normalised embeddings,
-            L2-normalised.
+            ``(n, d)`` float32: the mean over the templates' embeddings, L2-normalised.
         """
 
         def build() -> dict[str, npt.NDArray[np.float32]]:
             prompts = [template.format(query) for query in queries for template in templates]
-            embedded = self.encode_text(prompts).reshape(len(queries), len(templates), -1)
+            embedded = self.encode_text(prompts, unit=unit).reshape(
+                len(queries), len(templates), -1
+            )
             ensembled = functional.normalize(embedded.mean(dim=1), dim=-1)
             return {"embeddings": ensembled.cpu().numpy()}
 
@@ -145,7 +159,13 @@ class CLIP:
         if self.checkpoint.sha256 is None:  # random weights have no name to keep anything under
             found = build()
         else:
-            key = {**self._text_key(), "queries": list(queries), "templates": list(templates)}
+            how = {} if unit else {"unit": False}
+            key = {
+                **self._text_key(),
+                **how,
+                "queries": list(queries),
+                "templates": list(templates),
+            }
             found = remembered("clip-texts", key, build, must_keep=False)
         return torch.from_numpy(found["embeddings"]).to(self.device)
 
@@ -207,9 +227,8 @@ class CLIP:
         Raises:
             UsageError: the image tower is no plain vision transformer.
         """
-        visual = plain_transformer(self._model.visual, self.checkpoint.name)
         return run_trunk(
-            visual,
+            self.visual,
             images.to(self.device, self._dtype),
             positions=positions,
             states=states,
@@ -270,8 +289,7 @@ class CLIP:
             UsageError: the image tower is no plain vision transformer.
         """
         pixels = images.to(self.device, self._dtype)
-        visual = plain_transformer(self._model.visual, self.checkpoint.name)
-        return read_layer(visual, pixels, layer, facet, positions)
+        return read_layer(self.visual, pixels, layer, facet, positions)
 
 
 def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:

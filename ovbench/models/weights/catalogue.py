@@ -217,6 +217,11 @@ ENTRIES: Sequence[Entry] = (
     # Addresses: the README of NVlabs/GroupViT, which links to the author's repository.
     _groupvit_file("yfcc", "group_vit_gcc_yfcc_30e-879422e0.pth"),
     _groupvit_file("redcaps", "group_vit_gcc_redcap_30e-3dd09a76.pth"),
+    # Address: the README of kakaobrain/tcl.
+    Entry("tcl", "tcl_vitb16",
+          OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",
+                       "tcl.pth", None),
+          "none stated; the code is mit", "TCL: masker on CLIP ViT-B/16", None),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.

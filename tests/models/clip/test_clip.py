@@ -259,3 +259,14 @@ def test_embedding_many_texts_shows_how_far_it_is(
     load_clip("", "", TOY).encode_text(["ring", "star", "disc"])
     (work,) = watcher.works
     assert (work.title, work.total, work.done) == ("texts embedded", 3, 3)
+
+
+def test_templates_may_count_by_their_length() -> None:
+    """TCL's mean is over embeddings that were not normalised before."""
+    clip = load_clip("tiny-vit", "random", Runtime())
+    prompts = ("a {}.", "many {}s in a row")
+    raw = clip._model.encode_text(clip._tokenizer([p.format("cat") for p in prompts]))
+    expected = functional.normalize(raw.mean(dim=0), dim=0)
+    (found,) = clip.embed_queries(["cat"], prompts, unit=False)
+    torch.testing.assert_close(found, expected)
+    assert not torch.allclose(found, clip.embed_queries(["cat"], prompts)[0], atol=1e-7)

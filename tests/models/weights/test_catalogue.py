@@ -39,7 +39,7 @@ def test_official_files_have_an_address_and_a_whole_digest(entry: Entry) -> None
     assert entry.source.url.startswith("https://")
     stated = entry.source.sha256 is not None
     assert re.fullmatch("[0-9a-f]{64}", entry.source.sha256 or 64 * "0")
-    unstated = ("mae_", "groupvit_", "painter_")
+    unstated = ("mae_", "groupvit_", "tcl_", "painter_")
     assert stated == (entry.size is not None) == (not entry.name.startswith(unstated))
 
 
