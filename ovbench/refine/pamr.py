@@ -96,9 +96,11 @@ def _deviation(image: Tensor, dilations: Sequence[int]) -> Tensor:
 def _neighbours(planes: Tensor, dilations: Sequence[int]) -> Iterator[Tensor]:
     """The planes as seen from each pixel's neighbours, ``(C, H, W)``, views of one copy."""
     height, width = planes.shape[1:]
-    margin = max(dilations)
+    # Beyond the longer side everything is a copy of the edge, however far away.
+    steps = [min(dilation, max(height, width)) for dilation in dilations]
+    margin = max(steps)
     padded = functional.pad(planes[None], [margin] * 4, mode="replicate")[0]
-    for dilation in dilations:
+    for dilation in steps:
         for down, right in product((-dilation, 0, dilation), repeat=2):
             if down or right:
                 top, left = margin + down, margin + right

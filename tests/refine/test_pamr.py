@@ -64,6 +64,13 @@ def test_as_defined(dilations: tuple[int, ...], shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(refined(image, scores, 2, dilations), expected, atol=2e-6)
 
 
+def test_however_far_it_looks_the_edge_is_copied_no_further() -> None:
+    """Ten million pixels of margin would be terabytes."""
+    image, scores = example(5, (3, 5))
+    near, far = (refined(image, scores, 1, (1, reach)) for reach in (5, 10**7))
+    np.testing.assert_array_equal(near, far)
+
+
 def test_one_colour_gives_the_mean_of_the_neighbours() -> None:
     image, scores = np.full((3, 6, 6), 128.0), example(1, (6, 6))[1]
     found = refined(image, scores, 1, (1,))
