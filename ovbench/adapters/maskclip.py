@@ -23,7 +23,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import SIDE, setting
+from ovbench.harness.contract.settings import SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
@@ -112,6 +112,7 @@ class MaskCLIPSettings:
             raise ValueError("window needs a positive window and window_stride")
         if self.max_long_side < 1 or (self.short_side is not None and self.short_side < 1):
             raise ValueError("short_side and max_long_side must be positive")
+        require_shares(self, "background_threshold")
         if self.key_smoothing and self.background != "queries":
             raise ValueError(
                 "key_smoothing yields no probabilities; it goes with background=queries only"

@@ -205,6 +205,7 @@ def test_prompt_sets() -> None:
     [
         ({"window": 32}, "window_stride"),
         ({"short_side": 0}, "positive"),
+        ({"background_threshold": 50}, "between 0 and 1"),
         ({"key_smoothing": 1.0, "background": "both"}, "background=queries"),
     ],
 )

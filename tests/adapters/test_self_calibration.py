@@ -69,6 +69,7 @@ def test_the_most_frequent_label_of_a_patch() -> None:
         ("scclip", {"neighbours": 0}, "neighbours must be positive"),
         ("scclip", {"outlier_share": 1.5}, "outlier_share must lie between 0 and 1"),
         ("sfp", {"most_outliers": -1}, "most_outliers must not be negative"),
+        ("resclip", {"rcs_weight": 4.0}, "rcs_weight must lie between 0 and 1"),
         ("resclip", {"blocks": ()}, "blocks must name one at least"),
         ("resclip", {"sfr_blur": 0.0}, "sfr_blur must be positive"),
         ("resclip", {"pamr_dilations": ()}, "sfr_iterations needs pamr_dilations"),

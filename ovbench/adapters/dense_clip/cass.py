@@ -26,7 +26,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.last_block import own_attention
@@ -106,8 +106,7 @@ class CASSSettings(DenseCLIPSettings):
             raise ValueError("sigma and rank must be positive")
         if min(self.graph_weight, self.cluster_below) < 0:
             raise ValueError("graph_weight and cluster_below must not be negative")
-        if not (0 <= self.image_weight <= 1 and 0 <= self.text_shift <= 1):
-            raise ValueError("image_weight and text_shift are within 0..1")
+        require_shares(self, "image_weight", "text_shift")
 
 
 def _set(image: float, shift: float, below: float, **others: Any) -> dict[str, Any]:

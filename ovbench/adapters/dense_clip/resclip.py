@@ -25,7 +25,7 @@ from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
 from ovbench.models.clip.last_block import leave
 from ovbench.models.clip.trunk import Trunk
 from ovbench.models.pixels.labels import decide
@@ -75,6 +75,7 @@ class ResCLIPSettings(NACLIPSettings):
             raise ValueError("blocks must name one at least")
         if self.sfr_blur <= 0 or self.sfr_iterations < 0:
             raise ValueError("sfr_blur must be positive and sfr_iterations not negative")
+        require_shares(self, "rcs_weight", "sfr_weight", "sfr_threshold")
         if self.sfr_iterations and not self.pamr_dilations:
             raise ValueError("sfr_iterations needs pamr_dilations")
 

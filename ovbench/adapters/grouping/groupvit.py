@@ -20,7 +20,7 @@ from ovbench.adapters.parts.templates import templates
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, setting
+from ovbench.harness.contract.settings import MANY, require_shares, setting
 from ovbench.models.grouping.groupvit import load_groupvit
 
 
@@ -50,6 +50,7 @@ class GroupViTSettings(SlidingSettings):
         super().__post_init__()
         if self.classes_at_a_time < 0:
             raise ValueError("classes_at_a_time must not be negative")
+        require_shares(self, "background_threshold")
 
 
 class GroupViTMethod(Sliding):

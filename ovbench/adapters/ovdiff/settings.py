@@ -269,6 +269,8 @@ class OVDiffSettings:
         _require(self.stride is None or self.stride > 0, "stride must be positive")
         _require(all(w > 0 for w in self.windows or ()), "windows must be positive")
         _require(self.pamr_iterations >= 0, "pamr_iterations must not be negative")
+        _require(bool(self.pamr_dilations), "pamr_dilations must name at least one")
+        _require(all(d > 0 for d in self.pamr_dilations), "pamr_dilations must be positive")
 
 
 def _require(condition: bool, message: str) -> None:

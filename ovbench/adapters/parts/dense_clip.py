@@ -24,7 +24,7 @@ from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import CLIP, load_clip
@@ -121,10 +121,13 @@ class DenseCLIPSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive")
-        if min(self.window or 0, self.pamr_iterations, *self.pamr_dilations) < 0:
-            raise ValueError("window, pamr_iterations and pamr_dilations must not be negative")
+        if min(self.window or 0, self.pamr_iterations) < 0:
+            raise ValueError("window and pamr_iterations must not be negative")
+        if min((self.logit_scale, *self.pamr_dilations)) <= 0:
+            raise ValueError("logit_scale and pamr_dilations must be positive")
         if self.pamr_iterations and not self.pamr_dilations:
             raise ValueError("pamr_iterations needs pamr_dilations")
+        require_shares(self, "background_threshold", "area_share")
 
 
 class DenseCLIP(ABC):

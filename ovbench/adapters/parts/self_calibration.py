@@ -20,7 +20,7 @@ from ovbench.adapters.parts.anomalies import by_density, filled
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.depth import check_blocks, early_blocks
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, setting
+from ovbench.harness.contract.settings import MANY, require_shares, setting
 from ovbench.models.clip.trunk import Heads, Mending, on_grid
 
 _DEPTH = "of a ViT-B's blocks, from 0; the same share of the depth in others"
@@ -66,8 +66,7 @@ class SelfCalibrationSettings(DenseCLIPSettings):
         super().__post_init__()
         if self.neighbours < 1:
             raise ValueError("neighbours must be positive")
-        if not 0 <= self.outlier_share <= 1:
-            raise ValueError("outlier_share must lie between 0 and 1")
+        require_shares(self, "outlier_share")
         for name, blocks in (
             ("semantic_block", (self.semantic_block,)),
             ("spatial_block", (self.spatial_block,)),

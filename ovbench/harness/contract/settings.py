@@ -133,6 +133,13 @@ def _refuse_excess(name: str, value: Any, most: float | None) -> None:
             raise UsageError(f"setting {name}={number}: at most {most}")
 
 
+def require_shares(settings: Any, *names: str) -> None:
+    """For a dataclass's ``__post_init__``: a ValueError unless these numbers are within 0..1."""
+    for name in names:
+        if not 0 <= getattr(settings, name) <= 1:
+            raise ValueError(f"{name} must lie between 0 and 1")
+
+
 def refuse_unknown_setting(name: str, names: Sequence[str]) -> None:
     """Raise a :class:`UsageError` that suggests the nearest name, if this is none of them."""
     if name not in names:

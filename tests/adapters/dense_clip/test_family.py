@@ -58,9 +58,13 @@ def test_sizes_follow_the_training_size(method: type[DenseCLIP], expected: tuple
         ({"short_side": 0}, "short_side must be positive"),
         ({"window": -1}, "must not be negative"),
         ({"pamr_iterations": 1, "pamr_dilations": ""}, "needs pamr_dilations"),
+        ({"pamr_iterations": 1, "pamr_dilations": "8,0"}, "pamr_dilations must be positive"),
+        ({"logit_scale": -40}, "logit_scale and pamr_dilations must be positive"),
+        ({"background_threshold": 50}, "background_threshold must lie between 0 and 1"),
+        ({"area_share": -0.1}, "area_share must lie between 0 and 1"),
     ],
 )
-def test_windows_that_see_too_little_are_refused(settings: dict[str, Any], said: str) -> None:
+def test_what_would_see_or_answer_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         built(**settings)
 

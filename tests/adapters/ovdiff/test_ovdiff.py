@@ -289,6 +289,7 @@ def test_explanations_name_the_true_winner_and_where_it_came_from() -> None:
     [
         {"pictures": 0}, {"extractors": ""}, {"extractors": "sd,sd"}, {"kinds": ""}, {"parts": 0},
         {"filter_most": 20}, {"stride": 0}, {"windows": "0"}, {"short_side": -1}, {"prompt": "a"},
+        {"pamr_dilations": ""}, {"pamr_dilations": "1,0"},
     ],
 )  # fmt: skip
 def test_impossible_settings_are_refused(values: dict[str, Any]) -> None:
