@@ -60,6 +60,8 @@ def segment(
     asked = [name for name in names_between(names, "--names") if name]
     if not asked or len(set(asked)) < len(asked):
         raise UsageError(f"--names {names!r}: name one class or more, each once, between commas")
+    if Path(names).is_file():
+        raise UsageError(f"--names {names}: a file; write the names themselves, as 'cat, dog'")
     picture, vocabulary = (
         read_image(image, upright=True),
         Vocabulary.of(*asked, background=background),

@@ -61,6 +61,7 @@ def test_a_name_in_quotation_marks_may_hold_a_comma(scene: Path) -> None:
         (("none.png", "--method", "constant", "--names", "cat"), "none.png: no such file"),
         (("scene.png", "--method", "constant", "--names", " , "), "name one class or more"),
         (("scene.png", "--method", "constant", "--names", "cat, cat"), "each once"),
+        (("scene.png", "--method", "constant", "--names", "scene.png"), "the names themselves"),
         (("scene.png", "--method", "constant", "--names", '"cat, dog'),
          '--names: "cat begins with a quotation mark'),
         (("scene.png", "--method", "konstant", "--names", "cat"), "did you mean 'constant'"),
