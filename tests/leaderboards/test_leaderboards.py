@@ -158,9 +158,10 @@ def test_reported_figures_stand_beside_and_are_not_ranked() -> None:
 
 
 def test_only_some_datasets() -> None:
-    assert {r["run"]["dataset"] for r in of_datasets(several(), ["context"])} == {"context"}
+    chosen = of_datasets(several(), {"context": ("context", None)})
+    assert {r["run"]["dataset"] for r in chosen} == {"context"}
     with pytest.raises(UsageError, match="cocostuff: no result of it; there are context, toyworld"):
-        of_datasets(several(), ["cocostuff"])
+        of_datasets(several(), {"cocostuff": ("cocostuff", None)})
 
 
 def test_latex_compiles_no_special_character_by_accident() -> None:

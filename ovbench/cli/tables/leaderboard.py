@@ -124,10 +124,18 @@ def _reported(datasets: list[str]) -> dict[str, str]:
     from ovbench.leaderboards.formats.reported_markdown import INDEX, page_names, reported_page
 
     known = page_names()
-    for name in datasets:
-        if name not in known:
-            raise UsageError(f"{name}: nothing is reported on it; there are {', '.join(known)}")
-    return {name: reported_page(name) for name in datasets or [INDEX, *known]}
+    pages = [page for page, _ in _meant(datasets).values()]
+    for page in pages:
+        if page not in known:
+            raise UsageError(f"{page}: nothing is reported on it; there are {', '.join(known)}")
+    return {page: reported_page(page) for page in pages or [INDEX, *known]}
+
+
+def _meant(datasets: list[str]) -> dict[str, tuple[str, str | None]]:
+    """By the name that was given: the registered dataset and, of an alias, its background rule."""
+    from ovbench.datasets import ALIASES
+
+    return {name: ALIASES.get(name, (name, None)) for name in datasets}
 
 
 def _measured(
@@ -137,7 +145,7 @@ def _measured(
     from ovbench.leaderboards.formats.publish import publish, unreported
     from ovbench.leaderboards.tables.table import find_results, of_datasets
 
-    results = of_datasets(find_results(runs), datasets)
+    results = of_datasets(find_results(runs), _meant(datasets))
     if with_reported and (without := unreported(results)):
         where = ", ".join(without)
         tell(f"--with-reported adds nothing: no paper here has figures for these runs on {where}")

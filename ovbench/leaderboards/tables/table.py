@@ -142,17 +142,30 @@ def find_results(paths: Iterable[Path]) -> list[Result]:
     return [_checked(file) for file in files]
 
 
-def of_datasets(results: Sequence[Result], datasets: Sequence[str]) -> Sequence[Result]:
+def of_datasets(
+    results: Sequence[Result], datasets: Mapping[str, tuple[str, str | None]]
+) -> Sequence[Result]:
     """The results on some datasets; all of them where none is named.
+
+    Args:
+        datasets: by the name they were asked for, the registered dataset and its background rule,
+            or None for any.
 
     Raises:
         UsageError: a dataset of which there is no result.
     """
-    there = sorted({result["run"]["dataset"] for result in results})
-    for name in datasets:
-        if name not in there:
-            raise UsageError(f"--dataset {name}: no result of it; there are {', '.join(there)}")
-    return [r for r in results if not datasets or r["run"]["dataset"] in datasets]
+    found: list[Result] = []
+    for name, (dataset, rule) in datasets.items():
+        of_it = [
+            result
+            for result in results
+            if result["run"]["dataset"] == dataset and rule in (None, result["run"]["background"])
+        ]
+        if not of_it:
+            there = ", ".join(sorted({result["run"]["dataset"] for result in results}))
+            raise UsageError(f"--dataset {name}: no result of it; there are {there}")
+        found += of_it
+    return found if datasets else results
 
 
 def boards(results: Sequence[Result]) -> list[Board]:

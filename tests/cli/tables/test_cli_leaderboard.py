@@ -60,6 +60,18 @@ def test_a_document_is_updated_between_its_markers(tmp_path: Path) -> None:
         assert page.read_text() == broken
 
 
+def test_papers_names_of_a_benchmark_are_known(tmp_path: Path) -> None:
+    assert ovbench("leaderboard", "--reported", "-d", "voc20").stdout.startswith("# Reported: voc")
+    for rule in ("ignore", "class"):
+        one = result("a", 12.3, dataset="voc", background=rule, id=f"voc-{rule}")
+        (tmp_path / rule).mkdir()
+        (tmp_path / rule / "result.json").write_text(json.dumps(sealed(one)))
+    done = ovbench("leaderboard", tmp_path, "-d", "voc20", "-f", "json")
+    assert "voc-ignore" in done.stdout
+    assert "voc-class" not in done.stdout
+    assert "context59: no result" in ovbench("leaderboard", tmp_path, "-d", "context59").stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
