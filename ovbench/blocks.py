@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from ovbench.models.clip.dense import DenseFeatures
 from ovbench.models.clip.last_block import Attention, own_attention
+from ovbench.models.clip.masker import Masker, load_masker
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
 from ovbench.models.diffusion.sampling import Sampling
+from ovbench.models.grouping.groupvit import Groups, GroupViT, load_groupvit
 from ovbench.models.matchers.blip import BLIP, load_blip
 from ovbench.models.matchers.bridgetower import BridgeTower, load_bridgetower
 from ovbench.models.matchers.matcher import (
@@ -59,10 +61,13 @@ __all__ = [
     "Diffusion",
     "EncodedImage",
     "Generated",
+    "GroupViT",
+    "Groups",
     "Guidance",
     "Heads",
     "ImageFeatures",
     "MaskPrediction",
+    "Masker",
     "Match",
     "Matcher",
     "PatchEncoder",
@@ -90,6 +95,8 @@ __all__ = [
     "load_bridgetower",
     "load_clip",
     "load_diffusion",
+    "load_groupvit",
+    "load_masker",
     "load_patch_encoder",
     "load_saliency",
     "load_sam",

@@ -12,7 +12,7 @@ from transformers import GroupViTConfig, GroupViTModel
 from ovbench.adapters.grouping.groupvit import GroupViTMethod
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
-from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.runtime import Precision, Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.registry.methods import load_method
@@ -93,6 +93,18 @@ def test_windows_of_several_pictures_go_in_at_once(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(GroupViTMethod, "at_a_time", 3)
     method.segment([picture(60, 90), picture(90, 60)])
     assert [shape[0] for shape in seen] == [3, 1]
+
+
+def test_half_precision() -> None:
+    image, answers = picture(60, 90), []
+    precisions: tuple[Precision, ...] = ("fp32", "bf16")
+    for precision in precisions:
+        method = GroupViTMethod(
+            override(GroupViTMethod.Settings, SMALL), Runtime(precision=precision)
+        )
+        method.prepare(VOCABULARY)
+        answers.append(method.segment([image])[0])
+    assert (answers[0] == answers[1]).mean() > 0.5
 
 
 def test_background_has_no_text_and_is_always_allowed() -> None:

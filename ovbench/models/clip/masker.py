@@ -100,6 +100,8 @@ class Masker:
         self, network: MaskerNetwork, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Take a network, which is frozen and moved in place."""
+        # Two numbers that every mask rests on are not rounded.
+        self._sharpness, self._shift = network.sharpness.item(), network.shift.item()
         self._network = network.eval().requires_grad_(False)
         self._network.to(runtime.device, DTYPES[runtime.precision])
         self.checkpoints = checkpoints
@@ -121,8 +123,7 @@ class Masker:
 
     def masks(self, cosines: Tensor) -> Tensor:
         """How probably each place is of each text, every text by itself; as given."""
-        network = self._network
-        return (network.sharpness.float() * cosines + network.shift.float()).sigmoid()
+        return (self._sharpness * cosines + self._shift).sigmoid()
 
 
 def load_masker(name: str, clip: CLIP, runtime: Runtime) -> Masker:

@@ -95,6 +95,20 @@ def test_random_weights_leave_the_clip_as_it_is(clip: CLIP) -> None:
     assert all(torch.equal(clip.visual.state_dict()[n], w) for n, w in before.items())
 
 
+def test_half_precision_rounds_features_and_not_the_sigmoid(
+    clip: CLIP, put: Callable[[object], Path]
+) -> None:
+    _, theirs = by_the_authors(clip)
+    theirs["masker.sim2mask.w"] = torch.tensor(10.03)
+    put({"model": theirs})
+    half = Runtime(precision="bf16")
+    masker = load_masker("tcl_vitb16", clip, half)
+    found = masker.masks(torch.tensor(1.0))
+    torch.testing.assert_close(found, (10.03 + theirs["masker.sim2mask.b"]).sigmoid())
+    trunk = load_clip("tiny-vit", "random", half).trunk(torch.randn(1, 3, 32, 48))
+    assert masker.embed(trunk).dtype == torch.float32
+
+
 def test_there_is_no_miniature(clip: CLIP) -> None:
     with pytest.raises(UsageError, match=r"no miniature of tcl; .* --checkpoints real$"):
         load_masker("random", clip, Runtime(checkpoints="toy"))
