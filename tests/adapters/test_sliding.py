@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
 from transformers import GroupViTConfig, GroupViTModel
 
 from ovbench.adapters.grouping.groupvit import GroupViTMethod
+from ovbench.adapters.parts.sliding import Sliding, SlidingSettings
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Precision, Runtime
@@ -18,6 +21,7 @@ from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabula
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.models.grouping import groupvit
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 
 SMALL = {"weights": "random", "short_side": 48, "window": 48, "window_stride": 24,
          "max_long_side": 160}  # fmt: skip
@@ -134,3 +138,41 @@ def test_classes_alone_have_no_threshold() -> None:
 def test_bad_settings(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         built(**settings)
+
+
+class Redness(Sliding):
+    """A network that sees how red a pixel is; the other class is always half red."""
+
+    device, patch = torch.device("cpu"), 4
+
+    def __init__(self, settings: SlidingSettings) -> None:
+        self.settings = settings
+
+    def embed(self, texts: Sequence[str]) -> Tensor:
+        return torch.eye(len(texts))
+
+    def read(self, windows: Tensor) -> tuple[Tensor, ...]:
+        return (windows[:, 0] * IMAGENET_STD[0] + IMAGENET_MEAN[0],)
+
+    def scores(
+        self, found: tuple[Tensor, ...], windows: Tensor, queries: Tensor, background: bool
+    ) -> tuple[Tensor, Tensor]:
+        (red,) = found
+        return torch.stack([red, torch.full_like(red, 0.5)], dim=1), queries
+
+
+@pytest.mark.parametrize("size", [(40, 200), (60, 60), (90, 31)])
+@pytest.mark.parametrize("window", [0, 32, 48])
+def test_what_a_window_sees_comes_back_where_it_was(size: tuple[int, int], window: int) -> None:
+    """Pixels grow red from left to right, and are half red in the middle."""
+    height, width = size
+    method = Redness(SlidingSettings(48, 160, window, 20))
+    method.prepare(Vocabulary.of("red", "half"))
+    image = np.zeros((height, width, 3), np.uint8)
+    image[..., 0] = np.linspace(0, 255, width)
+    (found,) = method.segment([image])
+    red = (found == 0).mean(axis=0)
+    middle, slack = width / 2, 2 * width / 48 + 1  # pixels of the input are whole numbers
+    columns = np.arange(width)
+    assert (red[columns > middle + slack] == 1).all()
+    assert (red[columns < middle - slack] == 0).all()
