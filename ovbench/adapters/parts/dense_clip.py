@@ -138,6 +138,7 @@ class DenseCLIP(ABC):
 
     def __init__(self, settings: DenseCLIPSettings, runtime: Runtime) -> None:
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
+        self.clip.refuse_without_blocks()  # before thousands of texts are embedded
         self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
         sizes: dict[str, Any] = {
             name: round(self.clip.image_size * factor)

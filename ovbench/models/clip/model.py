@@ -86,6 +86,10 @@ class CLIP:
         """
         return plain_transformer(self._model.visual, self.checkpoint.name)
 
+    def refuse_without_blocks(self) -> None:
+        """Raise UsageError unless the image tower is a plain vision transformer."""
+        plain_transformer(self._model.visual, self.checkpoint.name)
+
     @property
     def layers(self) -> int:
         """The number of blocks of the image tower.

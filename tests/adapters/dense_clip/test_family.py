@@ -22,6 +22,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
+from ovbench.models.clip.model import load_clip
 
 VOCABULARY = Vocabulary(
     (ClassQuery("disk", ("circle",)), ClassQuery("star"), ClassQuery("cross")),
@@ -67,6 +68,16 @@ def test_sizes_follow_the_training_size(method: type[DenseCLIP], expected: tuple
 def test_what_would_see_or_answer_nothing_is_refused(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         built(**settings)
+
+
+def test_a_tower_without_blocks_is_refused_before_any_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of another tower, such as a ResNet, that only the first picture would meet."""
+    clip = load_clip("ViT-B-16", "openai", Runtime(checkpoints="toy"))
+    assert clip.stride == 8  # read before it becomes another, as a ResNet's could be
+    monkeypatch.setattr(clip._model, "visual", torch.nn.Identity())
+    monkeypatch.setattr(dense_clip, "load_clip", lambda *_: clip)
+    with pytest.raises(UsageError, match="only plain vision transformers"):
+        built()
 
 
 @pytest.mark.parametrize("method", [ClearCLIP, GEM])
