@@ -293,3 +293,9 @@ def test_a_users_files_are_read_only_where_they_are_files() -> None:
             if read is not None and not ast.unparse(read).startswith("regular("):
                 found.add(f"{name}: {ast.unparse(read)}")
     assert found == NOT_A_USERS
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest collects them without packages, by name alone, and leaves the second one out."""
+    names = [path.name for path in Path(__file__).parent.rglob("test_*.py")]
+    assert [name for name in names if names.count(name) > 1] == []

@@ -64,7 +64,7 @@ def test_a_killed_run_ends_like_one_that_was_not(tmp_path: Path) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_the_command_writes_what_the_wrapper_loads(tmp_path: Path) -> None:
     assert main(["seggpt", "--steps", "1", "--output", str(tmp_path)]) == 0
-    model = SegGPT(wrapper._load(tmp_path), (), Runtime())
+    model = SegGPT(wrapper.read_folder(tmp_path), (), Runtime())
     scene = render_scene(0)
     prompts = model.encode_prompts([Exemplar(scene.image, scene.label == scene.label[0, 0])])
     painted = model.paint(model.encode(scene.image), prompts, "instance")
