@@ -8,7 +8,7 @@ model has a ``checkpoint`` or ``checkpoints`` for the record.
 from __future__ import annotations
 
 from ovbench.models.clip.dense import DenseFeatures
-from ovbench.models.clip.last_block import Attention, own_attention
+from ovbench.models.clip.last_block import Attention, attend, leave, own_attention
 from ovbench.models.clip.masker import Masker, load_masker
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.clip.trunk import Heads, Trunk
@@ -33,6 +33,7 @@ from ovbench.models.pixels.inputs import (
     IMAGENET_STD,
     fit_size,
     input_tensor,
+    kept_ratio,
     pillow_tensor,
 )
 from ovbench.models.pixels.labels import decide, label_map
@@ -84,13 +85,16 @@ __all__ = [
     "TextPrompt",
     "Trunk",
     "Windows",
+    "attend",
     "cut_masks",
     "decide",
     "enlarge",
     "fit_size",
     "gaussian_blur",
     "input_tensor",
+    "kept_ratio",
     "label_map",
+    "leave",
     "load_blip",
     "load_bridgetower",
     "load_clip",
