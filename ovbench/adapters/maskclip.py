@@ -6,7 +6,6 @@ github.com/chongzhou96/MaskCLIP.
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Literal
@@ -18,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.candidates import allowed_labels
+from ovbench.adapters.parts.sliding import alike
 from ovbench.adapters.parts.templates import templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -178,7 +178,7 @@ class MaskCLIP:
         with stage("preprocess"):
             inputs = [self._input(image) for image in images]
         maps: dict[int, LabelMap] = {}
-        for members in _equal_shapes(inputs):
+        for members in alike([one.shape for one in inputs]):
             with stage("encode"):
                 features = self._encode(torch.stack([inputs[i] for i in members]))
             for i, feature in zip(members, features, strict=True):
@@ -306,11 +306,3 @@ def smooth_by_keys(logits: Tensor, keys: Tensor, threshold: float) -> Tensor:
     smoothed = (probability @ unrolled.mT) @ unrolled
     uncertain = probability.amax(dim=0) < threshold
     return torch.where(uncertain, smoothed, probability).reshape(logits.shape)
-
-
-def _equal_shapes(inputs: Sequence[Tensor]) -> list[list[int]]:
-    """Indices of tensors of one shape together, in order of first appearance."""
-    groups: defaultdict[torch.Size, list[int]] = defaultdict(list)
-    for i, tensor in enumerate(inputs):
-        groups[tensor.shape].append(i)
-    return list(groups.values())

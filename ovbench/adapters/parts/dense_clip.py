@@ -198,14 +198,15 @@ class DenseCLIP(ABC):
         if settings.resizing == "squashed":
             return squashed(clip, [image], max(self._pixels("short_side"), clip.stride))[0]
         by_opencv = settings.resizing == "opencv"
-        height, width = kept_ratio(
+        size = kept_ratio(
             (image.shape[0], image.shape[1]),
             short_side=self._pixels("short_side"),
             max_long_side=settings.max_long_side,
+            least=clip.stride,
         )
         return input_tensor(
             image,
-            (max(height, clip.stride), max(width, clip.stride)),
+            size,
             mean=clip.mean,
             std=clip.std,
             mode="bilinear",

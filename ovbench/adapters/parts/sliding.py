@@ -136,14 +136,15 @@ class Sliding(ABC):
 
     def _input(self, image: Image) -> Tensor:
         """``(3, H', W')``, normalised; bytes and no antialiasing, as OpenCV has it."""
-        height, width = kept_ratio(
+        size = kept_ratio(
             (image.shape[0], image.shape[1]),
             short_side=self.settings.short_side,
             max_long_side=self.settings.max_long_side,
+            least=self.patch,
         )
         return input_tensor(
             image,
-            (max(height, self.patch), max(width, self.patch)),
+            size,
             mean=self.mean,
             std=self.std,
             mode="bilinear",
@@ -194,7 +195,7 @@ def by_window(
         Of every picture tensors of n rows.
     """
     found: dict[int, Found] = {}
-    for members in _alike([windows.shape[1:] for windows in crops]):
+    for members in alike([windows.shape[1:] for windows in crops]):
         parts = torch.split(torch.cat([crops[i] for i in members]), at_a_time)
         joined = [torch.cat(rows) for rows in zip(*map(read, parts), strict=True)]
         counts = [len(crops[i]) for i in members]
@@ -203,7 +204,7 @@ def by_window(
     return [found[i] for i in range(len(crops))]
 
 
-def _alike(keys: Sequence[K]) -> list[list[int]]:
+def alike(keys: Sequence[K]) -> list[list[int]]:
     """Indices of equal keys together, in order of first appearance."""
     groups: defaultdict[K, list[int]] = defaultdict(list)
     for i, key in enumerate(keys):

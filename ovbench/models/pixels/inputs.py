@@ -36,7 +36,9 @@ def fit_size(
     return height, width
 
 
-def kept_ratio(size: tuple[int, int], *, short_side: int, max_long_side: int) -> tuple[int, int]:
+def kept_ratio(
+    size: tuple[int, int], *, short_side: int, max_long_side: int, least: int = 1
+) -> tuple[int, int]:
     """The input size for an image, in pixels: both sides by one factor, rounded half up.
 
     As mmcv's ``imrescale`` computes it.
@@ -45,9 +47,10 @@ def kept_ratio(size: tuple[int, int], *, short_side: int, max_long_side: int) ->
         size: height and width of the image.
         short_side: wanted length of the shorter side.
         max_long_side: limit of the longer side, however short the other becomes.
+        least: neither side is made shorter, at the cost of the image's shape.
     """
     scale = min(short_side / min(size), max_long_side / max(size))
-    height, width = (max(1, int(side * scale + 0.5)) for side in size)
+    height, width = (max(least, int(side * scale + 0.5)) for side in size)
     return height, width
 
 
