@@ -15,7 +15,8 @@ from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
 from ovbench.models.diffusion.sampling import Sampling
-from ovbench.models.grouping.groupvit import Groups, GroupViT, load_groupvit
+from ovbench.models.grouping.groups import Groups
+from ovbench.models.grouping.groupvit import GroupViT, load_groupvit
 from ovbench.models.matchers.blip import BLIP, load_blip
 from ovbench.models.matchers.bridgetower import BridgeTower, load_bridgetower
 from ovbench.models.matchers.matcher import (

@@ -12,6 +12,7 @@ from transformers import GroupViTConfig, GroupViTModel
 
 from ovbench.adapters.grouping import groupvit as adapter
 from ovbench.adapters.grouping.groupvit import GroupViTMethod, GroupViTSettings
+from ovbench.adapters.grouping.naming import group_scores, unsure_groups
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.grouping.authors import stock_names
@@ -121,8 +122,8 @@ def test_scores_of_groups_against_a_plain_restatement(classes: int, threshold: f
         return functional.normalize(torch.randn(*shape, generator=generator), dim=-1)
 
     groups, image, text = unit(2, 4, 6), unit(2, 6), unit(classes, 6)
-    table = adapter.group_scores(groups, image, text, 6.0, 5)
-    unsure = adapter.unsure_groups(table, threshold)
+    table = group_scores(groups, image, text, 6.0, 5)
+    unsure = unsure_groups(table, threshold)
     for window in range(2):
         expected = torch.tensor(plain(groups[window], image[window], text, 6.0, 5, threshold))
         torch.testing.assert_close(table[window], expected[:, 1:], rtol=1e-4, atol=1e-7)

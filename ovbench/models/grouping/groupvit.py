@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -20,6 +20,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.grouping.authors import stock_names
+from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
@@ -29,23 +30,6 @@ ROLE = "groupvit"
 RANDOM = "random"
 TEXT_BATCH = 256
 """Texts per forward pass."""
-
-MOST_SHARPLY = 100.0
-"""The limit of the factor on cosines, as in CLIP."""
-
-
-class Groups(NamedTuple):
-    """What is found in pictures.
-
-    Attributes:
-        vectors: ``(B, G, d)`` float32, of every group, of unit length in the space of texts.
-        image: ``(B, d)`` float32, of the whole picture, likewise.
-        shares: ``(B, G, h, w)`` float32, how much each patch belongs to each group.
-    """
-
-    vectors: Tensor
-    image: Tensor
-    shares: Tensor
 
 
 class GroupViT:
@@ -68,46 +52,29 @@ class GroupViT:
         self._model.visual_projection.to(self._dtype)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
-        self.patch: int = model.config.vision_config.patch_size
+        self.patch: int = model.vision_model.config.patch_size
 
     @property
     def logit_scale(self) -> float:
-        """The learned factor on cosines, at most :data:`MOST_SHARPLY`."""
+        """See :class:`~ovbench.models.grouping.groups.Grouper`."""
         return min(float(self._model.logit_scale.exp()), MOST_SHARPLY)
 
     @torch.inference_mode()
     def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
-        """Embed queries: the mean over templates of projected texts, of unit length.
-
-        Args:
-            queries: such as ``"cat"``.
-            templates: prompts with ``{}`` for the query.
-
-        Returns:
-            ``(n, d)`` float32.
-        """
-        from open_clip import tokenize
-
-        length = self._model.config.text_config.max_position_embeddings
+        """See :class:`~ovbench.models.grouping.groups.Grouper`."""
         prompts = [template.format(query) for query in queries for template in templates]
         projected = []
         with progress("texts embedded", len(prompts)) as advance:
             for start in range(0, len(prompts), TEXT_BATCH):
-                tokens = tokenize(prompts[start : start + TEXT_BATCH], length).to(self.device)
-                projected.append(self._model.get_text_features(tokens).pooler_output)
-                advance(len(tokens))
+                projected.append(self._project(prompts[start : start + TEXT_BATCH]))
+                advance(len(projected[-1]))
         joint = torch.cat(projected)
         mean = joint.reshape(len(queries), len(templates), -1).mean(dim=1)
         return functional.normalize(mean, dim=-1)
 
     @torch.inference_mode()
     def groups(self, images: Tensor) -> Groups:
-        """The groups of pictures.
-
-        Args:
-            images: ``(B, 3, H, W)``, normalised with ImageNet's mean and deviation; what a side
-                has over a multiple of :attr:`patch` is not seen.
-        """
+        """See :class:`~ovbench.models.grouping.groups.Grouper`."""
         vision = self._model.vision_model
         grid = images.shape[-2] // self.patch, images.shape[-1] // self.patch
         pixels = images.to(self.device, self._dtype)
@@ -117,12 +84,18 @@ class GroupViT:
         shares = seen.attentions[0].float()
         for later in seen.attentions[1:]:
             shares = later.float() @ shares
-        projected = self._model.visual_projection(
-            torch.cat([tokens, tokens.mean(dim=1, keepdim=True)], dim=1).flatten(0, 1)
-        ).float()
-        count, groups = shares.shape[:2]
-        unit = functional.normalize(projected, dim=-1).reshape(count, groups + 1, -1)
-        return Groups(unit[:, :-1], unit[:, -1], shares.reshape(count, groups, *grid))
+        tokens = torch.cat([tokens, tokens.mean(dim=1, keepdim=True)], dim=1)
+        joint = self._model.visual_projection(tokens.flatten(0, 1))
+        return Groups.of(joint.reshape(*tokens.shape[:2], -1), shares, grid)
+
+    def _project(self, prompts: list[str]) -> Tensor:
+        """Texts in the joint space, ``(n, d)`` float32, not normalised."""
+        from open_clip import tokenize
+
+        length = self._model.config.text_config.max_position_embeddings
+        tokens = tokenize(prompts, length).to(self.device)
+        joint: Tensor = self._model.get_text_features(tokens).pooler_output
+        return joint
 
 
 def load_groupvit(name: str, runtime: Runtime) -> GroupViT:
