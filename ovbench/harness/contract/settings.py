@@ -34,7 +34,14 @@ MANY = 1000
 """For ``most``: rounds, layers, pictures or clusters."""
 
 
-def setting(default: Any, source: str, help: str, *, most: float | None = None) -> Any:
+def setting(
+    default: Any,
+    source: str,
+    help: str,
+    *,
+    most: float | None = None,
+    picks: str | Mapping[str, str] | None = None,
+) -> Any:
     """A dataclass field that knows where its default comes from.
 
     Args:
@@ -43,8 +50,13 @@ def setting(default: Any, source: str, help: str, *, most: float | None = None) 
         help: one line for ``ovbench list methods METHOD``.
         most: no number of it is further from 0: what is larger costs time or memory without
             an end, and is refused before any work.
+        picks: where it chooses weights, which: ``"role/name"`` of
+            :mod:`ovbench.models.weights.catalogue` with settings in braces, such as
+            ``"sam/{sam}"`` or ``"clip/{architecture} {pretrained}"``, or that of every value.
+            Written as a literal or by the name of one, since it is read from source.
     """
-    return field(default=default, metadata={"source": source, "help": help, "most": most})
+    metadata = {"source": source, "help": help, "most": most, "picks": picks}
+    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,17 @@
 
 Data and nothing else: no network, no torch. Licences, sizes and file formats are those that
 the source's own page stated when it was read; where it could not be, none is claimed.
+
+A method declares its files in four places, and everything that tells of them, from the line of an
+offline run to ``ovbench weights list`` and ``fetch``, reads these:
+
+1. an :class:`Entry` here for every checkpoint. Its source is a :class:`Repository` of the hub or an
+   :class:`OfficialFile`; one that no program can fetch, such as of a drive or behind a login, is
+   ``OfficialFile(page, name, None, by_hand=True)``. Several files are several entries, whose
+   ``beside`` names what is loaded with them.
+2. the setting that chooses among them: ``setting("tcl_vitb16", ..., picks="tcl/{weights}")``.
+3. the card's ``weights``: what the defaults load, ``"tcl/tcl_vitb16"``.
+4. the loader: ``locate("tcl", settings.weights, runtime)``, which finds or fetches it.
 """
 
 from __future__ import annotations
@@ -9,6 +20,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+
+from rich.filesize import decimal
 
 from ovbench.errors import UsageError
 
@@ -38,14 +51,17 @@ class OfficialFile:
 
     Attributes:
         url: where it is.
-        name: what it is called on this machine.
-        sha256: of its content; None where nobody states it, so that what a run found is
-            recorded and not checked.
+        name: what it is called on this machine, in the folder of
+            :func:`~ovbench.models.weights.official.path_of`.
+        sha256: of its content; None where nobody states it, so that what is found first is
+            recorded, and another content later is an error.
+        by_hand: only a person can fetch it, and ``url`` is the page to do so from.
     """
 
     url: str
     name: str
     sha256: str | None
+    by_hand: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +76,7 @@ class Entry:
         summary: what it is.
         size: of the weights in bytes, or None where the source was not seen to say. Pages of
             the hub give three digits.
+        beside: ``"role/name"`` of what is loaded with it and chosen by no setting.
     """
 
     role: str
@@ -68,6 +85,7 @@ class Entry:
     licence: str
     summary: str
     size: int | None
+    beside: tuple[str, ...] = ()
 
 
 def _one_of(*names: str) -> Need:
@@ -249,26 +267,32 @@ ENTRIES: Sequence[Entry] = (
                        "1ad22bacf1a6854faff1b5d4be300d54cad6f277/data/weights/decoder_weights.pt",
                        "found_decoder_weights_1ad22bac.pt",
                        "47ff2a4af3dbc6c80cb832cc81f8ed8ae81809e52576d0de5f9c754cf46ef9b5"),
-          "apache-2.0", "FOUND: saliency head on the keys of DINO ViT-S/8", 2689),
+          "apache-2.0", "FOUND: saliency head on the keys of DINO ViT-S/8", 2689,
+          ("dino/dino_vits8",)),
 )  # fmt: skip
 
 
-def look_up(role: str, name: str) -> Repository | OfficialFile:
-    """Where a checkpoint comes from.
+def size_in_words(size: int | None) -> str:
+    """Bytes as they are told wherever weights are."""
+    return "size not stated" if size is None else decimal(size)
+
+
+def look_up(role: str, name: str) -> Entry:
+    """What is known of a checkpoint.
 
     Args:
         role: of an entry or of :data:`LAYOUTS`.
-        name: of an entry, or a hub id where the role takes one.
+        name: of an entry, or a hub id where the role takes one, of which only the hub knows more.
 
     Raises:
         UsageError: there is no such entry, and it is no hub id either.
     """
-    known = {entry.name: entry.source for entry in ENTRIES if entry.role == role}
+    known = {entry.name: entry for entry in ENTRIES if entry.role == role}
     if name in known:
         return known[name]
     takes_ids = role in LAYOUTS
     if takes_ids and name.partition("@")[0].count("/") == 1:
-        return Repository(name, LAYOUTS[role])
+        return Entry(role, name, Repository(name, LAYOUTS[role]), "", "", None)
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
     ids = ", and any hub id owner/name[@revision]" if takes_ids else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import hub, official
-from ovbench.models.weights.catalogue import OfficialFile, Repository, look_up
+from ovbench.models.weights.catalogue import Repository, look_up
 from ovbench.models.weights.digests import noted_sha256, sha256_of
 from ovbench.models.weights.packaged import instead_of, weights_of
 
@@ -41,10 +41,12 @@ def locate(role: str, name: str, runtime: Runtime) -> Located:
     """
     if runtime.checkpoints == "toy":
         return packaged(role)
-    source = look_up(role, name)
-    if isinstance(source, Repository):
-        return _from_hub(role, source)
-    return _official(role, source)
+    entry = look_up(role, name)
+    instead = instead_of(role)
+    if isinstance(entry.source, Repository):
+        return _in_folder(role, hub.fetch(entry.source, instead, entry.size), entry.source)
+    path = official.fetch(entry.source, instead, entry.size)
+    return Located(path, (CheckpointRecord(role, path.name, None, noted_sha256(path)),))
 
 
 def packaged(role: str) -> Located:
@@ -75,16 +77,10 @@ def file_from_hub(role: str, repository: str, names: Sequence[str]) -> Located:
     return Located(path, (_record(role, name, found.commit, path, path.parent),))
 
 
-def _from_hub(role: str, source: Repository) -> Located:
-    found = hub.fetch(source, instead_of(role))
+def _in_folder(role: str, found: hub.Snapshot, source: Repository) -> Located:
     name, _ = hub.split(source.id)
     records = (_record(role, name, found.commit, file, found.path) for file in found.weights)
     return Located(found.path, tuple(records))
-
-
-def _official(role: str, source: OfficialFile) -> Located:
-    path = official.fetch(source, instead_of(role))
-    return Located(path, (CheckpointRecord(role, source.name, None, noted_sha256(path)),))
 
 
 def _record(role: str, name: str, commit: str | None, file: Path, root: Path) -> CheckpointRecord:

@@ -17,7 +17,7 @@ from pathlib import Path
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import say
 from ovbench.harness.files.regular import regular
-from ovbench.models.weights.catalogue import Need, Repository
+from ovbench.models.weights.catalogue import Need, Repository, size_in_words
 
 CONNECT_TIMEOUT_S = 5.0
 """Seconds to wait for the hub's first answer; without a network the user must hear soon."""
@@ -48,11 +48,12 @@ class Snapshot:
         return [self.path / name for name in self.files if name.endswith(WEIGHTS)]
 
 
-def fetch(repository: Repository, instead: str = "") -> Snapshot:
+def fetch(repository: Repository, instead: str = "", size: int | None = None) -> Snapshot:
     """What is needed of a repository, downloaded first where something is missing.
 
     Args:
         instead: what else to advise, behind a comma.
+        size: of the weights in bytes, where it is known.
 
     Raises:
         UsageError: neither cached nor downloadable; says how to fetch it.
@@ -62,7 +63,7 @@ def fetch(repository: Repository, instead: str = "") -> Snapshot:
         reason = _download(repository)
         found = cached(repository)
     if found is None:
-        raise UsageError(_advice(repository, reason) + instead)
+        raise UsageError(_advice(repository, size, reason) + instead)
     return found
 
 
@@ -140,15 +141,19 @@ def _not_weights(files: Sequence[str]) -> list[str]:
     return [name for name in files if not name.endswith(WEIGHTS)]
 
 
-def _advice(repository: Repository, reason: str) -> str:
+def wanted(repository: Repository) -> str:
+    """The files that are needed of it, in words."""
+    return ", ".join(_any_of(need) for need in repository.needs if () not in need)
+
+
+def _advice(repository: Repository, size: int | None, reason: str) -> str:
     name, pin = split(repository.id)
     at, revision = (f"@{pin}", f" --revision {pin}") if pin else ("", "")
-    wanted = ", ".join(_any_of(need) for need in repository.needs if () not in need)
-    files = " ".join(_likely_files(repository))
+    command = f"hf download {name} {' '.join(_likely_files(repository))}{revision}"
     return (
-        f"weights {name}{at} ({wanted}) are not in the Hugging Face cache and the download failed "
-        f"({reason}); run `hf download {name} {files}{revision}` on a machine with network and "
-        "point HF_HOME at its cache"
+        f"weights {name}{at} ({wanted(repository)}; {size_in_words(size)}) are not in the Hugging "
+        f"Face cache and the download failed ({reason}); run `{command}` on a machine with network "
+        "and point HF_HOME at its cache"
     )
 
 

@@ -46,11 +46,8 @@ def item_of(checkpoint: str) -> Item | None:
         None where nothing is known by that name; of what only the hub knows, no licence.
     """
     role, _, name = checkpoint.partition("/")
-    for entry in ENTRIES:
-        if (entry.role, entry.name) == (role, name):
-            return _item(entry)
     try:
-        return _item(Entry(role, name, look_up(role, name), "", "", None))
+        return _item(look_up(role, name))
     except UsageError:
         return None
 

@@ -9,35 +9,47 @@ from __future__ import annotations
 import os
 import shlex
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovbench.errors import UsageError
-from ovbench.models.weights.catalogue import OfficialFile
+from ovbench.models.weights.catalogue import OfficialFile, size_in_words
 
 if TYPE_CHECKING:
     from ovbench.harness.files.download import Download
 
+State: TypeAlias = Literal["there", "missing", "differs"]
+"""Of a file on this machine; one that differs is not what its digest says."""
 
-def fetch(file: OfficialFile, instead: str = "") -> Path:
+
+def fetch(file: OfficialFile, instead: str = "", size: int | None = None) -> Path:
     """The file on this machine, downloaded first where it is missing.
 
     Args:
         instead: what else to advise where it cannot be had, behind a comma.
+        size: in bytes, where it is known.
 
     Raises:
-        UsageError: neither here nor downloadable, or not what it should be.
+        UsageError: neither here nor downloadable, not what is published, or not what was
+            recorded when it was first used.
     """
-    from ovbench.models.weights.digests import noted_sha256
+    path = path_of(file)
+    if not path.exists():
+        if file.by_hand:
+            raise UsageError(f"{by_hand(file, size)}{instead}")
+        _download(file, path, instead, size)
+    _hold(file, path)
+    return path
+
+
+def state_of(file: OfficialFile) -> State:
+    """Whether the file is on this machine, as far as that can be told."""
+    from ovbench.models.weights.digests import current_sha256
 
     path = path_of(file)
     if not path.exists():
-        _download(file, path, instead)
-    if file.sha256 not in (None, noted_sha256(path)):
-        raise UsageError(
-            f"{path} is not what {file.url} should be (SHA-256 {file.sha256}): delete it, and "
-            "the next run downloads it again"
-        )
-    return path
+        return "missing"
+    expected = _expected(file, path)
+    return "there" if expected in (None, current_sha256(path)) else "differs"
 
 
 def path_of(file: OfficialFile) -> Path:
@@ -47,14 +59,23 @@ def path_of(file: OfficialFile) -> Path:
     return home / "hub" / "checkpoints" / file.name
 
 
-def _download(file: OfficialFile, path: Path, instead: str) -> None:
+def by_hand(file: OfficialFile, size: int | None) -> str:
+    """What a person has to do for a file that no program can fetch."""
+    path = path_of(file)
+    return (
+        f"weights {file.name} ({size_in_words(size)}) are not at {path} and no program can fetch "
+        f"them: download {file.name} from {file.url} and put it into {path.parent}"
+    )
+
+
+def _download(file: OfficialFile, path: Path, instead: str, size: int | None) -> None:
     from filelock import FileLock
     from huggingface_hub import constants
 
     from ovbench.harness.files.download import FAILURES, Download  # urllib's imports take long
 
     if constants.HF_HUB_OFFLINE:
-        raise UsageError(_advice(file, path, "HF_HUB_OFFLINE is set") + instead)
+        raise UsageError(_advice(file, path, size, "HF_HUB_OFFLINE is set") + instead)
     download = Download(file.url, path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -64,27 +85,61 @@ def _download(file: OfficialFile, path: Path, instead: str) -> None:
                 download.fill()
                 _accept(download, file)
     except FAILURES as error:
-        raise UsageError(_advice(file, path, str(error)) + instead) from None
+        raise UsageError(_advice(file, path, size, str(error)) + instead) from None
 
 
 def _accept(download: Download, file: OfficialFile) -> None:
     from ovbench.models.weights.digests import note_sha256, sha256_of
 
-    found = sha256_of(download.part)
-    if file.sha256 not in (None, found):
+    found, expected = sha256_of(download.part), _expected(file, download.path)
+    if expected not in (None, found):
         download.discard()
         raise UsageError(
             f"the download of {file.url} was discarded: its SHA-256 is {found} and should be "
-            f"{file.sha256}; run again, and if that does not help, fetch it on another network"
+            f"{expected}{_source(file, download.path)}; run again, and if that does not help, "
+            "fetch it on another network"
         )
     download.accept()
     note_sha256(download.path, found)
 
 
-def _advice(file: OfficialFile, path: Path, reason: str) -> str:
+def _hold(file: OfficialFile, path: Path) -> None:
+    """Hold a file to what is published or was recorded of it, and record what was not.
+
+    Raises:
+        UsageError: it is another one.
+    """
+    from ovbench.models.weights.digests import current_sha256, noted_sha256
+
+    expected = _expected(file, path)
+    if expected not in (None, current_sha256(path)):
+        raise UsageError(
+            f"{path} is not what {file.url} should be (SHA-256 {expected}"
+            f"{_source(file, path)}): delete it, and the next run "
+            f"{'says where it is' if file.by_hand else 'downloads it again'}"
+        )
+    noted_sha256(path)
+
+
+def _expected(file: OfficialFile, path: Path) -> str | None:
+    from ovbench.models.weights.digests import recorded_sha256
+
+    return file.sha256 or recorded_sha256(path)
+
+
+def _source(file: OfficialFile, path: Path) -> str:
+    """Where the digest is from, if its authors do not state it."""
+    from ovbench.models.weights.digests import note_of
+
+    if file.sha256:
+        return ""
+    return f", recorded at first use; if it was published anew, delete {note_of(path)} as well"
+
+
+def _advice(file: OfficialFile, path: Path, size: int | None, reason: str) -> str:
     where = shlex.quote(str(path))
     return (
-        f"weights {file.name} are not at {path} and the download failed ({reason}); run "
-        f"`curl -L --create-dirs -o {where} {file.url}` on a machine with network and bring the "
-        "file there"
+        f"weights {file.name} ({size_in_words(size)}) are not at {path} and the download failed "
+        f"({reason}); run `curl -L --create-dirs -o {where} {file.url}` on a machine with network "
+        "and bring the file there"
     )

@@ -7,6 +7,7 @@ import random
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,9 @@ from weight_servers import Page, PageHandler, serving
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import checkpoints, digests
-from ovbench.models.weights.catalogue import OfficialFile
-from ovbench.models.weights.official import fetch, path_of
+from ovbench.models.weights.catalogue import Entry, OfficialFile
+from ovbench.models.weights.digests import note_of
+from ovbench.models.weights.official import fetch, path_of, state_of
 
 BODY = random.Random(0).randbytes(3_000_000)
 Publish = Callable[[Page], OfficialFile]
@@ -166,7 +168,8 @@ def test_locating_one_gives_file_name_and_digest(
     publish: Publish, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = publish(Page(BODY))
-    monkeypatch.setattr(checkpoints, "look_up", lambda role, name: file)
+    entry = Entry("sam", "sam_vit_b", file, "", "", None)
+    monkeypatch.setattr(checkpoints, "look_up", lambda role, name: entry)
     located = checkpoints.locate("sam", "sam_vit_b", Runtime())
     assert located.path == path_of(file)
     assert located.records == (CheckpointRecord("sam", "weights.pth", None, file.sha256),)
@@ -179,3 +182,61 @@ def test_the_second_start_does_not_read_the_file(
     fetch(file)
     monkeypatch.setattr(digests, "sha256_of", None)
     fetch(file)
+
+
+@pytest.fixture
+def unstated(publish: Publish) -> Callable[[Page], OfficialFile]:
+    """Publish a file of which nobody states a digest."""
+    return lambda page: replace(publish(page), sha256=None)
+
+
+def test_a_file_without_a_published_digest_is_held_to_what_was_found_first(
+    unstated: Publish,
+) -> None:
+    page = Page(BODY)
+    file = unstated(page)
+    fetch(file)
+    assert state_of(file) == "there"
+    path_of(file).write_bytes(b"another")
+    for _ in range(2):  # and not only once
+        with pytest.raises(UsageError, match=r"recorded at first use; if it was published anew"):
+            fetch(file)
+        assert state_of(file) == "differs"
+    path_of(file).unlink()
+    page.body = BODY[:-1] + b"!"
+    with pytest.raises(UsageError, match=r"was discarded: .* recorded at first use"):
+        fetch(file)
+    assert not path_of(file).exists()
+    note_of(path_of(file)).unlink()
+    assert fetch(file).read_bytes() == page.body
+
+
+def test_a_file_brought_by_hand_without_a_digest_is_recorded(unstated: Publish) -> None:
+    file = replace(unstated(Page(BODY)), by_hand=True)
+    part_of(file)
+    path_of(file).write_bytes(BODY)
+    assert fetch(file) == path_of(file)
+    path_of(file).write_bytes(BODY[1:])
+    with pytest.raises(UsageError, match="delete it, and the next run says where it is"):
+        fetch(file)
+
+
+def test_what_only_a_person_can_fetch_is_one_line(publish: Publish) -> None:
+    page = Page(BODY)
+    file = replace(publish(page), by_hand=True)
+    with pytest.raises(UsageError) as caught:
+        fetch(file, ", or else", 223_000_000)
+    path = path_of(file)
+    assert str(caught.value) == (
+        f"weights weights.pth (223.0 MB) are not at {path} and no program can fetch them: download "
+        f"weights.pth from {file.url} and put it into {path.parent}, or else"
+    )
+    assert page.starts == []
+    assert state_of(file) == "missing"
+
+
+def test_a_file_that_differs_from_the_published_one_is_seen(publish: Publish) -> None:
+    file = publish(Page(BODY))
+    fetch(file)
+    path_of(file).write_bytes(BODY[::-1])
+    assert state_of(file) == "differs"
