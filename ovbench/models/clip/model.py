@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from importlib.metadata import version
 from typing import Any
@@ -26,7 +25,8 @@ from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_tru
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
-from ovbench.models.weights.checkpoints import file_from_hub, packaged
+from ovbench.models.weights.checkpoints import locate, packaged
+from ovbench.models.weights.open_clip_tags import config_of, known_architecture
 
 ROLE = "clip"
 TEXT_BATCH = 256
@@ -312,7 +312,7 @@ def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
     """
     if runtime.checkpoints == "toy":
         return _load_packaged(runtime)
-    architecture = _known_architecture(architecture)
+    architecture = known_architecture(architecture)
     if pretrained == "random":
         return _load_random(architecture, runtime)
     return _load_pretrained(architecture, pretrained, runtime)
@@ -331,15 +331,13 @@ def _load_random(architecture: str, runtime: Runtime) -> CLIP:
 
 
 def _load_pretrained(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
-    tag, _, pin = pretrained.partition("@")
-    config = _pretrained_config(architecture, tag)
-    owner, name, file = config["hf_hub"].split("/")
-    located = file_from_hub(ROLE, f"{owner}/{name}@{pin}", _weight_files(file))
+    config = config_of(architecture, pretrained.partition("@")[0])
+    located = locate(ROLE, f"{architecture} {pretrained}", runtime)
     return _create(
         architecture,
         located.records[0],
         runtime,
-        pretrained=str(located.path),
+        pretrained=str(located.weights[0]),
         # open_clip reads these from its table only when it fetches the weights itself.
         force_quick_gelu=config.get("quick_gelu", False),
         force_preprocess_cfg={"mean": config["mean"], "std": config["std"]},
@@ -356,39 +354,3 @@ def _create(name: str, record: CheckpointRecord, runtime: Runtime, **options: An
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(f"{record.name}: cannot be loaded: {reason}") from None
     return CLIP(model, tokenizer, record, runtime)
-
-
-def _known_architecture(name: str) -> str:
-    import open_clip
-
-    known = open_clip.list_models()
-    name = name.replace("/", "-")
-    if name not in known:
-        raise UsageError(f"open_clip has no architecture {name!r}; {_suggestion(name, known)}")
-    return name
-
-
-def _pretrained_config(architecture: str, tag: str) -> dict[str, Any]:
-    from open_clip.pretrained import get_pretrained_cfg, list_pretrained_tags_by_model
-
-    config: dict[str, Any] = get_pretrained_cfg(architecture, tag)
-    if not config:
-        known = [*list_pretrained_tags_by_model(architecture), "random"]
-        raise UsageError(
-            f"open_clip has no weights {tag!r} for {architecture}; {_suggestion(tag, known)}"
-        )
-    return config
-
-
-def _suggestion(name: str, known: Sequence[str]) -> str:
-    close = get_close_matches(name, known, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(known[:12])}{', ...' if len(known) > 12 else ''}"
-
-
-def _weight_files(file: str) -> tuple[str, ...]:
-    """The file a tag names, or open_clip's default; safetensors first."""
-    if not file:
-        return ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
-    return (f"{file.rpartition('.')[0]}.safetensors", file)

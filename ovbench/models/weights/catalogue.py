@@ -18,7 +18,7 @@ offline run to ``ovbench weights list`` and ``fetch``, reads these:
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
 from rich.filesize import decimal
@@ -282,7 +282,9 @@ def look_up(role: str, name: str) -> Entry:
 
     Args:
         role: of an entry or of :data:`LAYOUTS`.
-        name: of an entry, or a hub id where the role takes one, of which only the hub knows more.
+        name: of an entry, or a hub id where the role takes one, of which only the hub knows more;
+            of a CLIP any architecture and tag of open_clip. What lies on the hub may have
+            ``@revision`` behind its name.
 
     Raises:
         UsageError: there is no such entry, and it is no hub id either.
@@ -290,8 +292,17 @@ def look_up(role: str, name: str) -> Entry:
     known = {entry.name: entry for entry in ENTRIES if entry.role == role}
     if name in known:
         return known[name]
+    base, at, revision = name.partition("@")
+    if at and base in known and isinstance(pinned := known[base].source, Repository):
+        return replace(known[base], source=replace(pinned, id=f"{pinned.id}@{revision}"))
+    if role == "clip" and " " in base:
+        from ovbench.models.weights.open_clip_tags import place_of
+
+        place, files = place_of(*base.split(" ", 1))
+        needs = (tuple((file,) for file in files),)
+        return Entry(role, name, Repository(f"{place}{at}{revision}", needs), "", "", None)
     takes_ids = role in LAYOUTS
-    if takes_ids and name.partition("@")[0].count("/") == 1:
+    if takes_ids and base.count("/") == 1:
         return Entry(role, name, Repository(name, LAYOUTS[role]), "", "", None)
     close = get_close_matches(name, known, n=1)
     hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"

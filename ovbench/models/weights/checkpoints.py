@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,10 +20,12 @@ class Located:
         path: a folder of weights, configuration and tokenizer as ``from_pretrained`` reads
             it, or the one file that the authors publish.
         records: one per weight file.
+        weights: these files.
     """
 
     path: Path
     records: tuple[CheckpointRecord, ...]
+    weights: tuple[Path, ...] = ()
 
 
 def locate(role: str, name: str, runtime: Runtime) -> Located:
@@ -46,7 +47,7 @@ def locate(role: str, name: str, runtime: Runtime) -> Located:
     if isinstance(entry.source, Repository):
         return _in_folder(role, hub.fetch(entry.source, instead, entry.size), entry.source)
     path = official.fetch(entry.source, instead, entry.size)
-    return Located(path, (CheckpointRecord(role, path.name, None, noted_sha256(path)),))
+    return Located(path, (CheckpointRecord(role, path.name, None, noted_sha256(path)),), (path,))
 
 
 def packaged(role: str) -> Located:
@@ -57,30 +58,14 @@ def packaged(role: str) -> Located:
     """
     folder, weights = weights_of(role)
     name = f"toyworld/{role}"
-    return Located(folder, tuple(_record(role, name, None, file, folder) for file in weights))
-
-
-def file_from_hub(role: str, repository: str, names: Sequence[str]) -> Located:
-    """One weight file of a repository.
-
-    Args:
-        role: such as ``"clip"``.
-        repository: ``"owner/name"``, optionally with ``@revision``.
-        names: of files in order of preference; the first one that exists is taken.
-
-    Raises:
-        UsageError: neither here nor downloadable; says how to fetch it.
-    """
-    found = hub.fetch(Repository(repository, (tuple((name,) for name in names),)), instead_of(role))
-    path = found.path / found.files[0]
-    name, _ = hub.split(repository)
-    return Located(path, (_record(role, name, found.commit, path, path.parent),))
+    records = tuple(_record(role, name, None, file, folder) for file in weights)
+    return Located(folder, records, tuple(weights))
 
 
 def _in_folder(role: str, found: hub.Snapshot, source: Repository) -> Located:
     name, _ = hub.split(source.id)
     records = (_record(role, name, found.commit, file, found.path) for file in found.weights)
-    return Located(found.path, tuple(records))
+    return Located(found.path, tuple(records), tuple(found.weights))
 
 
 def _record(role: str, name: str, commit: str | None, file: Path, root: Path) -> CheckpointRecord:

@@ -87,3 +87,20 @@ def test_what_is_loaded_beside_a_checkpoint_is_there() -> None:
     for entry in ENTRIES:
         for other in entry.beside:
             assert look_up(*other.split("/", 1))
+
+
+def test_a_clip_outside_the_catalogue_is_where_open_clip_has_it() -> None:
+    found = look_up("clip", "ViT-B-32 laion400m_e32@v1")
+    assert isinstance(found.source, Repository)
+    assert found.source.id.endswith("@v1")
+    assert found.source.id.count("/") == 1
+    with pytest.raises(UsageError, match="did you mean 'openai'"):
+        look_up("clip", "ViT-B-32 openal")
+
+
+def test_a_name_of_the_catalogue_may_be_pinned() -> None:
+    found = look_up("dinov2", "dinov2_base@v1")
+    assert isinstance(found.source, Repository)
+    assert (found.source.id, found.licence) == ("facebook/dinov2-base@v1", "apache-2.0")
+    with pytest.raises(UsageError, match="no sam checkpoint"):
+        look_up("sam", "sam_vit_b@v1")

@@ -16,12 +16,12 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.weights import packaged
 from ovbench.models.weights.catalogue import LAYOUTS, Repository
-from ovbench.models.weights.checkpoints import file_from_hub, locate
+from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.hub import cached
 from ovbench.models.weights.packaged import instead_of
 
 REAL, TOY = Runtime(checkpoints="real"), Runtime(checkpoints="toy")
-NAMES = ("model.safetensors", "model.bin")
+CLIP = "timm/vit_base_patch16_clip_224.openai"
 BLIP = {
     "config.json": b"configuration",
     "preprocessor_config.json": b"mean and deviation",
@@ -100,31 +100,31 @@ def test_a_cached_folder_is_found_with_its_commit_and_digest(cache: HubCache) ->
 
 
 def test_a_blob_is_not_read_again_for_its_digest(cache: HubCache) -> None:
-    file = cache.put("owner/name", "model.bin", b"weights")
+    file = cache.put(CLIP, "open_clip_pytorch_model.bin", b"weights")
     os.truncate(file, 0)
-    (record,) = file_from_hub("clip", "owner/name", NAMES).records
+    (record,) = locate("clip", "ViT-B-16 openai", REAL).records
     assert record.sha256 == sha256(b"weights")
 
 
 def test_without_links_and_large_file_storage_the_content_is_read(cache: HubCache) -> None:
-    link = cache.put("owner/name", "model.bin", b"weights")
+    link = cache.put(CLIP, "open_clip_pytorch_model.bin", b"weights")
     link.unlink()
     link.write_bytes(b"a copy")
-    (record,) = file_from_hub("clip", "owner/name", NAMES).records
+    (record,) = locate("clip", "ViT-B-16 openai", REAL).records
     assert record.sha256 == sha256(b"a copy")
     link.unlink()
-    small = cache.blob("owner/name", hashlib.sha1(b"in git").hexdigest())
+    small = cache.blob(CLIP, hashlib.sha1(b"in git").hexdigest())
     small.write_bytes(b"in git")
     link.symlink_to(small)
-    (record,) = file_from_hub("clip", "owner/name", NAMES).records
+    (record,) = locate("clip", "ViT-B-16 openai", REAL).records
     assert record.sha256 == sha256(b"in git")
 
 
 def test_safetensors_come_first(cache: HubCache) -> None:
-    cache.put("owner/name", "model.bin", b"pickle")
-    preferred = cache.put("owner/name", "model.safetensors", b"tensors")
-    located = file_from_hub("clip", "owner/name", NAMES)
-    assert located.path == preferred
+    cache.put(CLIP, "open_clip_pytorch_model.bin", b"pickle")
+    preferred = cache.put(CLIP, "open_clip_model.safetensors", b"tensors")
+    located = locate("clip", "ViT-B-16 openai", REAL)
+    assert located.weights == (preferred,)
     assert located.records[0].sha256 == sha256(b"tensors")
 
 
@@ -203,7 +203,7 @@ def test_the_command_names_the_format_that_a_repository_has(cache: HubCache) -> 
 
 
 LOCATE = (
-    "import sys; from ovbench.models.weights.checkpoints import locate, file_from_hub; "
+    "import sys; from ovbench.models.weights.checkpoints import locate; "
     "from ovbench.harness.contract.runtime import Runtime; "
     "print(locate(*sys.argv[1:], Runtime()).path)"
 )
