@@ -17,6 +17,7 @@ from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_d
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.grouping.groups import Groups
 from ovbench.models.grouping.groupvit import GroupViT, load_groupvit
+from ovbench.models.grouping.segclip import SegCLIP, load_segclip
 from ovbench.models.matchers.blip import BLIP, load_blip
 from ovbench.models.matchers.bridgetower import BridgeTower, load_bridgetower
 from ovbench.models.matchers.matcher import (
@@ -82,6 +83,7 @@ __all__ = [
     "Sam",
     "Sampling",
     "Scores",
+    "SegCLIP",
     "SegGPT",
     "TextPrompt",
     "Trunk",
@@ -105,6 +107,7 @@ __all__ = [
     "load_patch_encoder",
     "load_saliency",
     "load_sam",
+    "load_segclip",
     "load_seggpt",
     "own_attention",
     "pamr",

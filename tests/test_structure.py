@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.patches": {*WEIGHTS, "models.pixels"},
     "models.clip": MODELS,
     "models.diffusion": MODELS,
-    "models.grouping": MODELS,
+    "models.grouping": {*MODELS, "models.clip"},
     "models.matchers": MODELS,
     "models.sam": MODELS,
     "support": {*FILES, "drawing", "models"},

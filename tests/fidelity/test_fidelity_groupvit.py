@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from naming_rule import scores_of_groups
 from oracles import require_close, vectors
 from torch import Tensor, nn
 from torch.nn import functional
@@ -93,26 +94,6 @@ def test_scores_and_labels(shape: str, threshold: float | None, method: GroupViT
     assert (whole.argmax(0)[::2, ::2].numpy() == labels).mean() > 0.999
 
 
-def plain(
-    tokens: Tensor, image: Tensor, text: Tensor, scale: float, most: int, threshold: float
-) -> list[list[float]]:
-    """Of one window, group by group and class by class: background's score, then the classes'."""
-    classes = range(len(text))
-    nearness = [float(image @ text[c]) for c in classes]
-    near = sorted(classes, key=lambda c: -nearness[c])[:most]
-    table = []
-    for token in tokens:
-        power = [float(torch.exp(scale * token @ text[c])) for c in classes]
-        table.append(
-            [
-                power[c] / sum(power) * power[c] / sum(power[d] for d in near) if c in near else 0.0
-                for c in classes
-            ]
-        )
-    limit = min(threshold, max(map(max, table)))
-    return [[1.0 if max(row) < limit else 0.0, *row] for row in table]
-
-
 @pytest.mark.parametrize("classes", [3, 5, 12])
 @pytest.mark.parametrize("threshold", [0.05, 0.35, 0.95])
 def test_scores_of_groups_against_a_plain_restatement(classes: int, threshold: float) -> None:
@@ -125,7 +106,9 @@ def test_scores_of_groups_against_a_plain_restatement(classes: int, threshold: f
     table = group_scores(groups, image, text, 6.0, 5)
     unsure = unsure_groups(table, threshold)
     for window in range(2):
-        expected = torch.tensor(plain(groups[window], image[window], text, 6.0, 5, threshold))
+        expected = torch.tensor(
+            scores_of_groups(groups[window], image[window], text, 6.0, 5, threshold)
+        )
         torch.testing.assert_close(table[window], expected[:, 1:], rtol=1e-4, atol=1e-7)
         assert torch.equal(unsure[window].float(), expected[:, 0])
         assert (table[window] > 0).any(dim=0).sum() <= 5

@@ -69,14 +69,15 @@ class Sliding(ABC):
     """From pictures to windows, and from scores of windows to labels.
 
     Attributes:
+        mean, std: per channel, of pixels scaled to 0..1.
         patch: pixels along a side of what the network sees at once; no input is smaller.
         multiple: windows are given zeros up to a multiple of it, evenly on both sides.
         at_a_time: windows that go through the network together; at 448 pixels, patches of 16 and
             attention weights in float32, 16 take about 1 GiB.
     """
 
-    mean: ClassVar[Sequence[float]] = IMAGENET_MEAN
-    std: ClassVar[Sequence[float]] = IMAGENET_STD
+    mean: Sequence[float] = IMAGENET_MEAN
+    std: Sequence[float] = IMAGENET_STD
     at_a_time: ClassVar[int] = 16
     settings: Any  # a SlidingSettings; a subclass narrows it to its own
     device: torch.device

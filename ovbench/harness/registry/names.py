@@ -135,6 +135,7 @@ METHODS = Registry(
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
+        "segclip": Entry("ovbench.adapters.grouping.segclip:SegCLIPMethod"),
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),

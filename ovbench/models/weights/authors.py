@@ -19,8 +19,8 @@ _NAMED = 3
 """Names in a message; there may be hundreds."""
 
 
-def weights_in(file: Path, key: str) -> dict[str, Tensor]:
-    """The weights that a file holds under a key; nothing in it is run.
+def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
+    """The weights that a file holds, under a key or alone; nothing in it is run.
 
     Raises:
         UsageError: a file that is damaged, holds more than weights, or has no such key.
@@ -37,9 +37,10 @@ def weights_in(file: Path, key: str) -> dict[str, Tensor]:
     except (EOFError, OSError, RuntimeError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(f"{file}: cannot be loaded: {reason}") from None
-    weights = content.get(key) if isinstance(content, dict) else None
+    weights = content.get(key) if key and isinstance(content, dict) else content
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
-        raise UsageError(f"{file}: holds no weights under {key!r}")
+        where = f" under {key!r}" if key else " alone"
+        raise UsageError(f"{file}: holds no weights{where}")
     return weights
 
 

@@ -235,6 +235,11 @@ ENTRIES: Sequence[Entry] = (
     # Addresses: the README of NVlabs/GroupViT, which links to the author's repository.
     _groupvit_file("yfcc", "group_vit_gcc_yfcc_30e-879422e0.pth"),
     _groupvit_file("redcaps", "group_vit_gcc_redcap_30e-3dd09a76.pth"),
+    # Address: the README of ArrowLuo/SegCLIP.
+    Entry("segclip", "segclip_vitb16",
+          OfficialFile("https://github.com/ArrowLuo/SegCLIP/releases/download/checkpoint_v0/"
+                       "segclip.bin", "segclip.bin", None),
+          "none stated, nor of the code", "SegCLIP: CLIP ViT-B/16 and eight centres", None),
     # Address: the README of kakaobrain/tcl.
     Entry("tcl", "tcl_vitb16",
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",

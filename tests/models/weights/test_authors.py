@@ -46,6 +46,15 @@ def test_weights(tmp_path: Path) -> None:
     assert torch.equal(found.weight, torch.ones(2, 3))
 
 
+def test_weights_alone(tmp_path: Path) -> None:
+    file = tmp_path / "model.bin"
+    torch.save({"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, file)
+    assert fitted(nn.Linear(3, 2), weights_in(file), file).weight.sum() == 6
+    torch.save({"model": {"weight": torch.ones(2, 3)}, "epoch": 3}, file)
+    with pytest.raises(UsageError, match=r"holds no weights alone$"):
+        weights_in(file)
+
+
 def test_many_names_are_counted(tmp_path: Path) -> None:
     with pytest.raises(
         UsageError, match=r"lacks bias, weight, and has in addition a, b, c and 2 m"
