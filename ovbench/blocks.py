@@ -41,6 +41,7 @@ from ovbench.models.pixels.inputs import (
 from ovbench.models.pixels.labels import decide, label_map
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows, slide, window_starts
+from ovbench.models.pixelwise.lseg import LSeg, load_lseg
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
@@ -69,6 +70,7 @@ __all__ = [
     "Guidance",
     "Heads",
     "ImageFeatures",
+    "LSeg",
     "MaskPrediction",
     "Masker",
     "Match",
@@ -103,6 +105,7 @@ __all__ = [
     "load_clip",
     "load_diffusion",
     "load_groupvit",
+    "load_lseg",
     "load_masker",
     "load_patch_encoder",
     "load_saliency",

@@ -51,6 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.diffusion": MODELS,
     "models.grouping": {*MODELS, "models.clip"},
     "models.matchers": MODELS,
+    "models.pixelwise": MODELS,
     "models.sam": MODELS,
     "support": {*FILES, "drawing", "models"},
     "adapters.parts": {*CONTRACT, "models", "refine"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase", "tcl9"]
+TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase", "tcl9", "bare"]
 """The names that :func:`templates` knows."""
 
 SCENE = (
@@ -33,14 +33,16 @@ TCL = (
 def templates(name: TemplateSet) -> tuple[str, ...]:
     """The templates of a set.
 
-    "single" is CLIP's basic prompt, "phrase" the same without its full stop; "imagenet80" the
-    ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and :data:`SCENE`; "tcl9"
-    :data:`TCL`.
+    "single" is CLIP's basic prompt, "phrase" the same without its full stop, "bare" the class
+    alone; "imagenet80" the ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and
+    :data:`SCENE`; "tcl9" :data:`TCL`.
     """
     if name == "single":
         return ("a photo of a {}.",)
     if name == "phrase":
         return ("a photo of a {}",)
+    if name == "bare":
+        return ("{}",)
     if name == "tcl9":
         return TCL
     from open_clip import OPENAI_IMAGENET_TEMPLATES

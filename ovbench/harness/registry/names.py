@@ -137,6 +137,7 @@ METHODS = Registry(
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
         "segclip": Entry("ovbench.adapters.grouping.segclip:SegCLIPMethod"),
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
+        "lseg": Entry("ovbench.adapters.pixelwise.lseg:LSegMethod"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.in_context.seggpt:SegGPTMethod"),

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-Positions: TypeAlias = Literal["exact", "dino", "antialias"]
-"""How position embeddings come to another grid, always by bicubic interpolation.
+Positions: TypeAlias = Literal["exact", "dino", "antialias", "bilinear"]
+"""How position embeddings come to another grid, by bicubic interpolation where it is not said.
 
 - ``exact``: to the grid's size.
 - ``dino``: as the code of DINO and DINOv2 does, and released code that builds on it: a tenth of a
@@ -17,6 +17,7 @@ Positions: TypeAlias = Literal["exact", "dino", "antialias"]
   lie up to a tenth of a patch away.
 - ``antialias``: to the grid's size with antialiasing, as GEM's code does. PyTorch's kernel is then
   another cubic one, also where the grid grows.
+- ``bilinear``: to the grid's size by bilinear interpolation, as LSeg's code does.
 """
 
 _DINO_OFFSET = 0.1
@@ -45,6 +46,7 @@ def resize_positions(
         scale = [(side + _DINO_OFFSET) / own for side, own in zip(grid, native, strict=True)]
         patches = functional.interpolate(patches, scale_factor=scale, mode="bicubic")
     else:
+        mode = "bilinear" if positions == "bilinear" else "bicubic"
         smooth = positions == "antialias"
-        patches = functional.interpolate(patches, grid, mode="bicubic", antialias=smooth)
+        patches = functional.interpolate(patches, grid, mode=mode, antialias=smooth)
     return torch.cat([embedding[:1], patches[0].flatten(1).mT.to(embedding.dtype)])

@@ -27,11 +27,14 @@ class Scores(NamedTuple):
         rows: ``(H, h)`` float32 on the CPU, from the maps' rows to full size, or None where they
             have it.
         columns: ``(W, w)``, likewise.
+        added: scores of the same queries at the same full size, from maps of other sizes, whose sum
+            with these is meant.
     """
 
     maps: Tensor
     rows: Tensor | None = None
     columns: Tensor | None = None
+    added: tuple[Scores, ...] = ()
 
     @classmethod
     def enlarged(cls, maps: Tensor, size: tuple[int, int]) -> Scores:
@@ -50,7 +53,8 @@ class Scores(NamedTuple):
 
     def of(self, queries: Tensor) -> Scores:
         """The scores of some queries, by index or by a mask ``(Q,)``."""
-        return self._replace(maps=self.maps[queries.to(self.maps.device)])
+        added = tuple(other.of(queries) for other in self.added)
+        return self._replace(maps=self.maps[queries.to(self.maps.device)], added=added)
 
     def whole(self) -> Tensor:
         """All scores at once, ``(Q, H, W)`` float32."""
@@ -70,19 +74,29 @@ class Scores(NamedTuple):
             Of each strip its first query, its top row and its scores, ``(h, q, W)`` float32.
         """
         height, width = self.size
+        parts = (self, *self.added)
         on_cpu = self.maps.device.type == "cpu"
         budget = (CPU_BYTES if on_cpu else GPU_BYTES) // 4  # float32
-        queries = max(1, budget // (self.maps.shape[1] * width))
+        queries = max(1, budget // (sum(part.maps.shape[1] for part in parts) * width))
         for first in range(0, len(self.maps), queries):
-            # Rows first: a strip is then one product, of a few rows with all of their scores.
-            wide = self._widened(self.maps[first : first + queries].transpose(0, 1))
+            wide = [part._widened(first, first + queries) for part in parts]
             # A reader holds differences and exponentials of a strip beside it.
-            step = max(1, budget // (3 * wide.shape[1] * width))
+            step = max(1, budget // (3 * wide[0].shape[1] * width))
             for top in range(0, height, step):
-                yield first, top, self._rows(wide, top, min(top + step, height))
+                bottom = min(top + step, height)
+                total, *others = (
+                    part._rows(one, top, bottom) for part, one in zip(parts, wide, strict=True)
+                )
+                for other in others:
+                    total = total + other
+                yield first, top, total
 
-    def _widened(self, maps: Tensor) -> Tensor:
-        """From ``(h, q, w)`` to ``(h, q, W)``."""
+    def _widened(self, first: int, last: int) -> Tensor:
+        """The maps of some queries, ``(h, q, W)``.
+
+        Rows first: a strip is then one product, of a few rows with all of their scores.
+        """
+        maps = self.maps[first:last].transpose(0, 1)
         return maps if self.columns is None else maps @ self.columns.to(maps.device).T
 
     def _rows(self, wide: Tensor, top: int, bottom: int) -> Tensor:
@@ -95,10 +109,18 @@ class Scores(NamedTuple):
         return strip
 
 
-def resizing(places: int, wanted: int) -> Tensor:
-    """Bilinear resizing (``align_corners=False``) of one axis; ``(wanted, places)`` float32."""
-    centres = torch.arange(wanted, dtype=torch.float64) + 0.5
-    source = (centres * (places / wanted) - 0.5).clamp_(0, places - 1)
+def resizing(places: int, wanted: int, *, ends: bool = False) -> Tensor:
+    """Bilinear resizing of one axis; ``(wanted, places)`` float32.
+
+    Args:
+        ends: the centres of the first and of the last place stay where they are
+            (``align_corners=True``); otherwise the outer edges do.
+    """
+    centres = torch.arange(wanted, dtype=torch.float64)
+    if ends:
+        source = centres * ((places - 1) / max(wanted - 1, 1))
+    else:
+        source = ((centres + 0.5) * (places / wanted) - 0.5).clamp_(0, places - 1)
     below = source.long().clamp_(max=max(places - 2, 0))
     weight = source - below
     matrix = torch.zeros(wanted, places, dtype=torch.float64)

@@ -245,6 +245,11 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",
                        "tcl.pth", None),
           "none stated; the code is mit", "TCL: masker on CLIP ViT-B/16", None),
+    # Page and licence: the README of isl-org/lang-seg.
+    Entry("lseg", "lseg_demo_e200",
+          OfficialFile("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view",
+                       "demo_e200.ckpt", None, by_hand=True),
+          "none stated; the code is mit", "LSeg on ViT-L/16, the model of its demo", None),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.

@@ -10,7 +10,7 @@ from ovbench.harness.registry.names import METHODS
 # Held to the contract with small settings in tests/adapters: as their papers have them they make
 # hundreds of pictures or ask SAM thousands of times.
 # Of others there is no miniature.
-ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam", "groupvit", "segclip", "tcl"}
+ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam", "groupvit", "segclip", "tcl", "lseg"}
 
 # A dense CRF over the kit's largest picture takes minutes.
 QUICK = {"pnp_ovss": ("--set", "crf_iterations=0")}

@@ -30,6 +30,7 @@ SHARED = {
     ("cocoobject", "proxyclip"): {"bed"},
     ("ade20k", "objectinfo"): {"ground", "pot", "counter", "screen", "stool"},
     ("ade20k", "pnp_ovss"): {"screen"},
+    ("ade20k", "lseg"): {"screen"},
 }
 
 # Of every text in order: a changed set is another vocabulary and needs another name. Those of the
@@ -52,6 +53,7 @@ DIGESTS = {
     ("cocostuff", "maskclip"): "48cfc0c21a7f",
     ("cocostuff", "plain"): "e37d5597ce46",
     ("cocostuff", "pnp_ovss"): "a76c015aba2f",
+    ("ade20k", "lseg"): "20e65516d080",
     ("ade20k", "objectinfo"): "baafdc620a89",
     ("ade20k", "ovdiff"): "c0f44251f347",
     ("ade20k", "pnp_ovss"): "373d5da294be",

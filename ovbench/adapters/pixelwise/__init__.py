@@ -1,0 +1,1 @@
+"""Methods whose network was trained to give every pixel a vector that is compared with texts."""

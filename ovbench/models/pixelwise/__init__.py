@@ -1,0 +1,1 @@
+"""Networks that were trained to give every pixel a vector in a CLIP's space of texts."""
