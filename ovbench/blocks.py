@@ -46,6 +46,9 @@ from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT, load_seggpt
+from ovbench.models.towers.clippy import load_clippy
+from ovbench.models.towers.model import Towers
+from ovbench.models.towers.simseg import load_simseg
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 from ovbench.refine.normalized_cut import cut_masks
 from ovbench.refine.pamr import pamr
@@ -88,6 +91,7 @@ __all__ = [
     "SegCLIP",
     "SegGPT",
     "TextPrompt",
+    "Towers",
     "Trunk",
     "Windows",
     "attend",
@@ -103,6 +107,7 @@ __all__ = [
     "load_blip",
     "load_bridgetower",
     "load_clip",
+    "load_clippy",
     "load_diffusion",
     "load_groupvit",
     "load_lseg",
@@ -112,6 +117,7 @@ __all__ = [
     "load_sam",
     "load_segclip",
     "load_seggpt",
+    "load_simseg",
     "own_attention",
     "pamr",
     "pillow_tensor",

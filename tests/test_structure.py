@@ -53,6 +53,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.matchers": MODELS,
     "models.pixelwise": MODELS,
     "models.sam": MODELS,
+    "models.towers": MODELS,
     "support": {*FILES, "drawing", "models"},
     "adapters.parts": {*CONTRACT, "models", "refine"},
     "adapters": {*PARTS, "harness.files", "support"},

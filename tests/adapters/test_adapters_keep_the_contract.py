@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_towers
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointFlavour
@@ -29,7 +30,8 @@ SMALL = {"short_side": 48, "max_long_side": 96, "window": 0}
 RIM = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 3, "max_long_side": 320}
 DENSE_CLIP = ("sclip", "clearclip", "naclip", "scclip", "sfp", "resclip", "gem")
 CLIPS = ("maskclip", "tcl", *DENSE_CLIP)
-RANDOM = ("constant", "random", "cliptrase", *CLIPS)
+TOWERS = ("simseg", "clippy")
+RANDOM = ("constant", "random", "cliptrase", *TOWERS, *CLIPS)
 MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 32}
 
 
@@ -68,6 +70,8 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
                 "window_stride": 24,
             },
         ),
+        ("simseg", {"weights": "random", "side": 48, "crf_iterations": 1}),
+        ("clippy", {"weights": "random", "side": 48}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
@@ -79,8 +83,14 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
     ],
 )
 def test_contract(
-    name: str, settings: dict[str, Any], tiny_architecture: str, deeper_architecture: str
+    name: str,
+    settings: dict[str, Any],
+    tiny_architecture: str,
+    deeper_architecture: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if name in TOWERS:
+        tiny_towers.use(monkeypatch)
     if name in CLIPS:
         settings = {**settings, "architecture": tiny_architecture}
     if name == "cliptrase":

@@ -27,17 +27,23 @@ SOURCES: Mapping[str, str] = {
     "sclip": "SCLIP's evaluation (configs/cls_*.txt of its code, b56bd30)",
     "segearth": "SegEarth-OV3's evaluation (configs/cls_*.txt of its code, 87e5cc1)",
     "sfp": "SFP's evaluation (SFP_ICCV/configs/cls_*.txt of its code, 2804f5b)",
+    "simseg": "SimSeg's evaluation (data/label_category/ of its code, 50f3f59)",
 }
 
 _PLAIN_SPELLING = ("clearclip", "naclip", "proxyclip", "segearth", "sfp")
 EQUAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
-    "voc": {"sclip": ("naclip",), "clearclip": ("segearth",), "corrclip": ("corrclip_v2",)},
+    "voc": {
+        "sclip": ("naclip",),
+        "clearclip": ("segearth",),
+        "corrclip": ("corrclip_v2",),
+        "groupvit": ("simseg",),
+    },
     "context": {
-        "plain": ("pnp_ovss", "sclip", *_PLAIN_SPELLING),
+        "plain": ("pnp_ovss", "sclip", "simseg", *_PLAIN_SPELLING),
         "corrclip": ("corrclip_v2",),
     },
     "cocoobject": {
-        "plain": ("clearclip", "clip_diy", "groupvit", "segearth"),
+        "plain": ("clearclip", "clip_diy", "groupvit", "segearth", "simseg"),
         "sclip": ("naclip", "sfp"),
         "corrclip": ("corrclip_v2",),
     },

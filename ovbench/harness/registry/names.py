@@ -138,6 +138,8 @@ METHODS = Registry(
         "segclip": Entry("ovbench.adapters.grouping.segclip:SegCLIPMethod"),
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
         "lseg": Entry("ovbench.adapters.pixelwise.lseg:LSegMethod"),
+        "simseg": Entry("ovbench.adapters.pooled.simseg:SimSeg"),
+        "clippy": Entry("ovbench.adapters.pooled.clippy:CLIPpy"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.in_context.seggpt:SegGPTMethod"),

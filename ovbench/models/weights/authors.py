@@ -9,6 +9,7 @@ from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.torch_version import TorchVersion
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.regular import regular
@@ -20,13 +21,15 @@ _NAMED = 3
 
 
 def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
-    """The weights that a file holds, under a key or alone; nothing in it is run.
+    """The weights that a file holds, under a key if there is such a one; nothing in it is run.
 
     Raises:
         UsageError: a file that is damaged, holds more than weights, or has no such key.
     """
     try:
-        content = torch.load(regular(file), map_location="cpu", weights_only=True)
+        # Trainings note torch's version beside their weights: a text, but of its own class.
+        with torch.serialization.safe_globals([TorchVersion]):
+            content = torch.load(regular(file), map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if "Unsupported global" in str(error):
             raise UsageError(
@@ -37,7 +40,7 @@ def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
     except (EOFError, OSError, RuntimeError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(f"{file}: cannot be loaded: {reason}") from None
-    weights = content.get(key) if key and isinstance(content, dict) else content
+    weights = content.get(key, content) if isinstance(content, dict) else None
     if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
         where = f" under {key!r}" if key else " alone"
         raise UsageError(f"{file}: holds no weights{where}")

@@ -126,6 +126,7 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "groupvit": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
     "stable_diffusion": _STABLE_DIFFUSION,
+    "tokenizer": _all_of("tokenizer.json"),
 }
 """What a role takes from a repository. Roles that are not here have official files alone."""
 
@@ -161,6 +162,16 @@ def _groupvit_file(data: str, file: str) -> Entry:
     summary = f"GroupViT of {data}, the authors' own file"
     name = f"groupvit_gcc_{data}_30e"
     return Entry("groupvit", name, OfficialFile(url, file, None), _NVIDIA, summary, None)
+
+
+def _simseg(size: str, summary: str) -> Entry:
+    # Address and name: the README of muyangyi/SimSeg.
+    page = "https://drive.google.com/drive/folders/1p2hO6LK1usO3q-S8ZtCK8jLaT941WPNW"
+    file = OfficialFile(page, f"simseg.vit-{size}.pth", None, by_hand=True)
+    beside = ("tokenizer/bert_base_uncased",)
+    summary = f"SimSeg {summary}, trained on CC3M and CC12M"
+    licence = "none stated; the code is mit"
+    return Entry("simseg", f"simseg_vit{size}", file, licence, summary, None, beside)
 
 
 _UNREAD = "see its page"
@@ -250,6 +261,18 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view",
                        "demo_e200.ckpt", None, by_hand=True),
           "none stated; the code is mit", "LSeg on ViT-L/16, the model of its demo", None),
+    _simseg("s", "ViT-S/16"),
+    _simseg("b", "ViT-B/16"),
+    # Address: the README of kahnchana/clippy, who did this training; the paper's is not public.
+    Entry("clippy", "clippy_5k",
+          OfficialFile("https://github.com/kahnchana/clippy/releases/download/v1.0/clippy_5k.pt",
+                       "clippy_5k.pt", None),
+          "none stated; the code is gpl-3.0", "CLIPpy ViT-B/16, unofficial, trained on CC12M", None,
+          ("tokenizer/sentence_t5_base",)),
+    _hub("tokenizer", "bert_base_uncased", "google-bert/bert-base-uncased", _UNREAD,
+         "the words of SimSeg's text tower, no weights"),
+    _hub("tokenizer", "sentence_t5_base", "sentence-transformers/sentence-t5-base", _UNREAD,
+         "the words of CLIPpy's text tower, no weights"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.

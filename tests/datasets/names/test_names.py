@@ -20,8 +20,8 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 def test_the_packaged_sets_are_found() -> None:
     assert available_sets("voc") == [
-        "clearclip", "clip_diy", "corrclip", "corrclip_v2", "groupvit", "maskclip", "naclip",
-        "ovdiff", "plain", "pnp_ovss", "proxyclip", "sclip", "segearth", "sfp",
+        "clearclip", "clip_diy", "clippy", "corrclip", "corrclip_v2", "groupvit", "maskclip",
+        "naclip", "ovdiff", "plain", "pnp_ovss", "proxyclip", "sclip", "segearth", "sfp", "simseg",
     ]  # fmt: skip
     assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
     assert available_sets("nowhere") == []

@@ -44,6 +44,14 @@ def test_weights(tmp_path: Path) -> None:
     torch.save({"model": {"weight": torch.ones(2, 3), "bias": torch.zeros(2)}, "epoch": 3}, file)
     found = fitted(nn.Linear(3, 2), weights_in(file, "model"), file)
     assert torch.equal(found.weight, torch.ones(2, 3))
+    torch.save({"weight": torch.ones(2, 3)}, file)
+    assert weights_in(file, "model").keys() == {"weight"}  # there is nothing else in it
+
+
+def test_the_version_of_torch_may_stand_beside_them(tmp_path: Path) -> None:
+    file = tmp_path / "model.pth"
+    torch.save({"model": {"weight": torch.ones(2)}, "version": torch.__version__}, file)
+    assert weights_in(file, "model").keys() == {"weight"}
 
 
 def test_weights_alone(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def test_official_files_have_an_address_and_a_whole_digest(entry: Entry) -> None
         assert entry.source.sha256 is None
 
 
-@pytest.mark.parametrize("role", LAYOUTS)
+@pytest.mark.parametrize("role", sorted({*LAYOUTS} - {"tokenizer"}))
 def test_layouts_prefer_safetensors_and_take_pickles(role: str) -> None:
     weights = [need for need in LAYOUTS[role] if need[0] and need[0][0].endswith(".safetensors")]
     assert weights

@@ -1,0 +1,1 @@
+"""Methods whose models learned from captions by their strongest places, which they then compare."""

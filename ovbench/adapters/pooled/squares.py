@@ -1,0 +1,41 @@
+"""Squares that pictures are squashed to, by Pillow as in both released codes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+from torch import Tensor
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image
+from ovbench.models.pixels.inputs import pillow_tensor
+
+
+def require_patches(side: int, patch: int) -> None:
+    """Raise a :class:`~ovbench.errors.UsageError` unless a side is a number of whole patches."""
+    if side % patch:
+        raise UsageError(f"side={side}: must be a multiple of the model's patch, {patch} pixels")
+
+
+def squashed(image: Image, side: int, mode: Literal["bilinear", "bicubic"]) -> Image:
+    """``(side, side, 3)`` uint8, the picture's shape given up."""
+    picture = Pillow.fromarray(image).resize((side, side), Pillow.Resampling[mode.upper()])
+    return np.asarray(picture)
+
+
+def normalised(
+    squares: Sequence[Image], mean: Sequence[float], std: Sequence[float], device: torch.device
+) -> Tensor:
+    """Squares of one size as a network's input, ``(n, 3, side, side)`` float32."""
+    return torch.stack(
+        [
+            pillow_tensor(
+                square, square.shape[:2], mean=mean, std=std, mode="bilinear", device=device
+            )
+            for square in squares
+        ]
+    )

@@ -1,0 +1,1 @@
+"""A vision transformer and a text transformer that learned from captions, place by place."""
