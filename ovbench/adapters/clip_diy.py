@@ -47,11 +47,13 @@ class CLIPDIYSettings:
         "laion2b_s34b_b79k",
         "released code, configs/, clip_model",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{architecture} {pretrained}",
     )
     saliency: str = setting(
         "found_dino_vits8",
         "paper and released code, extract_saliency.py: FOUND",
         "model that tells foreground from background, of the catalogue",
+        picks="saliency/{saliency}",
     )
     saliency_long_side: int = setting(
         640,

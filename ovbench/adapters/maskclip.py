@@ -45,6 +45,7 @@ class MaskCLIPSettings:
         "openai",
         "paper and released code, configs/maskclip",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{architecture} {pretrained}",
     )
     residual: bool = setting(
         False,

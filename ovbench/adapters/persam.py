@@ -38,7 +38,9 @@ LOW_RES = 4
 class PerSAMSettings:
     """Settings of :class:`PerSAM`."""
 
-    sam: str = setting("sam_vit_h", "released code, persam.py", "which SAM, of the catalogue")
+    sam: str = setting(
+        "sam_vit_h", "released code, persam.py", "which SAM, of the catalogue", picks="sam/{sam}"
+    )
     filled: float = setting(
         0.966,
         "released code: above a brightness of 123.675, of the 128 that objects have in PerSeg's "

@@ -43,9 +43,13 @@ class TCLSettings(SlidingSettings):
         "openai",
         "paper and released code",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{architecture} {pretrained}",
     )
     weights: str = setting(
-        "tcl_vitb16", "released code, README", "the masker: of the catalogue, or random"
+        "tcl_vitb16",
+        "released code, README",
+        "the masker: of the catalogue, or random",
+        picks="tcl/{weights}",
     )
     prompts: TemplateSet = setting(
         "tcl9",

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ovbench.cli.catalogue import datasets, new
+from ovbench.cli.catalogue import datasets, new, weights
 from ovbench.cli.catalogue import list as listing
 from ovbench.cli.measure import check, explain, profile, rescore, run, score, segment, support, tune
 from ovbench.cli.shared.command import Group, add
@@ -63,5 +63,6 @@ for _command in (
     add(app, _command.__name__, _command)
 app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
+app.add_typer(weights.app, name="weights")
 app.add_typer(support.app, name="support")
 app.add_typer(new.app, name="new")

@@ -43,7 +43,10 @@ class CASSSettings(DenseCLIPSettings):
     """Settings of :class:`CASS`."""
 
     dino: str = setting(
-        "dino_vitb8", "released code, dino_type", "which DINO gives the graphs, or random"
+        "dino_vitb8",
+        "released code, dino_type",
+        "which DINO gives the graphs, or random",
+        picks="dino/{dino}",
     )
     picture: Literal["right", "released"] = setting(
         "right",

@@ -17,7 +17,7 @@ from torch.nn import functional
 from ovbench.adapters.parts.affinity import centred_softmax, cosine_graph
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.published import eight
-from ovbench.adapters.parts.vfm import VFMReading, load_vfm
+from ovbench.adapters.parts.vfm import WEIGHTS, VFMReading, load_vfm
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -38,6 +38,7 @@ class ProxyCLIPSettings(DenseCLIPSettings):
         "dino_vitb8",
         "paper and released code: DINO ViT-B/8",
         "the model that says which patches are alike: as in the catalogue, a hub id, or random",
+        picks=WEIGHTS,
     )
     vfm_reading: VFMReading = setting(
         "tokens",

@@ -27,6 +27,7 @@ class GroupViTSettings(NamingSettings):
         "groupvit_gcc_yfcc",
         "README: the weights with the highest figure on VOC",
         "of the catalogue, a hub id owner/name[@revision], or random",
+        picks="groupvit/{weights}",
     )
     background_threshold: float = setting(
         0.95,

@@ -23,7 +23,10 @@ class PainterSettings:
     """Settings of :class:`PainterMethod`."""
 
     weights: str = setting(
-        "painter_vit_large", "released code, README", "of the catalogue, or a SegGPT's hub id"
+        "painter_vit_large",
+        "released code, README",
+        "of the catalogue, or a SegGPT's hub id",
+        picks="seggpt/{weights}",
     )
     threshold: float = setting(
         127.5,

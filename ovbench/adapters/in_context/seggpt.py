@@ -22,7 +22,10 @@ class SegGPTSettings:
     """Settings of :class:`SegGPTMethod`."""
 
     weights: str = setting(
-        "seggpt_vit_large", "released code and paper", "of the catalogue, or a hub id"
+        "seggpt_vit_large",
+        "released code and paper",
+        "of the catalogue, or a hub id",
+        picks="seggpt/{weights}",
     )
     embedding: Embedding = setting(
         "instance",

@@ -29,17 +29,22 @@ class IPSegSettings:
         "which features are compared",
     )
     diffusion: str = setting(
-        "stable_diffusion_v1_5", "paper, section 4.1", "Stable Diffusion: catalogue name or hub id"
+        "stable_diffusion_v1_5",
+        "paper, section 4.1",
+        "Stable Diffusion: catalogue name or hub id",
+        picks="stable_diffusion/{diffusion}",
     )
     dinov2: str = setting(
         "dinov2_base",
         "released code, dinov2_vitb14; the paper does not say which",
         "DINOv2: catalogue name or hub id",
+        picks="dinov2/{dinov2}",
     )
     mae: str = setting(
         "facebook/vit-mae-base",
         "our choice, as large as DINOv2; paper, table 7, does not say which",
         "with features=mae, MAE: catalogue name or hub id",
+        picks="dino/{mae}",
     )
     clip_architecture: str = setting(
         "ViT-B-16",
@@ -50,12 +55,16 @@ class IPSegSettings:
         "openai",
         "paper, table 7, by its reference",
         "with features=clip, open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{clip_architecture} {clip_pretrained}",
     )
-    sam: str = setting("sam_vit_h", "released code; the paper does not say which", "SAM")
+    sam: str = setting(
+        "sam_vit_h", "released code; the paper does not say which", "SAM", picks="sam/{sam}"
+    )
     saliency: str = setting(
         "found_dino_vits8",
         "our choice: FOUND in place of TSDN (paper, released code) and A2S, all unsupervised",
         "saliency model that finds the object in a prompt",
+        picks="saliency/{saliency}",
     )
     timestep: int = setting(
         50, "paper, section 4.1; released code: 100", "noise on the picture that the U-Net sees"

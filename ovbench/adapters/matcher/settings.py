@@ -20,9 +20,14 @@ class MatcherSettings:
     """Settings of :class:`~ovbench.adapters.matcher.Matcher`."""
 
     encoder: str = setting(
-        "dinov2_large", "released code, --dinov2-size", "DINOv2 of the catalogue, or a hub id"
+        "dinov2_large",
+        "released code, --dinov2-size",
+        "DINOv2 of the catalogue, or a hub id",
+        picks="dinov2/{encoder}",
     )
-    sam: str = setting("sam_vit_h", "released code, --sam-size", "which SAM, of the catalogue")
+    sam: str = setting(
+        "sam_vit_h", "released code, --sam-size", "which SAM, of the catalogue", picks="sam/{sam}"
+    )
     resolution: int | None = setting(
         None,
         "released code, --img-size: 518, which DINOv2 was trained on",
@@ -39,6 +44,7 @@ class MatcherSettings:
         "found_dino_vits8",
         "our choice: IPSeg's TSDN is not on offer",
         "which saliency model, of the catalogue",
+        picks="saliency/{saliency}",
     )
     saliency_threshold: float = setting(
         0.5, "FOUND, its own threshold", "probability above which a pixel is the object's"

@@ -31,6 +31,7 @@ class OVDiffSettings:
         "stable_diffusion_v1_5",
         "paper, section 4",
         "Stable Diffusion that makes the support pictures: a name of the catalogue or a hub id",
+        picks="stable_diffusion/{generator}",
     )
     pictures: int = setting(32, "paper, section 4: N", "support pictures of each class", most=MANY)
     prompt: str = setting("A good picture of a {}", "paper, section 3.2", "what they are asked by")
@@ -89,7 +90,10 @@ class OVDiffSettings:
         most=MANY,
     )
     sam_model: str = setting(
-        "sam_vit_b", "our choice: the smallest", "which SAM, with proposals=sam"
+        "sam_vit_b",
+        "our choice: the smallest",
+        "which SAM, with proposals=sam",
+        picks="sam/{sam_model}",
     )
     sam_points: int = setting(
         32,
@@ -105,7 +109,10 @@ class OVDiffSettings:
         "feature spaces whose similarities are averaged",
     )
     sd_model: str = setting(
-        "stable_diffusion_v1_5", "paper, section 4", "Stable Diffusion that is looked into"
+        "stable_diffusion_v1_5",
+        "paper, section 4",
+        "Stable Diffusion that is looked into",
+        picks="stable_diffusion/{sd_model}",
     )
     sd_layers: tuple[int, ...] = setting(
         (0, 6, 7, 8, 9, 10, 11, 12, 15),
@@ -116,11 +123,17 @@ class OVDiffSettings:
     sd_timestep: int = setting(
         200, "paper silent; released code", "of the noise added first", most=999
     )
-    dino_model: str = setting("dino_vitb8", "paper, section 4.1; released code: ViT-B/8", "DINO")
+    dino_model: str = setting(
+        "dino_vitb8",
+        "paper, section 4.1; released code: ViT-B/8",
+        "DINO",
+        picks="dino/{dino_model}",
+    )
     mae_model: str = setting(
         "facebook/vit-mae-base",
         "paper, table 2; which one is our choice: released code has a long-sequence MAE",
         "MAE",
+        picks="dino/{mae_model}",
     )
     mae_scale: float = setting(
         2.0,
@@ -135,6 +148,7 @@ class OVDiffSettings:
         "openai",
         "paper silent; released code",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{clip_architecture} {clip_pretrained}",
     )
     clip_layer: int = setting(
         -2,

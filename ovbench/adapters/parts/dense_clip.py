@@ -50,6 +50,7 @@ class DenseCLIPSettings:
         "openai",
         "papers and released codes",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{architecture} {pretrained}",
     )
     prompts: TemplateSet = setting(
         "imagenet80",

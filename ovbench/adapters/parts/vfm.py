@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 from torch import Tensor
 
@@ -22,22 +22,32 @@ all heads concatenated, as CorrCLIP takes it."""
 
 Role: TypeAlias = Literal["dino", "dinov2", "sam"]
 
-# Each on another grid as its authors have it. DINOv3 has rotary positions, SAM a grid of its own.
-KNOWN: Mapping[str, tuple[Role, Positions]] = {
-    "dino_vits16": ("dino", "dino"),
-    "dino_vits8": ("dino", "dino"),
-    "dino_vitb16": ("dino", "dino"),
-    "dino_vitb8": ("dino", "dino"),
-    "dinov2_registers_base": ("dinov2", "antialias"),
-    "dinov2_registers_large": ("dinov2", "antialias"),
-    "dinov3_vitb16": ("dinov2", "exact"),
-    "dinov3_vitl16": ("dinov2", "exact"),
-    "mae_vit_base": ("dino", "exact"),
-    "sam_vit_b": ("sam", "exact"),
-    "sam_vit_l": ("sam", "exact"),
-    "random": ("dino", "dino"),
+WEIGHTS: Mapping[str, str] = {
+    "dino_vits16": "dino/dino_vits16",
+    "dino_vits8": "dino/dino_vits8",
+    "dino_vitb16": "dino/dino_vitb16",
+    "dino_vitb8": "dino/dino_vitb8",
+    "dinov2_registers_base": "dinov2/dinov2_registers_base",
+    "dinov2_registers_large": "dinov2/dinov2_registers_large",
+    "dinov3_vitb16": "dinov2/dinov3_vitb16",
+    "dinov3_vitl16": "dinov2/dinov3_vitl16",
+    "mae_vit_base": "dino/mae_vit_base",
+    "sam_vit_b": "sam/sam_vit_b",
+    "sam_vit_l": "sam/sam_vit_l",
 }
-"""By name in the catalogue: the role, and how positions come to another grid of patches."""
+"""What was tried, by its name in the catalogue."""
+
+RANDOM = "random"
+
+# How positions come to another grid of patches, as its authors have it. DINOv3 has rotary ones, and
+# SAM a grid of its own.
+_POSITIONS: Mapping[str, Positions] = {
+    "dinov2_registers_base": "antialias",
+    "dinov2_registers_large": "antialias",
+    "dinov3_vitb16": "exact",
+    "dinov3_vitl16": "exact",
+    "mae_vit_base": "exact",
+}
 
 
 @dataclass(frozen=True)
@@ -68,23 +78,27 @@ def load_vfm(
     """Load a vision foundation model.
 
     Args:
-        name: one of :data:`KNOWN`, or a hub id of a model that is read as DINO's are.
+        name: one of :data:`WEIGHTS`, ``"random"``, or a hub id of a model that is read as DINO's
+            are.
         runtime: its ``checkpoints`` decide whether it is this one or what stands for its role.
         mean, std: per channel, how windows come normalised; the model gets ImageNet's instead.
 
     Raises:
         UsageError: an unknown name, queries and keys of SAM, or weights that cannot be had.
     """
-    if name not in KNOWN and "/" not in name:
-        close = get_close_matches(name, KNOWN, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(KNOWN)}"
+    known = (*WEIGHTS, RANDOM)
+    if name not in known and "/" not in name:
+        close = get_close_matches(name, known, n=1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
         raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
-    role, positions = KNOWN.get(name, ("dino", "dino"))
+    role = cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
     if role == "sam":
         if reading == "query_key":
             raise UsageError(f"{name} is read behind its neck; query_key goes with the others")
         return of_sam(load_sam(name, runtime), mean, std)
-    return of_encoder(load_patch_encoder(role, name, runtime, positions), reading, mean, std)
+    return of_encoder(
+        load_patch_encoder(role, name, runtime, _POSITIONS.get(name, "dino")), reading, mean, std
+    )
 
 
 def of_sam(sam: Sam, mean: Sequence[float], std: Sequence[float]) -> VFM:

@@ -17,12 +17,20 @@ from ovbench.refine.resample import Kind
 
 VLM = Literal["blip_flickr", "blip_coco", "bridgetower"]
 
+# Layer 2 of 6 and head 8 of 16 (paper, table 2) tell that it was the large BridgeTower.
+WEIGHTS: Mapping[str, str] = {
+    "blip_flickr": "blip/blip_flickr",
+    "blip_coco": "blip/blip_coco",
+    "bridgetower": "bridgetower/bridgetower_large_itm",
+}
+"""By the paper's name, that of the catalogue."""
+
 
 @dataclass(frozen=True)
 class PnPOVSSSettings:
     """Settings of :class:`~ovbench.adapters.pnp_ovss.PnPOVSS`."""
 
-    vlm: VLM = setting("blip_flickr", "paper, table 3", "vision-language model")
+    vlm: VLM = setting("blip_flickr", "paper, table 3", "vision-language model", picks=WEIGHTS)
     resolution: int | None = setting(
         None,
         "paper, table 3: 224 to 768 (BridgeTower: 322 to 770); both codes squash to a square",

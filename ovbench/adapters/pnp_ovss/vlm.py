@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ovbench.adapters.pnp_ovss.settings import VLM
+from ovbench.adapters.pnp_ovss.settings import VLM, WEIGHTS
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower
@@ -15,7 +15,5 @@ def load_vlm(name: VLM, runtime: Runtime) -> Matcher:
     Raises:
         UsageError: weights that cannot be had.
     """
-    if name == "bridgetower":
-        # Layer 2 of 6 and head 8 of 16 (paper, table 2) tell that it was the large one.
-        return load_bridgetower("bridgetower_large_itm", runtime)
-    return load_blip(name, runtime)
+    role, _, weights = WEIGHTS[name].partition("/")
+    return load_blip(weights, runtime) if role == "blip" else load_bridgetower(weights, runtime)

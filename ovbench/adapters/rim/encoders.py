@@ -8,15 +8,12 @@ from functools import partial
 
 from torch import Tensor
 
-from ovbench.adapters.rim.settings import RIMSettings
+from ovbench.adapters.rim.settings import WEIGHTS, RIMSettings
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import Normalised
-
-MAE = "facebook/vit-mae-base"
-"""The hub's MAE with ViT-B; a patch encoder of DINO's kind."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -53,7 +50,7 @@ def load_encoder(settings: RIMSettings, runtime: Runtime) -> DenseEncoder:
 
 def _transformer(settings: RIMSettings, runtime: Runtime) -> DenseEncoder:
     if settings.features == "mae":
-        model = load_patch_encoder("dino", MAE, runtime)
+        model = load_patch_encoder("dino", WEIGHTS["mae"].partition("/")[2], runtime)
     else:
         model = load_patch_encoder("dinov2", settings.dinov2, runtime)
     read = partial(model.features, layer=settings.layer, facet=settings.facet)

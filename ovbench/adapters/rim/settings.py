@@ -17,13 +17,19 @@ from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.models.diffusion.sampling import Solver
 from ovbench.models.patches.encoder import Facet
 
+WEIGHTS: Mapping[str, str] = {"mae": "dino/facebook/vit-mae-base"}
+"""The hub's MAE with ViT-B, which no setting names; a patch encoder of DINO's kind."""
+
 
 @dataclass(frozen=True)
 class RIMSettings:
     """Settings of :class:`~ovbench.adapters.rim.RIM`."""
 
     diffusion: str = setting(
-        "stable_diffusion_v1_4", "paper, section 4.2", "what makes the reference pictures"
+        "stable_diffusion_v1_4",
+        "paper, section 4.2",
+        "what makes the reference pictures",
+        picks="stable_diffusion/{diffusion}",
     )
     prompt: str = setting("a photo of {}", "paper, section 3.4", "its prompt; {} is the name")
     pictures: int = setting(
@@ -81,11 +87,21 @@ class RIMSettings:
         "our choice, since the paper is silent",
         "take the best of SAM's three masks by its own estimate, not its single one",
     )
-    sam: str = setting("sam_vit_b", "paper, section 4.2: SAM with ViT-B", "the segmenter")
-    features: Literal["dinov2", "clip", "stable_diffusion", "mae"] = setting(
-        "dinov2", "paper, section 4.2; the others are table 3's", "what images are compared by"
+    sam: str = setting(
+        "sam_vit_b", "paper, section 4.2: SAM with ViT-B", "the segmenter", picks="sam/{sam}"
     )
-    dinov2: str = setting("dinov2_base", "paper, section 4.2: DINOv2 with ViT-B", "the DINOv2")
+    features: Literal["dinov2", "clip", "stable_diffusion", "mae"] = setting(
+        "dinov2",
+        "paper, section 4.2; the others are table 3's",
+        "what images are compared by",
+        picks=WEIGHTS,
+    )
+    dinov2: str = setting(
+        "dinov2_base",
+        "paper, section 4.2: DINOv2 with ViT-B",
+        "the DINOv2",
+        picks="dinov2/{dinov2}",
+    )
     layer: int = setting(
         -1,
         "paper, section 4.2: the last; for CLIP and MAE our choice, since the paper is silent",
@@ -216,6 +232,7 @@ class RIMSettings:
         "openai",
         "paper, section 4.4",
         "open_clip's tag of its weights, tag@revision, or random",
+        picks="clip/{clip_architecture} {clip_pretrained}",
     )
     prompts: TemplateSet = setting(
         "single",

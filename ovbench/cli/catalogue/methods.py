@@ -121,6 +121,8 @@ def _content(row: Published) -> dict[str, Any]:
 
 def _card(row: Row) -> Table:
     """All that is known before the method is imported."""
+    from ovbench.models.weights.catalogue import size_in_words
+
     table = Table(show_header=False, box=None)
     card = row.card
     if card:
@@ -129,10 +131,9 @@ def _card(row: Row) -> Table:
         table.add_row("made of", row.made_of or "no model")
         table.add_row("code", row.code_licence or "no licence known")
         for weight in row.weights:
-            here = {True: "here", False: "missing", None: "unknown"}[weight.here]
-            table.add_row(
-                "weights", f"{weight.name}, {weight.licence or 'no licence known'}, {here}"
-            )
+            licence = weight.licence or "no licence known"
+            size = size_in_words(weight.bytes)
+            table.add_row("weights", f"{weight.name}, {size}, {licence}, {weight.state}")
         memory = "not measured" if card.gpu_gib is None else f"{card.gpu_gib:g} GiB"
         table.add_row("GPU memory", memory)
     if row.needs_exemplars:

@@ -22,12 +22,16 @@ class Weight:
     Attributes:
         name: ``"role/name"``.
         licence: empty where nobody has looked.
+        bytes: of it here, else as its source states them; None where it does not.
         here: whether it is on this machine; None where nobody knows what it is.
+        state: "there", "missing", or "differs" from what is published or was found first.
     """
 
     name: str
     licence: str
+    bytes: int | None
     here: bool | None
+    state: str
 
 
 @dataclass(frozen=True)
@@ -97,10 +101,12 @@ class Row:
 
     @property
     def here(self) -> str:
-        """How much of its weights is on this machine."""
+        """How much of its weights is on this machine, or that some of it is another file."""
         count, there = len(self.weights), sum(weight.here is True for weight in self.weights)
         if not count:
             return ""
+        if any(weight.state == "differs" for weight in self.weights):
+            return "differs"
         return {0: "missing", count: "here"}.get(there, f"{there} of {count}")
 
     @property
@@ -161,4 +167,6 @@ def _weight(name: str) -> Weight:
     from ovbench.models.weights.inventory import item_of
 
     item = item_of(name)
-    return Weight(name, item.licence, item.path is not None) if item else Weight(name, "", None)
+    if item is None:
+        return Weight(name, "", None, None, "unknown")
+    return Weight(name, item.licence, item.bytes, item.state == "there", item.state)

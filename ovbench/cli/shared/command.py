@@ -47,6 +47,8 @@ EXAMPLES = {
     "datasets prepare": "voc --root ~/data",
     "datasets verify": "voc --root ~/data",
     "datasets show": "voc --root ~/data --n 12 --output voc.png",
+    "weights list": "tcl",
+    "weights fetch": "groupvit --set weights=groupvit_gcc_redcaps",
     "support show": "cat dog --method rim --output support.png",
     "support list": "--json",
     "new method": "my_method",

@@ -19,3 +19,14 @@ def presets(ctx: typer.Context, incomplete: str) -> list[str]:
     except OvbenchError:  # a shell shows no messages
         return []
     return [name for name in dict.fromkeys(found) if name.startswith(incomplete)]
+
+
+def methods(incomplete: str) -> list[str]:
+    """The methods whose names begin so."""
+    from ovbench.errors import OvbenchError
+    from ovbench.harness.registry.names import METHODS
+
+    try:
+        return [name for name in METHODS.entries if name.startswith(incomplete)]
+    except OvbenchError:  # a shell shows no messages
+        return []

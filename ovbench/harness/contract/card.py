@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -11,6 +13,9 @@ MethodKind: TypeAlias = Literal[
 """Weakly trained: on captions, tags or boxes. Image-prompted: asked by pictures, not by names."""
 
 _LISTS = ("backbones", "weights", "packages")
+_FIELD = re.compile(r"\{(\w+)\}")
+RANDOM = "random"
+"""The value that stands for random weights, of which there is no file."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +63,43 @@ class MethodCard:
         for name in ("summary", "paper", "code_licence"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r} is no text")
+
+
+@dataclass(frozen=True)
+class Pick:
+    """What ``setting(..., picks=...)`` says of a setting, or of two that choose together.
+
+    Attributes:
+        means: ``"role/name"`` with settings in braces, or that of every value of one setting.
+        defaults: of these settings, in the order in which they stand in ``means``.
+    """
+
+    means: str | Mapping[str, str]
+    defaults: Mapping[str, str]
+
+    def checkpoint(self, values: Mapping[str, str]) -> str | None:
+        """``"role/name"`` of what these values choose; settings that are not given keep theirs.
+
+        None where there is no file: random weights, or a value that chooses something else.
+        """
+        given = {name: values.get(name, default) for name, default in self.defaults.items()}
+        if RANDOM in given.values():
+            return None
+        if isinstance(self.means, str):
+            return self.means.format_map(given)
+        (value,) = given.values()
+        return self.means.get(value)
+
+    def values(self, checkpoint: str) -> dict[str, str] | None:
+        """The values that choose a checkpoint, or None where none do."""
+        if isinstance(self.means, str):
+            pattern = _FIELD.sub(r"(?P<\1>\\S+)", _FIELD.sub(r"{\1}", self.means))
+            found = re.fullmatch(pattern, checkpoint)
+            return found.groupdict() if found else None
+        (name,) = self.defaults
+        return next(({name: v} for v, means in self.means.items() if means == checkpoint), None)
+
+
+def settings_in(means: str | Mapping[str, str], own: str) -> tuple[str, ...]:
+    """The settings that choose together; ``own`` is the one that says so."""
+    return tuple(_FIELD.findall(means)) if isinstance(means, str) else (own,)

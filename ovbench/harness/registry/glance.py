@@ -53,7 +53,7 @@ def needs_exemplars(method: str) -> bool:
 
 def preset_names(method: str) -> list[str]:
     """Those of a method's presets whose names its source spells out."""
-    line = _lineage(method)
+    line = lineage_of(method)
     if line is None:
         return []
     table = _preset_table(line)
@@ -81,7 +81,7 @@ def refuse_unknown_names(method: str, preset: str | None, settings: Collection[s
     Raises:
         UsageError: no such method, preset or setting.
     """
-    line = _lineage(method)
+    line = lineage_of(method)
     if line is None:
         return
     presets = _presets(line)
@@ -102,7 +102,7 @@ def _is_installed(package: str) -> bool:
     return True
 
 
-def _lineage(method: str) -> Lineage | None:
+def lineage_of(method: str) -> Lineage | None:
     """A method's class and its bases; None where it is not plain what makes it."""
     module, _, attribute = METHODS.entry(method).target.partition(":")
     found = find(module, attribute)
@@ -110,7 +110,7 @@ def _lineage(method: str) -> Lineage | None:
 
 
 def _value(method: str, name: str) -> tuple[str, ast.expr] | None:
-    line = _lineage(method)
+    line = lineage_of(method)
     return line.value(name) if line else None
 
 

@@ -87,6 +87,11 @@ class Entry:
     size: int | None
     beside: tuple[str, ...] = ()
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether only a person can fetch it."""
+        return isinstance(self.source, OfficialFile) and self.source.by_hand
+
 
 def _one_of(*names: str) -> Need:
     return tuple((name,) for name in names)

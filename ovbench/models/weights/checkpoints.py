@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.weights import hub, official
-from ovbench.models.weights.catalogue import Repository, look_up
+from ovbench.models.weights import hub
+from ovbench.models.weights.catalogue import look_up
 from ovbench.models.weights.digests import noted_sha256, sha256_of
+from ovbench.models.weights.obtain import obtain
 from ovbench.models.weights.packaged import instead_of, weights_of
 
 
@@ -42,12 +43,13 @@ def locate(role: str, name: str, runtime: Runtime) -> Located:
     """
     if runtime.checkpoints == "toy":
         return packaged(role)
-    entry = look_up(role, name)
-    instead = instead_of(role)
-    if isinstance(entry.source, Repository):
-        return _in_folder(role, hub.fetch(entry.source, instead, entry.size), entry.source)
-    path = official.fetch(entry.source, instead, entry.size)
-    return Located(path, (CheckpointRecord(role, path.name, None, noted_sha256(path)),), (path,))
+    found = obtain(look_up(role, name), instead_of(role))
+    if isinstance(found, Path):
+        record = CheckpointRecord(role, found.name, None, noted_sha256(found))
+        return Located(found, (record,), (found,))
+    weights = tuple(found.weights)
+    records = (_record(role, found.name, found.commit, file, found.path) for file in weights)
+    return Located(found.path, tuple(records), weights)
 
 
 def packaged(role: str) -> Located:
@@ -60,12 +62,6 @@ def packaged(role: str) -> Located:
     name = f"toyworld/{role}"
     records = tuple(_record(role, name, None, file, folder) for file in weights)
     return Located(folder, records, tuple(weights))
-
-
-def _in_folder(role: str, found: hub.Snapshot, source: Repository) -> Located:
-    name, _ = hub.split(source.id)
-    records = (_record(role, name, found.commit, file, found.path) for file in found.weights)
-    return Located(found.path, tuple(records), tuple(found.weights))
 
 
 def _record(role: str, name: str, commit: str | None, file: Path, root: Path) -> CheckpointRecord:

@@ -32,10 +32,12 @@ class Snapshot:
     """What a repository held at one commit, as far as it was asked for.
 
     Attributes:
+        name: of the repository, ``"owner/name"``.
         path: ``.../snapshots/<commit>``.
         files: the names that met the needs, relative to ``path``.
     """
 
+    name: str
     path: Path
     files: tuple[str, ...]
 
@@ -69,17 +71,23 @@ def fetch(repository: Repository, instead: str = "", size: int | None = None) ->
 
 def cached(repository: Repository) -> Snapshot | None:
     """The snapshot in the cache if it has all that is needed; asks nobody."""
-    from huggingface_hub import constants
-
     name, revision = split(repository.id)
-    home = Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
+    home = home_of(repository)
     branch = home / "refs" / (revision or "main")
     commit = regular(branch).read_text().strip() if branch.is_file() else revision
     if not commit:
         return None
     path = home / "snapshots" / commit
     files, missing = choose(repository.needs, lambda file: (path / file).is_file())
-    return None if missing else Snapshot(path, files)
+    return None if missing else Snapshot(name, path, files)
+
+
+def home_of(repository: Repository) -> Path:
+    """The repository's folder in the cache, whether or not it is there."""
+    from huggingface_hub import constants
+
+    name, _ = split(repository.id)
+    return Path(constants.HF_HUB_CACHE) / f"models--{name.replace('/', '--')}"
 
 
 def choose(

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.models.weights import hub, official, packaged
-from ovbench.models.weights.catalogue import ENTRIES, Entry, OfficialFile, look_up
+from ovbench.models.weights import catalogue, hub, official, packaged
+from ovbench.models.weights.catalogue import Entry, OfficialFile, look_up
+from ovbench.models.weights.official import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,22 +19,31 @@ class Item:
 
     Attributes:
         source: a hub id, an address, or ``"packaged"``.
+        by_hand: only a person can fetch it, from the page at this address.
+        files: which files are taken from there, in words.
         bytes: of the weight files that are here; otherwise what their source says, or None.
+        state: of what is on this machine.
         path: where it lies on this machine, or None where it does not.
+        into: the folder where it is looked for: a repository's in the hub's cache, or that of
+            the authors' files.
     """
 
     role: str
     name: str
     source: str
+    by_hand: bool
+    files: str
     licence: str
     summary: str
     bytes: int | None
+    state: State
     path: Path | None
+    into: Path
 
 
 def inventory() -> list[Item]:
     """Every checkpoint of the catalogue, and the miniatures in the package before them."""
-    return [*map(_miniature, packaged.roles()), *map(_item, ENTRIES)]
+    return [*map(_miniature, packaged.roles()), *map(_item, catalogue.ENTRIES)]
 
 
 def item_of(checkpoint: str) -> Item | None:
@@ -55,23 +65,46 @@ def item_of(checkpoint: str) -> Item | None:
 def _miniature(role: str) -> Item:
     folder, weights = packaged.weights_of(role)
     card = json.loads((folder / "card.json").read_text(encoding="utf-8"))
-    name, size = f"toyworld/{role}", _size(weights)
-    return Item(role, name, "packaged", "apache-2.0", card["model"], size, folder)
+    return Item(
+        role,
+        f"toyworld/{role}",
+        "packaged",
+        by_hand=False,
+        files=", ".join(file.relative_to(folder).as_posix() for file in weights),
+        licence="apache-2.0",
+        summary=card["model"],
+        bytes=_size(weights),
+        state="there",
+        path=folder,
+        into=folder,
+    )
 
 
 def _item(entry: Entry) -> Item:
-    path, weights = _on_this_machine(entry)
-    source = entry.source.url if isinstance(entry.source, OfficialFile) else entry.source.id
-    size = entry.size if path is None else _size(weights)
-    return Item(entry.role, entry.name, source, entry.licence, entry.summary, size, path)
-
-
-def _on_this_machine(entry: Entry) -> tuple[Path | None, list[Path]]:
-    if isinstance(entry.source, OfficialFile):
-        path = official.path_of(entry.source)
-        return (path, [path]) if path.is_file() else (None, [])
-    snapshot = hub.cached(entry.source)
-    return (snapshot.path, snapshot.weights) if snapshot else (None, [])
+    source = entry.source
+    if isinstance(source, OfficialFile):
+        address, files = source.url, source.name
+        place, state = official.path_of(source), official.state_of(source)
+        path, weights = (None, []) if state == "missing" else (place, [place])
+        into = place.parent
+    else:
+        snapshot = hub.cached(source)
+        path, weights = (snapshot.path, snapshot.weights) if snapshot else (None, [])
+        state = "there" if snapshot else "missing"
+        address, files, into = source.id, hub.wanted(source), hub.home_of(source)
+    return Item(
+        entry.role,
+        entry.name,
+        address,
+        by_hand=entry.by_hand,
+        files=files,
+        licence=entry.licence,
+        summary=entry.summary,
+        bytes=entry.size if path is None else _size(weights),
+        state=state,
+        path=path,
+        into=into,
+    )
 
 
 def _size(paths: Iterable[Path]) -> int:

@@ -41,14 +41,23 @@ def test_json_has_everything() -> None:
     assert persam["needs_exemplars"] is True
     assert persam["code_licence"] == "mit"
     assert persam["presets"] == ["released_code"]
-    assert persam["weights"] == [{"name": "sam/sam_vit_h", "licence": "apache-2.0", "here": False}]
+    assert persam["weights"] == [
+        {
+            "name": "sam/sam_vit_h",
+            "licence": "apache-2.0",
+            "bytes": 2_564_550_879,
+            "here": False,
+            "state": "missing",
+        }
+    ]
     assert found["random"]["weights"] == []
 
 
 def test_one_method_shows_its_card_above_its_settings() -> None:
     shown = ovbench("list", "methods", "persam").stdout
     card, _, settings = shown.partition("Settings of persam")
-    for word in ("PerSAM: one picture", "Zhang et al., ICLR 2024", "sam/sam_vit_h, apache-2.0",
+    for word in ("PerSAM: one picture", "Zhang et al., ICLR 2024",
+                 "sam/sam_vit_h, 2.6 GB, apache-2.0, missing",
                  "a prompt picture of every class", "not measured"):  # fmt: skip
         assert word in card
     assert "refinements" in settings
@@ -59,9 +68,11 @@ def test_weights_on_this_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     folder = tmp_path / "hub" / "checkpoints"
     folder.mkdir(parents=True)
-    (folder / "sam_vit_h_4b8939.pth").touch()
+    for file in ("sam_vit_h_4b8939.pth", "painter_vit_large.pth", "tcl.pth"):
+        (folder / file).touch()
     here = {row.name: row.here for row in all_rows()}
-    assert (here["persam"], here["matcher"], here["random"]) == ("here", "1 of 2", "")
+    assert (here["painter"], here["tcl"], here["random"]) == ("here", "1 of 2", "")
+    assert (here["persam"], here["matcher"]) == ("differs", "differs")  # SAM's digest is published
     assert here["maskclip"] == "missing"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from ovbench.harness.registry.glance import _lineage, _presets, _settings
+from ovbench.harness.registry.glance import _presets, _settings, lineage_of
 from ovbench.harness.registry.names import METHODS
 
 WRONG = {
@@ -53,7 +53,7 @@ def test_every_method_of_the_package_is_plain_enough_to_be_read() -> None:
     computed = []
     for name, entry in METHODS.entries.items():
         if entry.package == "ovbench":
-            line = _lineage(name)
+            line = lineage_of(name)
             assert line is not None
             assert _settings(line) is not None, name
             if _presets(line) is None:

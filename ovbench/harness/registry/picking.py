@@ -1,0 +1,53 @@
+"""Which of a method's settings choose its weights, read from its source."""
+
+from __future__ import annotations
+
+import ast
+from typing import Any
+
+from ovbench.harness.contract.card import Pick, settings_in
+from ovbench.harness.registry.glance import lineage_of
+from ovbench.harness.registry.lineage import find, lineage, value_of
+
+
+def picks_of(method: str) -> list[Pick]:
+    """The settings with ``picks``, in the order in which they stand in the source.
+
+    Raises:
+        UsageError: no such method.
+    """
+    line = lineage_of(method)
+    settings = line.inner("Settings") if line else None
+    if settings is None:
+        return []
+    defaults: dict[str, Any] = {}
+    means: dict[str, Any] = {}
+    for module, node in reversed(lineage(settings).classes):
+        for one in node.body:
+            if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
+                continue
+            name, call = one.target.id, one.value
+            means.pop(name, None)  # a subclass may say it anew
+            if isinstance(call, ast.Call) and call.args:
+                defaults[name] = _plain(module, call.args[0])
+                picks = next((word.value for word in call.keywords if word.arg == "picks"), None)
+                if picks is not None:
+                    means[name] = _plain(module, picks)
+    chosen = {name: settings_in(meaning, name) for name, meaning in means.items() if meaning}
+    return [
+        Pick(means[name], {part: str(defaults[part]) for part in parts})
+        for name, parts in chosen.items()
+        if all(part in defaults for part in parts)
+    ]
+
+
+def _plain(module: str, expression: ast.expr) -> Any:
+    """A literal, or what a name is bound to by one; None where it is neither."""
+    if isinstance(expression, ast.Name):
+        made = find(module, expression.id)
+        value = value_of(made[1]) if made else None
+        return None if made is None or value is None else _plain(made[0], value)
+    try:
+        return ast.literal_eval(expression)
+    except ValueError:
+        return None
