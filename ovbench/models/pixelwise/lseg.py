@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches.encoder import PatchEncoder, PatchFeatures, Reading
+from ovbench.models.patches.timm_names import stock_names
 from ovbench.models.pixelwise.neck import LEVELS, SIDE, Neck, Sizes
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
@@ -33,17 +34,10 @@ RELEASED = Sizes(width=1024, channels=(256, 512, 1024, 1024), fused=256, joint=5
 # CLIP, which stays as it was released, and the classes that the backbone was first trained on.
 _LEFT_OUT = ("net.clip_pretrained.", "net.pretrained.model.head.")
 
+_ENCODER = "net.pretrained.model."  # by timm's names
+
 # In turn, of a tensor's whole name; the authors count levels from 1.
 _RENAMED: tuple[tuple[str, str], ...] = (
-    (r"^net\.pretrained\.model\.cls_token$", "encoder.embeddings.cls_token"),
-    (r"^net\.pretrained\.model\.pos_embed$", "encoder.embeddings.position_embeddings"),
-    (r"^net\.pretrained\.model\.patch_embed\.proj\.",
-     "encoder.embeddings.patch_embeddings.projection."),
-    (r"^net\.pretrained\.model\.norm\.", "encoder.layernorm."),
-    (r"^net\.pretrained\.model\.blocks\.", "encoder.layers."),
-    (r"^(encoder\.layers\.\d+)\.norm1\.", r"\1.layernorm_before."),
-    (r"^(encoder\.layers\.\d+)\.norm2\.", r"\1.layernorm_after."),
-    (r"^(encoder\.layers\.\d+)\.attn\.proj\.", r"\1.attention.o_proj."),
     (r"^net\.pretrained\.act_postprocess(\d)\.0\.project\.0\.", r"neck.levels.\1.readout."),
     (r"^net\.pretrained\.act_postprocess(\d)\.3\.", r"neck.levels.\1.project."),
     (r"^net\.pretrained\.act_postprocess(\d)\.4\.", r"neck.levels.\1.resize."),
@@ -52,29 +46,23 @@ _RENAMED: tuple[tuple[str, str], ...] = (
     (r"^net\.scratch\.refinenet(\d)\.resConfUnit2\.", r"neck.levels.\1.joined."),
     (r"^net\.scratch\.refinenet(\d)\.out_conv\.", r"neck.levels.\1.out."),
     (r"^net\.scratch\.head1\.", "neck.to_text."),
-)  # fmt: skip
-_JOINT = re.compile(r"(encoder\.layers\.\d+)\.attn\.qkv\.(weight|bias)")
+)
 
 
 def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The authors' weights by the names of an ``encoder`` and a ``neck``.
 
-    Queries, keys and values are one matrix with the authors. CLIP and the classes of ImageNet are
-    left out; what else has no place keeps its name.
+    CLIP and the classes of ImageNet are left out; what else has no place keeps its name.
     """
-    found: dict[str, Tensor] = {}
-    for theirs, weight in weights.items():
-        if theirs.startswith(_LEFT_OUT):
-            continue
-        name = theirs
-        for pattern, replacement in _RENAMED:
-            name = re.sub(pattern, replacement, name)
-        name = re.sub(r"(?<=^neck\.levels\.)\d", lambda level: str(int(level[0]) - 1), name)
-        if joint := _JOINT.fullmatch(name):
-            block, kind = joint.groups()
-            for facet, part in zip("qkv", weight.chunk(3), strict=True):
-                found[f"{block}.attention.{facet}_proj.{kind}"] = part
-        else:
+    kept = {name: w for name, w in weights.items() if not name.startswith(_LEFT_OUT)}
+    encoder = {n.removeprefix(_ENCODER): w for n, w in kept.items() if n.startswith(_ENCODER)}
+    found = {f"encoder.{name}": weight for name, weight in stock_names(encoder).items()}
+    for theirs, weight in kept.items():
+        if not theirs.startswith(_ENCODER):
+            name = theirs
+            for pattern, replacement in _RENAMED:
+                name = re.sub(pattern, replacement, name)
+            name = re.sub(r"(?<=^neck\.levels\.)\d", lambda level: str(int(level[0]) - 1), name)
             found[name] = weight
     return found
 
