@@ -51,7 +51,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.diffusion": MODELS,
     "models.grouping": {*MODELS, "models.clip"},
     "models.matchers": MODELS,
-    "models.pixelwise": MODELS,
+    "models.pixelwise": {*MODELS, "models.clip"},
     "models.sam": MODELS,
     "models.towers": MODELS,
     "support": {*FILES, "drawing", "models"},

@@ -137,6 +137,7 @@ METHODS = Registry(
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
         "segclip": Entry("ovbench.adapters.grouping.segclip:SegCLIPMethod"),
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
+        "maskclip_plus": Entry("ovbench.adapters.pixelwise.maskclip_plus:MaskCLIPPlus"),
         "lseg": Entry("ovbench.adapters.pixelwise.lseg:LSegMethod"),
         "simseg": Entry("ovbench.adapters.pooled.simseg:SimSeg"),
         "clippy": Entry("ovbench.adapters.pooled.clippy:CLIPpy"),

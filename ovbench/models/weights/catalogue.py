@@ -179,6 +179,16 @@ def _simseg(size: str, summary: str) -> Entry:
     return Entry("simseg", f"simseg_vit{size}", file, licence, summary, None, beside)
 
 
+def _student(teacher: str, benchmark: str, page: str, config: str) -> Entry:
+    # Pages and licence of the code: configs/maskclip_plus/README.md of chongzhou96/MaskCLIP. What
+    # the drive calls a file was not seen: it is named after its configuration.
+    url = f"https://entuedu-my.sharepoint.com/:u:/g/personal/chong033_e_ntu_edu_sg/{page}"
+    file = OfficialFile(url, f"maskclip_plus_{config}.pth", None, by_hand=True)
+    summary = f"MaskCLIP+: what {teacher} says of {benchmark}'s training images, without labels"
+    name = f"maskclip_plus_{teacher}_{benchmark}"
+    return Entry("maskclip_plus", name, file, "none stated; the code is apache-2.0", summary, None)
+
+
 _UNREAD = "see its page"
 _GATED = "DINOv3 License, gated"
 _NVIDIA = "none stated; the code is non-commercial"
@@ -261,6 +271,30 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",
                        "tcl.pth", None),
           "none stated; the code is mit", "TCL: masker on CLIP ViT-B/16", None),
+    _student("rn50", "voc",
+             "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
+             "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),
+    _student("rn50x16", "voc",
+             "EQ6RN438ldlFq387xw4CpjUB78XydfMzsNVI9xp5B4CX6Q?e=OBmIWa",
+             "r50x16_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),
+    _student("rn50", "context",
+             "EYEJP_N9TxRDpM-vm6LPKXYBBI4CYVgfoAw13Pvyce6K4A?e=I7Trta",
+             "r50_deeplabv2_r101-d8_480x480_4k_pascal_context_59"),
+    _student("rn50x16", "context",
+             "ETLllAVo0r1MvXAg-tutcWMB63cIqnFInoZIyzsZla0pgA?e=A7v9TZ",
+             "r50x16_deeplabv2_r101-d8_480x480_4k_pascal_context_59"),
+    _student("vitb16", "context",
+             "EQziC4NIOfBEjuPIWdLA5H8BDmmJEIP7KGgRKMVdTjNCGg?e=HuI9WQ",
+             "vit16_deeplabv2_r101-d8_480x480_4k_pascal_context_59"),
+    _student("rn50", "cocostuff",
+             "EQNexm9L3HRMs-LY9oTn9owBUnQtyXrOa1WzCd0UhVtD6Q?e=SP0KT7",
+             "r50_deeplabv2_r101-d8_512x512_8k_coco-stuff164k"),
+    _student("rn50x16", "cocostuff",
+             "EXaSNB5f5JBCqSL8-yYIzbcBdjTFQ1bxHWVMCUlVQd2PZw?e=cfYb6Q",
+             "r50x16_deeplabv2_r101-d8_512x512_8k_coco-stuff164k"),
+    _student("vitb16", "cocostuff",
+             "EZSrnPaNFwNNqpECYCkgpg4BEjN782MUD7ZUEPXFWSTEXA?e=mOaseS",
+             "vit16_deeplabv2_r101-d8_512x512_8k_coco-stuff164k"),
     # Page and licence: the README of isl-org/lang-seg.
     Entry("lseg", "lseg_demo_e200",
           OfficialFile("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view",
