@@ -100,7 +100,7 @@ def test_the_command_prints_all_or_one(tmp_path: Path) -> None:
         (["runs", "--reported"], "give either run directories or --reported"),
         (["--reported", "-d", "vocc"], "vocc: nothing is reported on it; there are voc, context"),
         (["--reported", "--sort", "run"], "--reported: what is printed has no columns"),
-        (["--reported", "-f", "csv"], "--format csv: --reported and --update are Markdown"),
+        (["--reported", "-f", "latex"], "--format latex: --reported is markdown, csv, json"),
     ],
 )
 def test_contradicting_options_are_one_line(arguments: list[str], message: str) -> None:

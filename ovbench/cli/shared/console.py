@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
 _LOOKS_LIKE = {"–": "-", "−": "-", "×": "x", "±": "+/-", "Δ": "d", "σ": "sd", "…": "...", "·": "-"}
+_WIDE_ENOUGH = 120
+"""Characters of a line in a pipe or a file."""
+
 # As a shell reports a program that was ended by SIGPIPE.
 _NOBODY_READS = 141
 
@@ -61,13 +64,14 @@ def say_json(content: Any) -> None:
 
 
 def show(table: Table) -> None:
-    """Print a table on stdout, wide enough when that is a pipe or a file.
+    """Print a table on stdout, as wide as ``COLUMNS`` or else wide enough if that is no terminal.
 
     In a terminal that is narrower than its words every cell has a line of its own.
     """
     out = PlainConsole()
     if not out.is_terminal:
-        out.width = 120
+        columns = os.environ.get("COLUMNS", "")
+        out.width = int(columns) if columns.isdecimal() and int(columns) else _WIDE_ENOUGH
     with out.capture() as captured:
         out.print(fitted(table, out))
     document(captured.get())

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from ovbench.leaderboards.tables.fields import View
 
 _DOCUMENTS = ("markdown", "html", "latex")
+_OF_REPORTED = ("markdown", "csv", "json")
 
 
 def leaderboard(
@@ -20,7 +21,9 @@ def leaderboard(
     ] = None,
     dataset: Annotated[
         list[str] | None,
-        typer.Option("--dataset", "-d", metavar="NAME", help="Only this one; repeatable."),
+        typer.Option(
+            "--dataset", "-d", metavar="A,B,...", help="Only these; may also be repeated."
+        ),
     ] = None,
     metric: Annotated[
         str,
@@ -60,8 +63,8 @@ def leaderboard(
         bool,
         typer.Option(
             "--reported",
-            help="What papers print, instead of runs: all of it, or of --dataset. --output is then "
-            "a folder, for one page each.",
+            help="What papers print, instead of runs: all of it, or of --dataset. As Markdown, "
+            "--output is then a folder, for one page each.",
         ),
     ] = False,
     format: Annotated[
@@ -82,32 +85,41 @@ def leaderboard(
     ] = None,
 ) -> None:
     """Rank results; runs under different conditions get tables of their own."""
-    from ovbench.cli.shared.console import document, say
     from ovbench.errors import UsageError
-    from ovbench.harness.files.atomic import ready_folder
-    from ovbench.leaderboards.formats.update import put_between_markers, write_document
     from ovbench.leaderboards.tables.fields import View
 
     chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
     view = View(metric, chosen, sort, average)
+    datasets = [name.strip() for given in dataset or [] for name in given.split(",")]
     if reported == bool(runs):
         raise UsageError("give either run directories or --reported")
-    if (reported or update) and format != "markdown":
-        raise UsageError(f"--format {format}: --reported and --update are Markdown")
-    if reported and (with_reported or view != View()):
-        raise UsageError("--reported: what is printed has no columns; leave out the other options")
-    if (chosen or average) and format not in _DOCUMENTS:
-        raise UsageError(f"--columns and --average: {format} has every column and no overview")
     if output and update:
         raise UsageError("give either --output or --update")
+    if update and format != "markdown":
+        raise UsageError(f"--format {format}: --update is Markdown")
     if reported:
-        pages = _reported(dataset or [])
+        _refuse_beside_reported(format, with_reported or view != View())
+    elif (chosen or average) and format not in _DOCUMENTS:
+        raise UsageError(f"--columns and --average: {format} has every column and no overview")
+    pages = _reported(datasets) if reported and format == "markdown" else {}
+    if pages:
         text = "\n".join(pages.values())
+    elif reported:
+        text = _figures(datasets, format)
     else:
-        text = _measured(runs or [], format, dataset or [], view, with_reported)
+        text = _measured(runs or [], format, datasets, view, with_reported)
+    _put(text, pages, output, update)
+
+
+def _put(text: str, pages: dict[str, str], output: Path | None, update: Path | None) -> None:
+    """Write it where it was asked for: pages one by one into a folder."""
+    from ovbench.cli.shared.console import document, say
+    from ovbench.harness.files.atomic import ready_folder
+    from ovbench.leaderboards.formats.update import put_between_markers, write_document
+
     if update is not None:
         say(f"{update}: {'updated' if put_between_markers(update, text) else 'up to date'}")
-    elif output is not None and reported:
+    elif output is not None and pages:
         for name, page in pages.items():
             ready_folder(output / f"{name}.md")
             write_document(output / f"{name}.md", page)
@@ -119,16 +131,40 @@ def leaderboard(
         document(text)
 
 
-def _reported(datasets: list[str]) -> dict[str, str]:
+def _refuse_beside_reported(format: str, others: bool) -> None:
     from ovbench.errors import UsageError
+
+    if format not in _OF_REPORTED:
+        raise UsageError(f"--format {format}: --reported is {', '.join(_OF_REPORTED)}")
+    if others:
+        raise UsageError("--reported: what is printed has no columns; leave out the other options")
+
+
+def _reported(datasets: list[str]) -> dict[str, str]:
     from ovbench.leaderboards.formats.reported_markdown import INDEX, page_names, reported_page
+
+    pages = _pages(datasets) or [INDEX, *page_names()]
+    return {page: reported_page(page) for page in pages}
+
+
+def _figures(datasets: list[str], format: str) -> str:
+    from ovbench.leaderboards.formats.reported_flat import reported_csv, reported_json
+
+    pages = _pages(datasets)
+    return reported_json(pages) if format == "json" else reported_csv(pages)
+
+
+def _pages(datasets: list[str]) -> list[str]:
+    """The pages on which figures of these datasets stand."""
+    from ovbench.errors import UsageError
+    from ovbench.leaderboards.formats.reported_markdown import page_names
 
     known = page_names()
     pages = [page for page, _ in _meant(datasets).values()]
     for page in pages:
         if page not in known:
             raise UsageError(f"{page}: nothing is reported on it; there are {', '.join(known)}")
-    return {page: reported_page(page) for page in pages or [INDEX, *known]}
+    return pages
 
 
 def _meant(datasets: list[str]) -> dict[str, tuple[str, str | None]]:

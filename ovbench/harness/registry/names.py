@@ -6,7 +6,7 @@ Third parties add theirs through the entry-point groups ``ovbench.methods``,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
@@ -16,6 +16,7 @@ from operator import attrgetter
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.registry.left_out import left_out
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +41,21 @@ class Registry:
     """Built-in names and installed entry points of one kind."""
 
     def __init__(
-        self, kind: str, group: str, builtin: Mapping[str, Entry], has: Sequence[str] = ()
+        self,
+        kind: str,
+        group: str,
+        builtin: Mapping[str, Entry],
+        has: Sequence[str] = (),
+        absent: Callable[[str], object] = lambda name: None,
     ) -> None:
+        """Take what is built in.
+
+        Args:
+            has: the attributes of everything that is registered.
+            absent: what to say of a name that is known and not registered; None of others.
+        """
         self._kind, self._group, self._builtin, self._has = kind, group, builtin, has
+        self._absent = absent
 
     @cached_property
     def entries(self) -> Mapping[str, Entry]:
@@ -65,10 +78,12 @@ class Registry:
         """Look a name up without importing anything.
 
         Raises:
-            UsageError: unknown; suggests the nearest known name.
+            UsageError: unknown; suggests the nearest known name, or says why it is left out.
         """
         if name in self.entries:
             return self.entries[name]
+        if (absent := self._absent(name)) is not None:
+            raise UsageError(f"no {self._kind} {name!r}: {absent}")
         close = get_close_matches(name, self.entries, n=1)
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.entries)}"
         raise UsageError(f"no {self._kind} {name!r}; {hint}")
@@ -149,6 +164,7 @@ METHODS = Registry(
         "random": Entry("ovbench.adapters.chance:Random"),
     },
     has=("Settings",),
+    absent=left_out,
 )
 
 FILTERS = Registry(

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -28,15 +28,20 @@ def to_json(boards: Sequence[Board], view: View, *, with_reported: bool = False)
 
 
 def to_csv(boards: Sequence[Board], view: View) -> str:
-    """One line per run, its board's conditions first.
-
-    A text with which a spreadsheet would begin a formula has an apostrophe before it.
-    """
+    """One line per run, its board's conditions first."""
     lines = [
         {**asdict(board.conditions), "rank": rank, **_row(result)}
         for board in boards
         for rank, result in enumerate(view.ordered(board.rows), start=1)
     ]
+    return csv_of(lines)
+
+
+def csv_of(lines: Sequence[Mapping[str, Any]]) -> str:
+    """Lines of the same fields.
+
+    A text with which a spreadsheet would begin a formula has an apostrophe before it.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, list(lines[0]) if lines else [], lineterminator="\n")
     writer.writeheader()

@@ -66,7 +66,7 @@ def _index() -> str:
 
 
 def _contents(name: str) -> Sequence[str]:
-    own = [f for f in figures() if _page_of(f) == name]
+    own = [f for f in figures() if page_of(f) == name]
     shown = ", ".join(escaped(b) for b in benchmarks() if any(f.dataset == b for f in own))
     return [f"[{name}]({name}.md)", *_counts(own), shown]
 
@@ -97,7 +97,7 @@ def _counts(some: Sequence[Figure]) -> Sequence[str]:
 
 def _page(name: str) -> str:
     order = {printed: place for place, printed in enumerate(benchmarks())}
-    own = [f for f in figures() if _page_of(f) == name]
+    own = [f for f in figures() if page_of(f) == name]
     tables = sorted(
         {(f.dataset, _heading(f)) for f in own}, key=lambda t: (t[1] != "mIoU", order[t[0]], t[1])
     )
@@ -184,7 +184,7 @@ def _legend(own: Sequence[Figure]) -> Sequence[str]:
     return ["## Conditions", _table("condition|what it means", rows, "l l")] if rows else []
 
 
-def _page_of(figure: Figure) -> str:
+def page_of(figure: Figure) -> str:
     return benchmarks()[figure.dataset].dataset or OUTSIDE
 
 

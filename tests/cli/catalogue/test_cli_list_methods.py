@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from ovbench.cli.catalogue.rows import Row, all_rows
 from ovbench.cli.shared.console import PlainConsole
 from ovbench.cli.shared.fitting import fitted
 from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.registry.left_out import LEFT_OUT
 from ovbench.harness.registry.names import METHODS
 
 README = Path(__file__).resolve().parents[3] / "README.md"
@@ -126,8 +128,67 @@ def _shown(rows: list[Row]) -> str:
     return captured.get()
 
 
-@pytest.mark.parametrize("beside", ["maskclip", "--json"])
-def test_markdown_is_of_the_whole_list_alone(beside: str) -> None:
-    refused = ovbench("list", "methods", beside, "--markdown")
-    assert refused.returncode == 2
-    assert refused.stderr.startswith("error: --markdown goes with the list of all methods alone")
+def test_what_is_left_out_is_listed_with_its_reason_when_asked_for() -> None:
+    assert "viewco" not in ovbench("list", "methods").stdout
+    table = ovbench("list", "methods", "--all").stdout
+    for one in LEFT_OUT:
+        assert one.name in table
+    rows = json.loads(ovbench("list", "methods", "--all", "--json").stdout)
+    out = {row["name"]: row["left_out"] for row in rows if row["left_out"]}
+    assert set(out) == {one.name for one in LEFT_OUT}
+    assert out["viewco"]["reported"] == ["cocoobject", "context", "voc"]
+    assert {row["name"] for row in rows} - set(out) == set(METHODS.entries)
+    markdown = ovbench("list", "methods", "--all", "--markdown").stdout
+    assert markdown.startswith(ovbench("list", "methods", "--markdown").stdout)
+    table = markdown[markdown.index("| left out |") :]
+    assert "\n| `fossil` | FOSSIL, Barsellotti et al., WACV 2024 | " in table
+    assert table in (README.parent / "docs" / "baselines.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "--method", "viewco", "--dataset", "toyworld"],
+        ["list", "methods", "viewco"],
+        ["weights", "fetch", "viewco"],
+        ["check", "viewco"],
+    ],
+)
+def test_what_is_left_out_cannot_be_asked_for(arguments: list[str]) -> None:
+    done = ovbench(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    (line,) = done.stderr.splitlines()
+    assert "ViewCo (Ren et al., ICLR 2023) is left out: its weights are not public" in line
+    command = re.search(r"`ovbench (leaderboard --reported -d [\w,]+)`", line)
+    assert command is not None
+    assert "ViewCo" in ovbench(*command[1].split()).stdout  # the advice works
+
+
+def test_one_method_as_markdown() -> None:
+    text = ovbench("list", "methods", "persam", "--markdown").stdout
+    assert text.startswith("## persam: PerSAM: one picture")
+    assert "| `weights` | sam/sam\\_vit\\_h, 2.6 GB, apache-2.0, missing |" in text.replace(
+        "sam_vit_h", "sam\\_vit\\_h"
+    )
+    assert "| `refinements` | " in text
+    assert "- --preset released_code: the defaults" in text.replace("\\", "")
+    groups = ovbench("list", "methods", "groupvit", "--markdown").stdout
+    assert "### --preset published: " in groups.replace("\\", "")
+    widths = {line.count(" | ") for line in groups.splitlines() if line.startswith("| `voc`")}
+    assert widths == {4}
+
+
+def test_a_list_in_a_pipe_is_as_wide_as_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    for columns, most in (("70", 70), ("0", 120), ("wide", 120), ("", 120)):
+        monkeypatch.setenv("COLUMNS", columns)
+        widest = max(map(len, ovbench("list", "methods").stdout.splitlines()))
+        assert 0.8 * most < widest <= most
+
+
+@pytest.mark.parametrize(
+    "arguments", [["--markdown", "--json"], ["persam", "--markdown", "--json"], ["persam", "--all"]]
+)
+def test_what_does_not_go_together(arguments: list[str]) -> None:
+    done = ovbench("list", "methods", *arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert len(done.stderr.splitlines()) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from results import result
 
 from ovbench.harness.files.json_files import sealed
 from ovbench.leaderboards.formats.publish import publish
+from ovbench.leaderboards.reported.published import figures
 from ovbench.leaderboards.tables.fields import View
 
 
@@ -72,10 +74,35 @@ def test_papers_names_of_a_benchmark_are_known(tmp_path: Path) -> None:
     assert "context59: no result" in ovbench("leaderboard", tmp_path, "-d", "context59").stderr
 
 
+def test_what_is_reported_is_there_for_programs(tmp_path: Path) -> None:
+    every = json.loads(ovbench("leaderboard", "--reported", "-f", "json").stdout)["reported"]
+    assert len(every) == len(figures())
+    words = ("--reported", "-d", "voc20, context", "-f", "json")
+    two = json.loads(ovbench("leaderboard", *words).stdout)
+    assert {line["page"] for line in two["reported"]} == {"voc", "context"}
+    table = ovbench("leaderboard", "--reported", "-d", "voc", "-d", "context", "-f", "csv").stdout
+    lines = list(csv.DictReader(table.splitlines()))
+    assert [float(line["value"]) for line in lines] == [one["value"] for one in two["reported"]]
+    assert {line["here_background"] for line in lines} >= {"class", "ignore"}
+    done = ovbench("leaderboard", "--reported", "-f", "csv", "-o", tmp_path / "all.csv")
+    assert done.returncode == 0
+    assert len((tmp_path / "all.csv").read_text().splitlines()) == len(every) + 1
+
+
+def test_several_datasets_may_stand_in_one_word() -> None:
+    pages = [ovbench("leaderboard", "--reported", "-d", name).stdout for name in ("voc", "ade20k")]
+    assert ovbench("leaderboard", "--reported", "-d", "voc,ade20k").stdout == "\n".join(pages)
+    done = ovbench("leaderboard", "--reported", "-d", "voc,voz")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "voz: nothing is reported on it" in done.stderr
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
         [],
+        ["--reported", "-f", "html"],
+        ["--reported", "-f", "csv", "--average"],
         ["x", "--reported"],
         ["x", "--update", "y", "-f", "csv"],
         ["x", "--update", "y", "-o", "z"],
