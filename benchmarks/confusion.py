@@ -32,7 +32,8 @@ from rich.console import Console
 from rich.table import Table
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
-from ovbench.harness.metrics.scores import accumulate, areas, confusion
+from ovbench.harness.metrics.scores import confusion
+from ovbench.harness.metrics.tally import Tally
 
 Labels = npt.NDArray[np.uint8]
 SIZES = ((375, 500, 21), (480, 640, 171), (1024, 2048, 19))
@@ -159,10 +160,10 @@ def contestants(case: Case) -> Mapping[str, Callable[[], Any]]:
 def check(case: Case) -> None:
     """All contestants count the same."""
     ours, *matrices, histograms = (run() for run in contestants(case).values())
-    matrix = accumulate([ours], case.num_labels)
+    found = Tally.of([ours], case.num_labels)
     for other in matrices:
-        np.testing.assert_array_equal(matrix, other.numpy())
-    expected = areas(matrix)
+        np.testing.assert_array_equal(found.confusion[:, :-1], other.numpy())
+    expected = found.areas().total
     for area, other in zip(
         (expected.intersection, expected.pred, expected.gt), histograms, strict=True
     ):

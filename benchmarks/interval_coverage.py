@@ -24,7 +24,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from ovbench.harness.metrics.interval import jackknife, miou_interval, too_few
+from ovbench.harness.metrics.interval import miou_estimate, miou_interval, too_few
 from ovbench.harness.metrics.scores import Areas, mean_over_classes
 
 WORLD = 30_000
@@ -129,7 +129,7 @@ def rows(kind: str, repeats: int, seed: int) -> Iterator[str]:
             new = np.array([miou_interval(one) for one in sets])
             old = np.array([percentile_interval(one, rng) for one in sets[: max(times // 10, 1)]])
             pairs = zip(sets, draws, strict=True)
-            leads = [jackknife(a)[0].minus(jackknife(chosen(rival, b))[0]) for a, b in pairs]
+            leads = [miou_estimate(a).minus(miou_estimate(chosen(rival, b))) for a, b in pairs]
             between = np.array([one.interval() for one in leads])
             warned = 100 * np.mean([too_few(one) is not None for one in sets])
             figures = (

@@ -23,7 +23,7 @@ from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.metrics.boundary import boundary_areas
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.results.record_checks import Expected
-from ovbench.harness.results.records import Cost, ImageRecord, counts_of, decode, encode
+from ovbench.harness.results.records import Cost, ImageRecord, decode, encode
 
 SIDE, REPEATS = 128, 5
 
@@ -62,14 +62,21 @@ def compare(what: str, *contestants: tuple[Callable[[Any], object], Sequence[Any
 
 def plain_encode(record: ImageRecord) -> str:
     """The same fields without a checksum."""
-    return json.dumps({"image": record.image, **counts_of(record), "cost": asdict(record.cost)})
+    confusion, edges = record.confusion, record.boundary
+    assert confusion.void is not None
+    arrays = (
+        *(confusion.gt, confusion.pred, confusion.pixels),
+        *(confusion.void.pred, confusion.void.pixels),
+        *(edges.labels, edges.intersection, edges.gt, edges.pred),
+    )
+    lists = [one.tolist() for one in arrays]
+    return json.dumps({"image": record.image, "lists": lists, "cost": asdict(record.cost)})
 
 
 def plain_decode(line: str) -> Any:
     """The same arrays without a question."""
     data = json.loads(line)
-    lists = [data["gt"], data["pred"], data["pixels"], *data["void"].values()]
-    return [np.asarray(one) for one in [*lists, *data["boundary"].values()]], Cost(**data["cost"])
+    return [np.asarray(one) for one in data["lists"]], Cost(**data["cost"])
 
 
 def record(index: int, labels: int) -> ImageRecord:

@@ -94,6 +94,20 @@ def whole_lines(path: Path) -> Iterator[tuple[int, bytes]]:
         raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
 
 
+def line_at(path: Path, start: int) -> bytes:
+    """The line that begins at a byte of a file, without its newline.
+
+    Raises:
+        UsageError: it cannot be read.
+    """
+    try:
+        with regular(path).open("rb") as file:
+            file.seek(start)
+            return file.readline().rstrip(b"\n")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def with_checksum(content: Mapping[str, Any], key: bytes = b"") -> bytes:
     """An object that is not empty as a line, newline included.
 

@@ -13,13 +13,12 @@ would not do: where 15 meets 3 it leaves 15 - 3 = 12 on one side only, a class t
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ovbench.harness.contract.arrays import LabelMap
-from ovbench.harness.metrics.scores import Areas, Counts, Flags, Percentages, count_pairs
+from ovbench.harness.metrics.scores import Areas, Counts, Flags, Pixels, count_pairs
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,9 +33,9 @@ class BoundaryAreas:
     """
 
     labels: Counts
-    intersection: Counts
-    gt: Counts
-    pred: Counts
+    intersection: Pixels
+    gt: Pixels
+    pred: Pixels
 
 
 def boundary_areas(
@@ -74,28 +73,6 @@ def boundary_areas(
     return BoundaryAreas(
         labels, totals.intersection[labels], totals.gt[labels], totals.pred[labels]
     )
-
-
-def accumulate_boundary(images: Sequence[BoundaryAreas], num_labels: int) -> Areas:
-    """Boundary pixels of a set, per label ``(num_labels,)``."""
-    empty = np.zeros(0, dtype=np.int64)
-    labels = np.concatenate([empty, *(i.labels for i in images)])
-
-    def total(pixels: Sequence[Counts]) -> Counts:
-        return np.bincount(labels, np.concatenate([empty, *pixels]), minlength=num_labels).astype(
-            np.int64
-        )
-
-    return Areas(
-        total([i.intersection for i in images]),
-        total([i.gt for i in images]),
-        total([i.pred for i in images]),
-    )
-
-
-def boundary_iou(areas: Areas) -> Percentages:
-    """Boundary IoU per label in percent, ``(num_labels,)``; nan where there is no boundary."""
-    return areas.iou
 
 
 def _interior(labels: LabelMap, width: int) -> Flags:

@@ -11,7 +11,7 @@ from ovbench.harness.metrics.scores import (
     Areas,
     Counts,
     mean_or_nan,
-    mean_over_classes,
+    miou_by_image,
     scores,
 )
 
@@ -53,13 +53,13 @@ def definitions(
 
     Args:
         images: each image's areas, ``(images, num_labels)``.
-        void: as :func:`~ovbench.harness.metrics.scores.accumulate_void` returns it.
+        void: as in :class:`~ovbench.harness.metrics.tally.Tally`.
         scored: the labels to average over; None for all, which is what the definitions that
             score ignored pixels are for.
         background: label 0 is background.
         prompted: every image is asked for a class of its own.
     """
-    total = Areas(images.intersection.sum(axis=0), images.gt.sum(axis=0), images.pred.sum(axis=0))
+    total = images.total
     averaged = list(range(len(total.gt)) if scored is None else scored)
     classes = [label for label in averaged if label or not background]
     found = dict(scores(total.take(averaged), background and 0 in averaged).definitions)
@@ -83,7 +83,7 @@ def void_as_background(total: Areas, void: Counts) -> float:
 
     Args:
         total: of the set, ``(num_labels,)``; label 0 is background.
-        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.scores.accumulate_void`.
+        void: ``(num_labels + 1,)``, see :class:`~ovbench.harness.metrics.tally.Tally`.
     """
     gt, intersection = total.gt.copy(), total.intersection.copy()
     gt[0] += void.sum()
@@ -101,7 +101,7 @@ def other_as_background(total: Areas, void: Counts) -> float:
 
     Args:
         total: of the set, ``(num_labels,)``; none of the labels is background.
-        void: ``(num_labels + 1,)``, see :func:`~ovbench.harness.metrics.scores.accumulate_void`. A
+        void: ``(num_labels + 1,)``, see :class:`~ovbench.harness.metrics.tally.Tally`. A
             pixel without an answer is answered with that class.
     """
     unanswered = total.gt.sum() - total.pred.sum()  # of the scored pixels
@@ -121,7 +121,7 @@ def per_image_miou(areas: Areas) -> float:
         areas: of each image, ``(images, num_labels)``; an image counts if any of the labels
             occurs in its ground truth or prediction.
     """
-    mious = mean_over_classes(areas.iou)
+    mious = miou_by_image(areas)
     return mean_or_nan(mious[~np.isnan(mious)])
 
 
@@ -136,7 +136,9 @@ def per_image_class_miou(areas: Areas) -> float:
     Args:
         areas: of each image, ``(images, num_classes)``, background not among them.
     """
-    return mean_or_nan(areas.iou[areas.gt > 0])
+    return mean_or_nan(
+        np.concatenate([np.zeros(0), *(part.iou[part.gt > 0] for part in areas.blocks())])
+    )
 
 
 def fb_iou(total: Areas) -> float:

@@ -7,7 +7,7 @@ accuracy, mean accuracy and frequency-weighted IoU.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -18,6 +18,7 @@ from ovbench.errors import ContractError, DataError, UsageError
 from ovbench.harness.contract.arrays import LabelMap
 
 Counts: TypeAlias = npt.NDArray[np.int64]
+Pixels: TypeAlias = npt.NDArray[np.signedinteger[Any]]
 Percentages: TypeAlias = npt.NDArray[np.float64]
 Flags: TypeAlias = npt.NDArray[np.bool_]
 
@@ -31,6 +32,7 @@ which on a scored pixel is a miss: the class of the ground truth loses it and no
 # Histogramming runs of equal pixels costs less than histogramming pixels until there is
 # about one run to six pixels; label maps have one to 15 - 150, noise one to one.
 _PIXELS_PER_RUN = 6
+_BLOCK = 2048  # images
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -71,24 +73,38 @@ class Areas:
     """Pixels per label, ``(num_labels,)``, or per image and label, ``(images, num_labels)``.
 
     Attributes:
-        intersection: pixels that have the label in ground truth and prediction, int64.
-        gt: pixels that have it in the ground truth, int64.
-        pred: pixels that have it in the prediction and are not ignored, int64.
+        intersection: pixels that have the label in ground truth and prediction, int64; of images
+            also int32, where twice their pixels are within it.
+        gt: pixels that have it in the ground truth, of the same type.
+        pred: pixels that have it in the prediction and are not ignored, of the same type.
     """
 
-    intersection: Counts
-    gt: Counts
-    pred: Counts
+    intersection: Pixels
+    gt: Pixels
+    pred: Pixels
 
     @property
-    def union(self) -> Counts:
+    def union(self) -> Pixels:
         """Pixels that have the label in ground truth or prediction."""
         return self.gt + self.pred - self.intersection
 
     def take(self, labels: Sequence[int]) -> Areas:
-        """The areas of some labels, in this order."""
+        """The areas of some labels, in this order; nothing is copied where it is all of them."""
         chosen = list(labels)
+        if chosen == list(range(self.gt.shape[-1])):
+            return self
         return Areas(self.intersection[..., chosen], self.gt[..., chosen], self.pred[..., chosen])
+
+    @property
+    def total(self) -> Areas:
+        """Of a set, the sums over its images, ``(num_labels,)`` int64."""
+        return Areas(*(found.sum(axis=0) for found in (self.intersection, self.gt, self.pred)))
+
+    def blocks(self) -> Iterator[Areas]:
+        """A set cut into parts of some thousand images, whose scores take little memory."""
+        for start in range(0, len(self.gt), _BLOCK):
+            rows = slice(start, start + _BLOCK)
+            yield Areas(self.intersection[rows], self.gt[rows], self.pred[rows])
 
     @property
     def iou(self) -> Percentages:
@@ -210,18 +226,6 @@ def count_pairs(gt: LabelMap, pred: LabelMap) -> tuple[Counts, Counts, Counts]:
     return _histogram_wide(first, second, lengths)
 
 
-def accumulate(confusions: Sequence[Confusion], num_labels: int) -> Counts:
-    """The confusion matrix of a set: ``(num_labels, num_labels)`` int64, rows are gt.
-
-    Pixels without an answer are not in it.
-    """
-    gt, pred, pixels = _joined(confusions)
-    answered = pred != UNANSWERED
-    pairs = (gt * num_labels + pred)[answered]
-    counts = _summed(pairs, pixels[answered], num_labels**2)
-    return counts.reshape(num_labels, num_labels)
-
-
 def areas(matrix: Counts) -> Areas:
     """Each label's areas from a confusion matrix with ground truth in rows.
 
@@ -231,32 +235,13 @@ def areas(matrix: Counts) -> Areas:
     return Areas(answered.diagonal().copy(), matrix.sum(axis=1), answered.sum(axis=0))
 
 
-def stack_areas(confusions: Sequence[Confusion], num_labels: int) -> Areas:
-    """Each image's areas, ``(len(confusions), num_labels)``."""
-    gt, pred, pixels = _joined(confusions)
-    shape = (len(confusions), num_labels)
-    row = np.repeat(np.arange(shape[0]), [len(c.pixels) for c in confusions]) * num_labels
-    hit, answered = gt == pred, pred != UNANSWERED
-    size = shape[0] * num_labels
-    return Areas(
-        _summed((row + gt)[hit], pixels[hit], size).reshape(shape),
-        _summed(row + gt, pixels, size).reshape(shape),
-        _summed((row + pred)[answered], pixels[answered], size).reshape(shape),
-    )
+def miou_by_image(areas: Areas) -> Percentages:
+    """mIoU (definition "union") of each image in percent, ``(images,)``; nan where no class occurs.
 
-
-def accumulate_void(confusions: Sequence[Confusion], num_labels: int) -> Counts | None:
-    """Ignored pixels of a set by predicted label, ``(num_labels + 1,)`` int64.
-
-    The last counts those without an answer. None where an image's were not counted.
+    Args:
+        areas: of each image, ``(images, num_labels)``.
     """
-    voids = [c.void for c in confusions if c.void is not None]
-    if len(voids) < len(confusions):
-        return None
-    empty = np.zeros(0, dtype=np.int64)
-    pred = np.concatenate([empty, *(v.pred for v in voids)])
-    pred[pred == UNANSWERED] = num_labels
-    return _summed(pred, np.concatenate([empty, *(v.pixels for v in voids)]), num_labels + 1)
+    return np.concatenate([np.zeros(0), *(mean_over_classes(b.iou) for b in areas.blocks())])
 
 
 def mean_over_classes(ious: Percentages) -> Percentages:
@@ -386,21 +371,7 @@ def _histogram_wide(
     return (found >> 32).astype(np.int64), low.astype(np.int64), counts.astype(np.int64)
 
 
-def _joined(confusions: Sequence[Confusion]) -> tuple[Counts, Counts, Counts]:
-    """All triplets one after the other, int64."""
-    empty = np.zeros(0, dtype=np.int64)
-    return (
-        np.concatenate([empty, *(c.gt for c in confusions)]),
-        np.concatenate([empty, *(c.pred for c in confusions)]),
-        np.concatenate([empty, *(c.pixels for c in confusions)]),
-    )
-
-
-def _summed(index: Counts, pixels: Counts, size: int) -> Counts:
-    return np.bincount(index, pixels, minlength=size).astype(np.int64)
-
-
-def _percent(part: Counts, whole: Counts) -> Percentages:
+def _percent(part: Pixels, whole: Pixels) -> Percentages:
     percent = np.full(np.shape(whole), np.nan)
     np.divide(100.0 * part, whole, out=percent, where=np.asarray(whole) > 0)
     return percent

@@ -7,7 +7,7 @@ result should say so.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import TypeAlias
@@ -17,7 +17,7 @@ import numpy as np
 from ovbench.errors import DataError
 from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.datasets import Dataset, Sample
-from ovbench.harness.metrics.scores import Confusion
+from ovbench.harness.metrics.scores import Counts
 
 Reading: TypeAlias = str
 """What the values of a file are taken for, in words or as ``--encoding`` has it."""
@@ -60,13 +60,17 @@ class Agreement:
         return _far_better(self._hits, self._pixels, chosen)
 
 
-def shift_warnings(images: Sequence[Confusion]) -> list[str]:
-    """What a result must say if all its labels seem to be off by one."""
-    hits, pixels = dict.fromkeys(SHIFTS, 0), 0
-    for image in images:
-        pixels += int(image.pixels.sum())
-        for reading, by in SHIFTS.items():
-            hits[reading] += int(image.pixels[image.gt == image.pred + by].sum())
+def shift_warnings(confusion: Counts) -> list[str]:
+    """What a result must say if all its labels seem to be off by one.
+
+    Args:
+        confusion: pixels by ground-truth and predicted label, ``(num_labels, num_labels + 1)``; the
+            last column is of those without an answer.
+    """
+    answered = confusion[:, :-1]
+    # Read as one less, a pixel of class 3 that was answered with 4 is right.
+    hits = {reading: int(np.diagonal(answered, offset=-by).sum()) for reading, by in SHIFTS.items()}
+    pixels = int(confusion.sum())
     found = _far_better(hits, pixels, "as read")
     if found is None:
         return []

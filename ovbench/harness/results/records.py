@@ -4,23 +4,24 @@ Every number of a result is computed from records, so a result can be scored aga
 another definition, compared image by image or given an interval without a GPU.
 
 A shard is a text file with one JSON object per line: an image record, a bad-image record
-or the header of a session (one process from start to end). Lines of runs before schema 3 have
-no checksum, and their images no size.
+or the header of a session (one process from start to end). Counts are packed
+(:mod:`ovbench.harness.results.packed`); lines of older versions spell them out. Those of runs
+before schema 3 have no checksum, and their images no size.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from sys import intern
 from typing import Any
-
-import numpy as np
-import numpy.typing as npt
 
 from ovbench.harness.files.lines import content_of, with_checksum
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.resized import Foreground
-from ovbench.harness.metrics.scores import Confusion, Counts, Void
+from ovbench.harness.metrics.scores import Confusion
+from ovbench.harness.results.packed import pack, unpack
+from ovbench.harness.results.spelt_out import read_lists, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,6 @@ class Session:
 
 Record = ImageRecord | BadImage | Session
 
-_FAR = 1 << 31
-
 
 def encode(record: Record, key: bytes = b"") -> bytes:
     """One line of a shard, newline included; ``key`` is the run's."""
@@ -137,19 +136,9 @@ def decode(line: bytes, key: bytes = b"", *, summed: bool = True) -> Record:
 
 def counts_of(record: ImageRecord) -> dict[str, Any]:
     """What a record says of its image, JSON-ready; what it cost is left out."""
-    boundary, void = record.boundary, record.confusion.void
     return {
         **({} if record.size is None else {"size": record.size}),
-        "gt": record.confusion.gt.tolist(),
-        "pred": record.confusion.pred.tolist(),
-        "pixels": record.confusion.pixels.tolist(),
-        "void": void and {"pred": void.pred.tolist(), "pixels": void.pixels.tolist()},
-        "boundary": {
-            "labels": boundary.labels.tolist(),
-            "intersection": boundary.intersection.tolist(),
-            "gt": boundary.gt.tolist(),
-            "pred": boundary.pred.tolist(),
-        },
+        "counts": pack(record.confusion, record.boundary),
         **({"resized": dict(record.resized)} if record.resized else {}),
     }
 
@@ -183,51 +172,18 @@ def _from_dict(data: dict[str, Any]) -> Record:
         return Session(**{**session, "notes": tuple(session.get("notes", ()))})
     if "bad" in data:
         return BadImage(data["image"], data["bad"])
-    boundary = data["boundary"]
-    return ImageRecord(
-        data["image"],
-        data.get("size"),
-        Confusion(
-            gt=_labels(data["gt"]),
-            pred=_labels(data["pred"]),
-            pixels=_whole(data["pixels"]),
-            void=_void(data.get("void")),
-        ),
-        BoundaryAreas(
-            labels=_whole(boundary["labels"]),
-            intersection=_whole(boundary["intersection"]),
-            gt=_whole(boundary["gt"]),
-            pred=_whole(boundary["pred"]),
-        ),
-        Cost(**data["cost"]),
-        {name: _foreground(counts) for name, counts in data.get("resized", {}).items()},
-    )
+    counts = unpack(data["counts"]) if "counts" in data else read_lists(data)
+    resized = {name: _foreground(found) for name, found in data.get("resized", {}).items()}
+    return ImageRecord(data["image"], data.get("size"), *counts, _cost(data["cost"]), resized)
 
 
-def _void(data: dict[str, Any] | None) -> Void | None:
-    """Records of protocol version 1 have none."""
-    return None if data is None else Void(_labels(data["pred"]), _whole(data["pixels"]))
+def _cost(data: dict[str, Any]) -> Cost:
+    """Thousands of records have the same few stages: their names are kept once."""
+    if isinstance(stages := data.get("stages_s"), dict):
+        data = {**data, "stages_s": {intern(name): s for name, s in stages.items()}}
+    return Cost(**data)
 
 
 def _foreground(counts: list[int]) -> Foreground:
-    _check_whole(counts)
-    both, gt, pred = counts
+    both, gt, pred = whole(counts).tolist()
     return both, gt, pred
-
-
-def _labels(values: list[int]) -> npt.NDArray[np.int32]:
-    _check_whole(values)
-    if values and not -_FAR <= min(values) <= max(values) < _FAR:
-        raise ValueError("a label is far outside any vocabulary")
-    return np.asarray(values, np.int32)
-
-
-def _whole(values: list[int]) -> Counts:
-    _check_whole(values)
-    return np.asarray(values, np.int64)
-
-
-def _check_whole(values: list[int]) -> None:
-    """Nothing is rounded, parsed or wrapped around on its way into an array."""
-    if type(values) is not list or not set(map(type, values)) <= {int}:
-        raise TypeError("counts and labels are lists of whole numbers")

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import DataError, UsageError
-from ovbench.harness.results.store import RunRecords, RunStore, files_below
+from ovbench.harness.results.run_records import RunRecords
+from ovbench.harness.results.store import RunStore, files_below
 from ovbench.harness.results.summary import summarise
 
 

@@ -19,7 +19,7 @@ import os
 import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -36,18 +36,11 @@ from ovbench.harness.files.json_files import (
     sealed,
     write_json,
 )
-from ovbench.harness.files.lines import LineWriter, whole_lines
+from ovbench.harness.files.lines import LineWriter, line_at, whole_lines
 from ovbench.harness.results.older import identity_of_older_version
 from ovbench.harness.results.record_checks import Expected
-from ovbench.harness.results.records import (
-    BadImage,
-    ImageRecord,
-    Record,
-    Session,
-    counts_of,
-    decode,
-    encode,
-)
+from ovbench.harness.results.records import ImageRecord, Record, decode, encode
+from ovbench.harness.results.run_records import Line, RunRecords
 
 SCHEMA_VERSION = 3
 """Of run directories; raised when their readers need what older ones do not have."""
@@ -81,32 +74,6 @@ def identity_digest(identity: Mapping[str, Any]) -> str:
 def default_directory(method: str, dataset: str, digest: str) -> Path:
     """Where a run goes if its user does not say: ``runs/<method>-<dataset>-<id>``."""
     return Path("runs") / f"{file_name(method)}-{file_name(dataset)}-{digest[:12]}"
-
-
-@dataclass(slots=True)
-class RunRecords:
-    """Everything the shards of a run hold, each image once."""
-
-    images: dict[str, ImageRecord] = field(default_factory=dict)
-    bad: dict[str, BadImage] = field(default_factory=dict)
-    sessions: list[Session] = field(default_factory=list)
-
-    def add(self, record: Record) -> None:
-        """Take one record in; a good record of an image outdoes a bad one, in any order.
-
-        Raises:
-            ValueError: the image was recorded before, with other counts.
-        """
-        if isinstance(record, Session):
-            self.sessions.append(record)
-        elif isinstance(record, BadImage):
-            if record.image not in self.images:
-                self.bad[record.image] = record
-        else:
-            known = self.images.setdefault(record.image, record)
-            if known is not record and counts_of(known) != counts_of(record):
-                raise ValueError(f"{record.image!r} is recorded twice, with different counts")
-            self.bad.pop(record.image, None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +146,15 @@ class RunStore:
         Raises:
             UsageError: a line is damaged or not of this run; names it, and what takes it out.
         """
-        records = RunRecords()
-        for shard, number, problem in self._read(records):
-            if problem:
-                mend = f"ovbench rescore --drop-bad {shlex.quote(str(self.path))}"
-                raise UsageError(
-                    f"{shard}:{number}: {problem}; `{mend}` takes such lines out, and the run's "
-                    "own command then measures what is missing"
-                )
+        mend = f"ovbench rescore --drop-bad {shlex.quote(str(self.path))}"
+
+        def refuse(shard: Path, number: int, problem: str) -> None:
+            raise UsageError(
+                f"{shard}:{number}: {problem}; `{mend}` takes such lines out, and the run's "
+                "own command then measures what is missing"
+            )
+
+        records = self._read(refuse)
         # Shards are read by rank; a resume by fewer processes is later than what they hold.
         records.sessions.sort(key=lambda session: session.started)
         return records
@@ -201,11 +169,13 @@ class RunStore:
             OvbenchError: a process is writing the shard.
         """
         bad: dict[Path, set[int]] = {}
-        reasons = []
-        for shard, number, problem in self._read(RunRecords()):
-            if problem:
-                bad.setdefault(shard, set()).add(number)
-                reasons.append(f"{shard}:{number}: {problem}")
+        reasons: list[str] = []
+
+        def note(shard: Path, number: int, problem: str) -> None:
+            bad.setdefault(shard, set()).add(number)
+            reasons.append(f"{shard}:{number}: {problem}")
+
+        self._read(note)
         for shard, numbers in bad.items():
             with (
                 LineWriter(shard),
@@ -218,23 +188,29 @@ class RunStore:
                 dropped.sync()
         return reasons
 
-    def _read(self, records: RunRecords) -> Iterator[tuple[Path, int, str]]:
-        """Every line's shard, its number and what is wrong with it.
+    def _read(self, refuse: Callable[[Path, int, str], None]) -> RunRecords:
+        """Every record with which nothing is wrong.
 
         Args:
-            records: takes in those with which nothing is wrong.
+            refuse: is told the shard, the number of the line and what is wrong of all others.
         """
         key, expected = self.key, self._expected()
+
+        def again(line: Line) -> Record:
+            return decode(line_at(line.shard, line.start), key, summed=expected.summed)
+
+        records = RunRecords(expected.labels, again)
         for shard in sorted(self.shards.glob("rank-*.jsonl")):
+            start = 0
             for number, line in whole_lines(shard):
-                problem = ""
                 try:
                     record = decode(line, key, summed=expected.summed)
                     expected.check(record)
-                    records.add(record)
+                    records.add(record, Line(shard, start))
                 except ValueError as error:
-                    problem = str(error)
-                yield shard, number, problem
+                    refuse(shard, number, str(error))
+                start += len(line) + 1
+        return records
 
     def _claimed(self) -> dict[str, Any] | None:
         path = self.path / "run.json"

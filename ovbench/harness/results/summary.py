@@ -15,13 +15,13 @@ import numpy.typing as npt
 from ovbench.harness.contract.version import LABEL_FILES
 from ovbench.harness.files.json_files import sealed
 from ovbench.harness.metrics import scores as metrics
-from ovbench.harness.metrics.boundary import accumulate_boundary, boundary_iou
 from ovbench.harness.metrics.definitions import definitions
 from ovbench.harness.metrics.interval import miou_interval, too_few
 from ovbench.harness.metrics.resized import miou_at_sides
 from ovbench.harness.results.readings import shift_warnings
-from ovbench.harness.results.records import Cost, ImageRecord, Session
-from ovbench.harness.results.store import SCHEMA_VERSION, RunRecords, identity_digest
+from ovbench.harness.results.records import Cost, Session
+from ovbench.harness.results.run_records import RunRecords
+from ovbench.harness.results.store import SCHEMA_VERSION, identity_digest
 
 
 def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any]:
@@ -35,13 +35,14 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     Returns:
         What ``result.json`` holds, sealed (:mod:`ovbench.harness.files.json_files`).
     """
-    images = [records.images[name] for name in sorted(records.images)]
+    rows = records.rows(sorted(records.images))
     vocabulary, dataset = identity["vocabulary"], identity["dataset"]
-    per_image = metrics.stack_areas([i.confusion for i in images], len(vocabulary["names"]))
+    per_image = records.tally.areas(rows)
+    costs = [records.costs[row] for row in rows]
     sessions = records.sessions or [_UNKNOWN]
     last = sessions[-1]
     asked = identity["method"]["version"] != LABEL_FILES  # else only PNGs were read
-    quality = _quality(images, per_image, vocabulary["names"], dataset)
+    quality = _quality(records, per_image, vocabulary["names"], dataset)
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
@@ -57,15 +58,15 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "background": dataset["background"],
             "classes": identity["classes"],
             "checkpoints": identity["checkpoint_flavour"],
-            "num_images": len(images),
+            "num_images": len(rows),
             "ids_sha256": dataset["ids_sha256"],
             "limit": identity["limit"],
-            "complete": len(images) == dataset["num_images"],
+            "complete": len(rows) == dataset["num_images"],
             "bad_images": [{"image": b.image, "reason": b.reason} for b in records.bad.values()],
             "notes": list(last.notes),
             "warnings": [
                 *identity["warnings"],
-                *shift_warnings([image.confusion for image in images]),
+                *shift_warnings(records.tally.confusion),
                 *_environment_warnings(records.sessions),
                 *_absent_classes(quality["per_class"]),
                 *_interval_warnings(per_image, dataset),
@@ -74,7 +75,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "seed": identity["seed"],
             "device": last.device,
             "precision": identity["precision"],
-            "batch_size": last.batch_size or max((i.cost.batch for i in images), default=1),
+            "batch_size": last.batch_size or max((c.batch for c in costs), default=1),
             "processes": last.world_size or None,
             "started": sessions[0].started,
             "command": last.command,
@@ -90,9 +91,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "files": identity.get("files"),
         "environment": last.environment,
         **quality,
-        "profile": _profile(
-            [image.cost for image in images if asked], sessions if asked else [_UNKNOWN]
-        ),
+        "profile": _profile(costs if asked else [], sessions if asked else [_UNKNOWN]),
     }
     return sealed(content)
 
@@ -112,37 +111,29 @@ _UNKNOWN = Session(
 
 
 def _quality(
-    images: Sequence[ImageRecord],
+    records: RunRecords,
     per_image: metrics.Areas,
     names: Sequence[str],
     dataset: Mapping[str, Any],
 ) -> dict[str, Any]:
-    total = metrics.Areas(
-        per_image.intersection.sum(axis=0), per_image.gt.sum(axis=0), per_image.pred.sum(axis=0)
-    )
-    edges = boundary_iou(accumulate_boundary([image.boundary for image in images], len(names)))
+    total, edges = per_image.total, records.tally.boundary.iou
     scored = list(dataset["scored"] or range(len(names)))
     background = dataset["background"] == "class" and 0 in scored
     scores = metrics.scores(total.take(scored), background=background)
-    taken = per_image.take(scored)
     named = definitions(
         per_image,
-        metrics.accumulate_void([image.confusion for image in images], len(names)),
+        records.tally.void,
         scored=dataset["scored"],
         background=dataset["background"] == "class",
         prompted=dataset["prompted"],
     )
     if dataset["prompted"]:
-        # Such an image knows background and one class.
-        asked = [
-            int(max(i.confusion.gt.max(initial=0), i.confusion.pred.max(initial=0))) for i in images
-        ]
-        named |= miou_at_sides(asked, [image.resized for image in images])
+        named |= miou_at_sides(records.asked, records.resized)
     iou, accuracy = total.iou, total.accuracy
     return {
         "metrics": {
             "miou": number(scores.miou),
-            "miou_ci95": [number(bound) for bound in miou_interval(taken)],
+            "miou_ci95": [number(bound) for bound in miou_interval(per_image.take(scored))],
             "pixel_accuracy": number(scores.pixel_accuracy),
             "mean_accuracy": number(scores.mean_accuracy),
             "fwiou": number(scores.fwiou),

@@ -11,7 +11,7 @@ import numpy as np
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.json_files import leaf
-from ovbench.harness.metrics.interval import Estimate, jackknife
+from ovbench.harness.metrics.interval import Estimate, label_estimate, miou_estimate
 from ovbench.leaderboards.tables.labels import differing_settings
 from ovbench.leaderboards.tables.measured import Measured
 
@@ -104,14 +104,15 @@ def compare_measured(first: Measured, second: Measured) -> Comparison:
         raise UsageError(
             f"{first.path} and {second.path} have {len(images)} images in common; two are needed"
         )
-    (miou_a, classes_a), (miou_b, classes_b) = (
-        jackknife(one.areas(images)) for one in (first, second)
+    a, b = (one.areas(images) for one in (first, second))
+    classes = (
+        _difference(first.labels[label], label_estimate(a, place), label_estimate(b, place))
+        for place, label in enumerate(first.scored)
     )
-    names = (first.labels[label] for label in first.scored)
     return Comparison(
         (first.name, second.name),
-        _difference("mIoU", miou_a, miou_b),
-        [_difference(*one) for one in zip(names, classes_a, classes_b, strict=True)],
+        _difference("mIoU", miou_estimate(a), miou_estimate(b)),
+        list(classes),
         len(images),
         _warnings(first, second, images),
     )

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -12,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.errors import UsageError
-from ovbench.harness.metrics.scores import Counts, accumulate, mean_over_classes
+from ovbench.harness.metrics.scores import Counts, miou_by_image
 from ovbench.leaderboards.gates.comparison import (
     Comparison,
     check_same,
@@ -39,11 +38,10 @@ class ReportedRun:
     measured: Measured
     result: Result
 
-    @cached_property
+    @property
     def matrix(self) -> Counts:
-        """Pixels by true and predicted label, ``(labels, labels)``."""
-        images = self.measured.records.images.values()
-        return accumulate([one.confusion for one in images], len(self.measured.labels))
+        """Pixels by true and predicted label, ``(labels, labels)``; without unanswered ones."""
+        return self.measured.records.tally.confusion[:, :-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +98,7 @@ def read_contents(paths: Sequence[Path], count: int) -> Contents:
     images = common_images([run.measured for run in runs])
     if not images:
         raise UsageError(f"{reference.path}: no image is recorded in every run")
-    mious = np.array([mean_over_classes(run.measured.areas(images).iou) for run in runs])
+    mious = np.array([miou_by_image(run.measured.areas(images)) for run in runs])
     return Contents(
         runs,
         [compare_measured(other, reference) for other in others],

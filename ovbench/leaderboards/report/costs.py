@@ -30,9 +30,9 @@ def _run(run: ReportedRun, several: bool) -> Html:
     profile, info = run.result["profile"], run.result["run"]
     if not profile["images_measured"]:
         return el("p", f"{run.measured.name}: nothing was timed, as no method ran.", class_="quiet")
-    records = run.measured.records.images.values()
-    measured = [one.cost for one in records if not one.cost.warmup]
-    times = np.array([cost.compute_s for cost in measured or [one.cost for one in records]])
+    costs = run.measured.records.costs
+    measured = [cost for cost in costs if not cost.warmup] or costs
+    times = np.array([cost.compute_s for cost in measured])
     time = profile["per_image_s"]
     marks = {"p50": time["p50"], "mean": time["mean"], "p95": time["p95"]}
     warmup = ", without the first ones of each process" if profile["warmup_excluded"] else ""

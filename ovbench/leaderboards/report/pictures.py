@@ -21,8 +21,8 @@ from ovbench.harness.metrics.scores import (
     answered_only,
     confusion,
     mean_over_classes,
-    stack_areas,
 )
+from ovbench.harness.metrics.tally import Tally
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.tables.measured import Measured
 
@@ -232,7 +232,7 @@ def _same(a: Confusion, b: Confusion) -> bool:
 
 
 def _difference(counted: Confusion, recorded: Confusion, measured: Measured, answer: Answer) -> str:
-    areas = stack_areas([counted, recorded], len(measured.labels)).take(measured.scored)
+    areas = Tally.of([counted, recorded], len(measured.labels)).areas().take(measured.scored)
     here, then = mean_over_classes(areas.iou)
     figures = f"mIoU {here:.2f} here, {then:.2f} in the record."
     if answer.again:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.metrics.scores import Areas, stack_areas
-from ovbench.harness.results.store import RunRecords, RunStore
+from ovbench.harness.metrics.scores import Areas
+from ovbench.harness.results.run_records import RunRecords
+from ovbench.harness.results.store import RunStore
 from ovbench.leaderboards.tables.table import method_words
 
 
@@ -59,5 +60,4 @@ class Measured:
 
     def areas(self, images: Sequence[str]) -> Areas:
         """Every image's areas of the scored labels, ``(images, scored labels)``."""
-        confusions = [self.records.images[name].confusion for name in images]
-        return stack_areas(confusions, len(self.labels)).take(self.scored)
+        return self.records.tally.areas(self.records.rows(images)).take(self.scored)

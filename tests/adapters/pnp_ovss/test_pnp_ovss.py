@@ -20,7 +20,8 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
-from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
+from ovbench.harness.metrics.scores import confusion, scores
+from ovbench.harness.metrics.tally import Tally
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.weights.catalogue import ENTRIES
 
@@ -229,8 +230,8 @@ def miou(preset: str, dataset: str, oracle: bool = False) -> float:
         confusion(s.label, m, len(data.vocabulary), 255)
         for s, m in zip(samples, found, strict=True)
     ]
-    matrix = accumulate(counted, len(data.vocabulary))
-    return scores(areas(matrix), background=first == 1).miou
+    total = Tally.of(counted, len(data.vocabulary)).areas().total
+    return scores(total, background=first == 1).miou
 
 
 def test_it_segments_the_rendered_world() -> None:

@@ -20,7 +20,8 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
-from ovbench.harness.metrics.scores import accumulate, areas, confusion, scores
+from ovbench.harness.metrics.scores import confusion, scores
+from ovbench.harness.metrics.tally import Tally
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.sam.model import Sam
 from ovbench.support import making
@@ -291,7 +292,7 @@ def miou(**values: Any) -> float:
         confusion(sample.label, answer, size, 255)
         for sample, answer in zip(samples, found, strict=True)
     ]
-    return scores(areas(accumulate(counted, size)), background=True).miou
+    return scores(Tally.of(counted, size).areas().total, background=True).miou
 
 
 @pytest.mark.slow

@@ -12,15 +12,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from ovbench.harness.metrics.boundary import (
-    BoundaryAreas,
-    accumulate_boundary,
-    boundary_areas,
-    boundary_iou,
-)
+from ovbench.harness.metrics.boundary import BoundaryAreas, boundary_areas
+from ovbench.harness.metrics.scores import Areas, confusion
+from ovbench.harness.metrics.tally import Tally
 
 Labels = npt.NDArray[Any]
 Mask = npt.NDArray[np.bool_]
+
+
+def accumulated(images: list[BoundaryAreas], num_labels: int) -> Areas:
+    tally, nothing = Tally(num_labels), np.zeros((0, 0), np.uint8)
+    for image in images:
+        tally.add(confusion(nothing, nothing, num_labels), image)
+    return tally.boundary
 
 
 def boundary_of(mask: Mask, width: int) -> Mask:
@@ -133,8 +137,8 @@ def test_an_outline_that_nobody_drew_costs_nothing() -> None:
     gt[30:90, 40:120] = 255
     gt[36:84, 46:114] = 7
     for filled in (np.where(gt == 255, 0, gt), np.where(gt == 255, 7, gt), gt):
-        areas = accumulate_boundary([boundary_areas(gt, filled.astype(np.uint8), 21)], 21)
-        assert np.nanmin(boundary_iou(areas)) == 100
+        areas = accumulated([boundary_areas(gt, filled.astype(np.uint8), 21)], 21)
+        assert np.nanmin(areas.iou) == 100
 
 
 def test_nothing_is_counted_where_everything_is_ignored() -> None:
@@ -162,7 +166,7 @@ def test_wide_vocabularies(num_labels: int, ignore_label: int) -> None:
 def test_boundary_iou_is_taken_over_the_set() -> None:
     first = BoundaryAreas(*np.array([[0, 2], [5, 0], [8, 0], [7, 4]]))
     second = BoundaryAreas(*np.array([[0], [3], [4], [6]]))
-    areas = accumulate_boundary([first, second], 4)
+    areas = accumulated([first, second], 4)
     assert areas.gt.dtype == np.int64
-    np.testing.assert_allclose(boundary_iou(areas), [100 * 8 / 17, np.nan, 0, np.nan])
-    np.testing.assert_array_equal(boundary_iou(accumulate_boundary([], 2)), [np.nan, np.nan])
+    np.testing.assert_allclose(areas.iou, [100 * 8 / 17, np.nan, 0, np.nan])
+    np.testing.assert_array_equal(accumulated([], 2).iou, [np.nan, np.nan])

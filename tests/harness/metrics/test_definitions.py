@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS, definitions
 from ovbench.harness.metrics.resized import SIDES
-from ovbench.harness.metrics.scores import (
-    Confusion,
-    accumulate,
-    accumulate_void,
-    areas,
-    confusion,
-    scores,
-    stack_areas,
-)
+from ovbench.harness.metrics.scores import Confusion, confusion, scores
+from ovbench.harness.metrics.tally import Tally
 
 Maps = npt.NDArray[np.uint8]
 VOID = 255
@@ -44,8 +37,8 @@ def images(draw: st.DrawFn) -> tuple[list[tuple[Maps, Maps]], int]:
 def named(pairs: list[tuple[Maps, Maps]], labels: int, **how: Any) -> dict[str, float]:
     counted = [confusion(gt, pred, labels, VOID, unanswered="miss") for gt, pred in pairs]
     how = {"scored": None, "background": False, **how}
-    void = accumulate_void(counted, labels)
-    return definitions(stack_areas(counted, labels), void, **how)
+    tally = Tally.of(counted, labels)
+    return definitions(tally.areas(), tally.void, **how)
 
 
 def mean_where_there_is_truth(pairs: list[tuple[Maps, Maps]], labels: int) -> float:
@@ -86,7 +79,9 @@ def test_per_image_is_the_mean_of_every_image_alone(
 ) -> None:
     pairs, labels = case
     counted = [confusion(gt, pred, labels, VOID, unanswered="miss") for gt, pred in pairs]
-    alone = [scores(areas(accumulate([one], labels)), background=False).miou for one in counted]
+    alone = [
+        scores(Tally.of([one], labels).areas().total, background=False).miou for one in counted
+    ]
     expected = np.nanmean(alone) if not np.isnan(alone).all() else np.nan
     found = named(pairs, labels, background=background)
     assert found["per_image"] == pytest.approx(expected, nan_ok=True)
@@ -134,7 +129,8 @@ def test_definitions_are_the_documented_ones() -> None:
 def test_nothing_is_made_up_where_void_was_not_counted() -> None:
     old = Confusion(*np.array([[0, 1], [0, 1], [3, 4]]))
     new = confusion(*np.zeros((2, 1, 2), np.uint8), 2)
-    assert accumulate_void([old, new], 2) is None
-    found = definitions(stack_areas([old, new], 2), None, scored=None, background=True)
+    tally = Tally.of([old, new], 2)
+    assert tally.void is None
+    found = definitions(tally.areas(), None, scored=None, background=True)
     assert "void_as_background" not in found
     assert found["union"] == 100

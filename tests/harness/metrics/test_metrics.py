@@ -16,12 +16,11 @@ from ovbench.errors import ContractError, DataError, UsageError
 from ovbench.harness.metrics.scores import (
     UNANSWERED,
     Confusion,
-    accumulate,
     areas,
     confusion,
     scores,
-    stack_areas,
 )
+from ovbench.harness.metrics.tally import Tally
 
 Labels = npt.NDArray[Any]
 UNSIGNED = (np.uint8, np.uint16, np.uint32)
@@ -117,8 +116,8 @@ def test_confusion_agrees_with_scikit_learn(num_labels: int) -> None:
     gt, pred = random_maps(num_labels)
     scored = gt != 255
     expected = confusion_matrix(gt[scored], pred[scored], labels=np.arange(num_labels))
-    matrix = accumulate([confusion(gt, pred, num_labels)], num_labels)
-    np.testing.assert_array_equal(matrix, expected)
+    found = Tally.of([confusion(gt, pred, num_labels)], num_labels).confusion
+    np.testing.assert_array_equal(found[:, :-1], expected)
 
 
 @pytest.mark.parametrize("absent", [(), (3, 7)])
@@ -128,7 +127,7 @@ def test_iou_agrees_with_torchmetrics(absent: tuple[int, ...]) -> None:
     import torchmetrics
 
     gt, pred = random_maps(21, absent=absent)
-    ours = scores(areas(accumulate([confusion(gt, pred, 21)], 21)), background=False)
+    ours = scores(Tally.of([confusion(gt, pred, 21)], 21).areas().total, background=False)
     tensors = torch.from_numpy(pred).long(), torch.from_numpy(gt).long()
 
     def theirs(average: str) -> Any:
@@ -200,11 +199,11 @@ def test_areas_per_image_add_up_to_those_of_the_set() -> None:
     pairs = [random_maps(9, (7, 5 + i)) for i in range(6)]
     pairs.append((np.full((3, 3), 255, np.uint8), np.zeros((3, 3), np.uint8)))
     confusions = [confusion(gt, pred, 9) for gt, pred in pairs]
-    stacked, whole = stack_areas(confusions, 9), areas(accumulate(confusions, 9))
+    tally = Tally.of(confusions, 9)
+    stacked, whole = tally.areas(), areas(tally.confusion)
     for name in ("intersection", "gt", "pred", "union"):
         per_image = getattr(stacked, name)
         assert per_image.shape == (7, 9)
-        assert per_image.dtype == np.int64
         np.testing.assert_array_equal(per_image.sum(axis=0), getattr(whole, name))
     for row, (gt, pred) in enumerate(pairs):
         scored = gt != 255
@@ -256,8 +255,9 @@ def test_some_labels_are_scored_alone() -> None:
 @pytest.mark.filterwarnings("error")
 @pytest.mark.parametrize("confusions", [[], [Confusion(*np.zeros((3, 0), np.int64))]])
 def test_an_empty_set_scores_nan(confusions: list[Confusion]) -> None:
-    assert stack_areas(confusions, 3).gt.shape == (len(confusions), 3)
-    result = scores(areas(accumulate(confusions, 3)), background=True)
+    per_image = Tally.of(confusions, 3).areas()
+    assert per_image.gt.shape == (len(confusions), 3)
+    result = scores(per_image.total, background=True)
     single = (result.miou, result.pixel_accuracy, result.mean_accuracy, result.fwiou)
     assert all(math.isnan(v) for v in (*single, *result.definitions.values()))
     assert np.isnan([result.iou, result.accuracy]).all()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import struct
 import zlib
+from base64 import b64encode
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -10,12 +13,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.lines import content_of, with_checksum
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import Confusion, Void
-from ovbench.harness.results.records import Cost, ImageRecord, Session, encode
+from ovbench.harness.results.packed import pack, unpack
+from ovbench.harness.results.records import (
+    Cost,
+    ImageRecord,
+    Session,
+    counts_of,
+    decode,
+    encode,
+)
 from ovbench.harness.results.store import RunStore
 
 Edit = Callable[[dict[str, Any]], object]
@@ -25,21 +38,43 @@ def integers(*values: int) -> Any:
     return np.array(values, np.int64)
 
 
+RECORD = ImageRecord(
+    "a",
+    20,
+    Confusion(
+        integers(0, 0, 1).astype(np.int32),
+        integers(0, 1, 1).astype(np.int32),
+        integers(7, 2, 6),
+        Void(integers(-1, 1).astype(np.int32), integers(1, 4)),
+    ),
+    BoundaryAreas(integers(0, 1), integers(3, 2), integers(4, 2), integers(3, 5)),
+    Cost(0.001, 0.25, 0.002, {"encode": 0.2}, batch=2, warmup=True, rss=10),
+)
+"""An image of 20 pixels: 9 of label 0, 6 of label 1 and 5 ignored ones."""
+
+# The same, as it was written before counts were packed.
+SPELT_OUT = (
+    b'{"image":"a","size":20,"gt":[0,0,1],"pred":[0,1,1],"pixels":[7,2,6],"void":{"pred":[-1,1],'
+    b'"pixels":[1,4]},"boundary":{"labels":[0,1],"intersection":[3,2],"gt":[4,2],"pred":[3,5]},'
+    b'"cost":{"wait_s":0.001,"compute_s":0.25,"evaluate_s":0.002,"stages_s":{"encode":0.2},'
+    b'"batch":2,"warmup":true,"rss":10,"gpu_allocated":null,"gpu_reserved":null},"crc":"20b9e848"}'
+)
+
+
 def line(key: bytes = b"") -> bytes:
-    """An image of 20 pixels: 9 of label 0, 6 of label 1 and 5 ignored ones."""
-    record = ImageRecord(
-        "a",
-        20,
-        Confusion(
-            integers(0, 0, 1).astype(np.int32),
-            integers(0, 1, 1).astype(np.int32),
-            integers(7, 2, 6),
-            Void(integers(-1, 1).astype(np.int32), integers(1, 4)),
-        ),
-        BoundaryAreas(integers(0, 1), integers(3, 2), integers(4, 2), integers(3, 5)),
-        Cost(0.001, 0.25, 0.002, {"encode": 0.2}, batch=2, warmup=True, rss=10),
-    )
-    return encode(record, key)
+    """As it was written before counts were packed: its lists can be edited one by one."""
+    return with_checksum(content_of(SPELT_OUT), key)
+
+
+def row(code: str, *numbers: int) -> str:
+    """Numbers as a line has them."""
+    return code + b64encode(struct.pack(f"<{len(numbers)}{code}", *numbers)).decode()
+
+
+def packed(**parts: Any) -> dict[str, Any]:
+    """The counts of a line of today, with some parts in place of its own."""
+    content = content_of(encode(RECORD))
+    return {**content, "counts": {**content["counts"], **parts}}
 
 
 @pytest.fixture
@@ -71,12 +106,13 @@ IMPOSSIBLE: dict[str, Edit] = {
     "ignored pixels are incomplete": put("void", "pixels", value=[5]),
     "a count of pixels is below 1": put("pixels", value=[7, 0, 8]),
     "count of pixels is below 1": put("void", "pixels", value=[-1, 6]),
-    "more pixels are counted than the image's 20": put("pixels", value=[7, 2**62, 2**62]),
+    "more pixels are counted than the image's 20": put("pixels", value=[7, 2**40, 2**40]),
     "19 pixels are counted, the image has 20": put("pixels", value=[6, 2, 6]),
     "lists of whole numbers": put("pixels", value=[7.0, 2.5, 6.0]),
     "whole numbers": put("gt", value=["0", "0", "1"]),
     "lists of whole": put("gt", value=[[0, 0, 1]]),
     "too large": put("pixels", value=[7, 2, 2**70]),
+    "is too large for": put("pixels", value=[7, 2**62, 2**62]),
     "None is no number of pixels": put("size", value=None),
     "20.0 is no number of pixels": put("size", value=20.0),
     "-20 is no number of pixels": put("size", value=-20),
@@ -101,6 +137,85 @@ IMPOSSIBLE: dict[str, Edit] = {
 def test_the_record_is_possible_before_it_is_edited(store: RunStore) -> None:
     (store.shards / "rank-0.jsonl").write_bytes(line(store.key))
     assert set(store.records().images) == {"a"}
+
+
+def test_lines_of_older_versions_say_the_same() -> None:
+    old, new = decode(SPELT_OUT), decode(encode(RECORD))
+    assert isinstance(old, ImageRecord)
+    assert isinstance(new, ImageRecord)
+    assert counts_of(old) == counts_of(new) == counts_of(RECORD)
+    assert old.cost == new.cost == RECORD.cost
+    dtypes = [a.dtype for a in (new.confusion.gt, new.confusion.pixels, new.boundary.labels)]
+    assert dtypes == [np.int32, np.int64, np.int32]
+
+
+def test_packed_numbers_are_those_of_the_documentation() -> None:
+    counts = content_of(encode(RECORD))["counts"]
+    assert {name: counts[name] for name in ("pairs", "void", "edges")} == {
+        "pairs": 3, "void": 2, "edges": 2,
+    }  # fmt: skip
+    labels = [0, 0, 1, 0, 1, 1, -1, 1, 0, 1]
+    assert counts["labels"] == row("b", *labels)
+    assert counts["pixels"] == row("B", 7, 2, 6, 1, 4, 3, 2, 4, 2, 3, 5)
+
+
+@given(st.lists(st.integers(1, 2**40), min_size=1, max_size=5), st.booleans())
+def test_counts_of_any_size_survive(pixels: list[int], void: bool) -> None:
+    labels = np.arange(len(pixels), dtype=np.int32) * 300
+    ignored = Void(labels - 1, integers(*pixels)) if void else None
+    counted = Confusion(labels, labels, integers(*pixels), ignored)
+    edges = BoundaryAreas(labels[:1], *np.array([[1], [2], [3]]))
+    again, around = unpack(json.loads(json.dumps(pack(counted, edges))))
+    for one, other in ((counted, again), (edges, around), (ignored, again.void)):
+        if one is not None:
+            for name in type(one).__slots__:
+                if name != "void":
+                    np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+    assert (again.void is None) == (ignored is None)
+
+
+UNREADABLE: dict[str, dict[str, Any]] = {
+    "counts are incomplete": {"pairs": 2},
+    "its counts are incomplete": {"labels": "BAAAH"},
+    "packed in no known way": {"labels": "ZAAAH"},
+    "packed in no known": {"pixels": ""},
+    "packed into text": {"pixels": [1, 2, 3]},
+    "lengths are no whole numbers": {"pairs": 3.0},
+    "lengths are no whole": {"void": -1},
+    "its lengths are no": {"edges": True},
+    "base64-encoded": {"labels": "BA"},
+    "multiple of element size|buffer size": {"labels": "iAAAA"},
+    "base64|alphabet|data": {"labels": "B!!!!"},
+    "far outside any image": {
+        "pixels": "q" + b64encode(struct.pack("<11q", *[2**50] * 11)).decode()
+    },
+    "a label or a count is far": {
+        "labels": "q" + b64encode(struct.pack("<10q", *[-(2**40)] * 10)).decode()
+    },
+    "outside the vocabulary": {"labels": "B" + b64encode(bytes([9] * 10)).decode()},
+    "a count of pixels is below 1": {"pixels": "B" + b64encode(bytes(11)).decode()},
+}
+
+
+@pytest.mark.parametrize("reason", UNREADABLE)
+def test_counts_that_cannot_be_unpacked_are_named(store: RunStore, reason: str) -> None:
+    shard = store.shards / "rank-0.jsonl"
+    shard.write_bytes(with_checksum(packed(**UNREADABLE[reason]), store.key))
+    with pytest.raises(UsageError, match=rf"rank-0\.jsonl:1: .*({reason})"):
+        store.records()
+    assert store.drop_bad()
+    assert not store.records().images
+
+
+def test_a_record_is_read_again_where_it_stands(store: RunStore) -> None:
+    shard = store.shards / "rank-0.jsonl"
+    other = {**content_of(line()), "image": "b"}
+    shard.write_bytes(with_checksum(packed(), store.key) + with_checksum(other, store.key))
+    images = store.records().images
+    assert [counts_of(images[name]) for name in "ba"] == [counts_of(RECORD)] * 2
+    shard.write_bytes(with_checksum(other, store.key))
+    with pytest.raises(UsageError, match="changed while it was read"):
+        images["a"]
 
 
 @pytest.mark.parametrize("reason", IMPOSSIBLE)
