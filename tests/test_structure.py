@@ -209,6 +209,8 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["list", "methods"],
         ["list", "datasets"],
         ["list", "methods", "--markdown"],
+        ["list", "methods", "--all"],
+        ["weights", "list"],
         ["list", "checkpoints"],
         ["new", "--help"],
         ["new", "method", "--help"],

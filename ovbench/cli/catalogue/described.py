@@ -13,7 +13,6 @@ from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.settings import SettingInfo, describe
 from ovbench.harness.registry.glance import refuse_missing_packages
 from ovbench.harness.registry.names import METHODS
-from ovbench.harness.registry.presets import published_rows, varying_settings
 
 Cells = Sequence[str]
 
@@ -40,6 +39,8 @@ class Described:
         Raises:
             UsageError: there is none, it cannot be imported, or packages that it needs are missing.
         """
+        from ovbench.harness.registry.presets import published_rows, varying_settings
+
         row = row_of(name)
         refuse_missing_packages(name)
         method = METHODS.load(name)
