@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.contract.progress import progress
@@ -21,6 +22,9 @@ from ovbench.harness.registry.sources import code_of, code_of_entry
 
 UNREGISTERED = "unregistered"
 """The version of a method that is given from Python."""
+
+TRAINED_ON_MASKS = "trained on masks: not comparable with methods that never saw one"
+"""Of a method whose card says "mask-supervised"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ def load_method(
         {**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
         tuning,
         choice.published,
+        _warnings(choice.method_class),
     )
     return Method(subject, segmenter)
 
@@ -166,6 +171,13 @@ def choose_method(
     changes = {key: v for key, v in resolved(parsed).items() if v != baseline[key]}
     version, published = package_version(entry.package), chosen.record(settings)
     return MethodChoice(method_class, version, parsed, changes, published)
+
+
+def _warnings(method_class: SegmenterClass) -> tuple[str, ...]:
+    """What every result of a method must say, by what its card says that it learned from."""
+    card = getattr(method_class, "card", None)
+    supervised = isinstance(card, MethodCard) and card.kind == "mask-supervised"
+    return (TRAINED_ON_MASKS,) if supervised else ()
 
 
 def _checkpoints(segmenter: Segmenter) -> tuple[CheckpointRecord, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from ovbench.harness.contract.runtime import Precision
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.conformance import conformance_checks
+from ovbench.harness.run.runner import evaluate
+from ovbench.leaderboards.tables.marks import marks
 from ovbench.models.pixelwise import lseg
 
 VOCABULARY = Vocabulary(
@@ -77,3 +80,14 @@ def test_another_clip_is_refused(settings: dict[str, Any], monkeypatch: pytest.M
     said = "embeds texts in 32 numbers and the network pixels in 512: set architecture to the CLIP"
     with pytest.raises(UsageError, match=said):
         method.prepare(VOCABULARY)
+
+
+def test_every_result_says_that_it_saw_masks(
+    settings: dict[str, Any], memory_dataset: Any, tmp_path: Path
+) -> None:
+    method = load_method("lseg", settings=settings, device="cpu", checkpoints="real")
+    result = evaluate(method, memory_dataset(count=1), output=tmp_path / "run")
+    assert result is not None
+    assert "trained on masks: not comparable with methods that never saw one" in marks(result)
+    other = load_method("constant", device="cpu")
+    assert not other.subject.warnings
