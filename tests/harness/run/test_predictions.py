@@ -237,13 +237,15 @@ def test_a_linked_folder_whose_files_changed_is_another_run(
 
 def test_labels_off_by_one_are_noticed_in_any_run(memory_dataset: Any) -> None:
     from ovbench.harness.metrics.scores import confusion
+    from ovbench.harness.metrics.tally import Tally
 
     pairs = [memory_dataset().load(i).label for i in range(3)]
     counted = [confusion(t, np.where(t == VOID, 0, t + 1).astype(np.uint8), 5) for t in pairs]
-    (words,) = shift_warnings(counted)
+    (words,) = shift_warnings(Tally.of(counted, 5).confusion)
     assert words.startswith("predictions may be off by one: with every label less by one, pixel")
-    assert shift_warnings([confusion(t, np.where(t == VOID, 0, t), 4) for t in pairs]) == []
-    assert shift_warnings([]) == []
+    right = [confusion(t, np.where(t == VOID, 0, t), 4) for t in pairs]
+    assert shift_warnings(Tally.of(right, 4).confusion) == []
+    assert shift_warnings(Tally(4).confusion) == []
 
 
 def test_a_pipe_in_place_of_a_map_is_not_waited_for(memory_dataset: Any, tmp_path: Path) -> None:
