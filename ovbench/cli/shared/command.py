@@ -20,7 +20,7 @@ _PANELS = {
     "threshold",
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
     "trials samples keep-archives fresh",
-    "What is shown": "metric columns sort average images pictures with-reported reported",
+    "What is shown": "all metric columns sort average images pictures with-reported reported",
     "Reference": "paper expected pin tolerance",
     "Output": "output json markdown format update save-predictions labels plot to logdir project "
     "quiet",

@@ -7,17 +7,21 @@ from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.card import MethodCard, Pick
 from ovbench.harness.contract.published import PUBLISHED
 from ovbench.harness.contract.settings import resolved
 from ovbench.harness.registry.glance import card_of, needs_exemplars, preset_names
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import METHODS, Registry
+from ovbench.harness.registry.picking import picks_of
 from ovbench.harness.registry.presets import published_rows
 from ovbench.models.patches.saliency import BACKBONE
 from ovbench.models.weights import packaged
+from ovbench.models.weights.catalogue import look_up
 from ovbench.models.weights.inventory import item_of
 
 BUILTIN = [name for name, entry in METHODS.entries.items() if entry.package == "ovbench"]
@@ -65,6 +69,9 @@ def test_a_card_names_the_weights_that_the_defaults_load(name: str) -> None:
         loaded = load_method(name, checkpoints="toy", device="cpu").subject
         assert roles == {record.role for record in loaded.checkpoints}
         settings = loaded.settings
+    chosen = {pick.checkpoint({}) for pick in picks_of(name)}
+    beside = {other for w in chosen & {*card.weights} for other in look_up(*w.split("/", 1)).beside}
+    assert {*card.weights} <= chosen | beside, "a setting that chooses weights says so by picks"
     words = {BACKBONE, *map(str, settings.values())}
     for weight in card.weights:
         item = item_of(weight)
@@ -118,3 +125,47 @@ def test_what_is_known_of_a_checkpoint() -> None:
     of_hub = item_of("dino/somebody/something")
     assert of_hub is not None
     assert (of_hub.licence, of_hub.path) == ("", None)
+
+
+def test_what_chooses_weights_is_read_from_source(
+    written: Callable[[str, str], None], tmp_path: Path
+) -> None:
+    body = """
+    class Settings(Base):
+        width: int = setting(3, "s", "h")
+        kind: str = setting("a", "s", "h", picks=KINDS)
+        other: str = setting("b", "s", "h", picks="sam/{other}")
+        made: str = setting("b", "s", "h", picks=make())
+"""
+    head = """
+from ovbench.harness.contract.settings import setting
+
+KINDS = {"a": "dino/x", "b": "sam/y"}
+
+
+class Base:
+    other: str = setting("base", "s", "h", picks="clip/{architecture} {other}")
+    lone: str = setting("l", "s", "h", picks="clip/{nowhere} {lone}")
+"""
+    written("chooser", "pass")
+    (source,) = tmp_path.glob("*.py")
+    source.write_text(f"{head}\n\nclass Method:{body}")
+    kind, other = picks_of("chooser")  # what cannot be read, or names no setting, is left out
+    assert (kind.defaults, kind.checkpoint({})) == ({"kind": "a"}, "dino/x")
+    assert kind.values("sam/y") == {"kind": "b"}
+    assert kind.values("sam/z") is None
+    assert kind.checkpoint({"kind": "c"}) is None
+    assert (other.checkpoint({"other": "v"}), other.checkpoint({"other": "random"})) == (
+        "sam/v",
+        None,
+    )
+    assert other.values("sam/v") == {"other": "v"}
+
+
+@given(st.text("ab-_.1", min_size=1), st.text("ab-_.1", min_size=1))
+def test_a_checkpoint_and_its_settings_say_each_other(first: str, second: str) -> None:
+    pick = Pick("clip/{architecture} {pretrained}", {"architecture": "x", "pretrained": "y"})
+    values = {"architecture": first, "pretrained": second}
+    name = pick.checkpoint(values)
+    assert name is not None
+    assert pick.values(name) == values
