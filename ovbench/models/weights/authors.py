@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
+from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from torch.torch_version import TorchVersion
 
 from ovbench.errors import UsageError
 from ovbench.harness.files.regular import regular
 
 M = TypeVar("M", bound=nn.Module)
+
+# What PyTorch says of objects that are not weights, as opposed to what is no pickle.
+_NO_WEIGHTS = ("unsupported GLOBAL", "Unsupported global", "Can only")
 
 _NAMED = 3
 """Names in a message; there may be hundreds."""
@@ -23,15 +27,17 @@ _NAMED = 3
 def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
     """The weights that a file holds, under a key if there is such a one; nothing in it is run.
 
+    Authors often save what they trained with beside the weights. No class that the file names is
+    imported: an object that does nothing stands for each of its.
+
     Raises:
-        UsageError: a file that is damaged, holds more than weights, or has no such key.
+        UsageError: a file that is damaged, or has no such weights.
     """
     try:
-        # Trainings note torch's version beside their weights: a text, but of its own class.
-        with torch.serialization.safe_globals([TorchVersion]):
-            content = torch.load(regular(file), map_location="cpu", weights_only=True)
+        with safe_globals(_stands_for_all_in(regular(file))):
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        if "Unsupported global" in str(error):
+        if any(words in str(error) for words in _NO_WEIGHTS):
             raise UsageError(
                 f"{file}: holds objects beside its weights, which are not loaded since they can "
                 "run code; save its weights alone"
@@ -66,6 +72,32 @@ def fitted(module: M, weights: Mapping[str, Tensor], file: Path) -> M:
         raise UsageError(f"{file}: is not what was expected: it {', and '.join(said)}")
     module.load_state_dict(weights)
     return module
+
+
+class _Unread:
+    """Stands for an object of any class, and knows nothing of it."""
+
+    def __new__(cls, *_: object) -> _Unread:
+        return super().__new__(cls)
+
+    def __init__(self, *_: object) -> None: ...
+
+    def __setstate__(self, state: object) -> None: ...
+
+
+def _unread_dictionary(*_: object) -> dict[Any, Any]:
+    return {}
+
+
+def _stands_for_all_in(file: Path) -> list[Any]:
+    """For every class and function that a file names and PyTorch does not know, what is taken."""
+    try:
+        names = get_unsafe_globals_in_checkpoint(file)
+    except ValueError:  # written before PyTorch had archives, which alone tell their names
+        return [TorchVersion]  # a text of its own class, beside many trainings' weights
+    # PyTorch puts entries into dictionaries alone.
+    dictionaries = {"collections.defaultdict"}
+    return [(_unread_dictionary if name in dictionaries else _Unread, name) for name in names]
 
 
 def _list(names: Iterable[str]) -> str:
