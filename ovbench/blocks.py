@@ -17,6 +17,7 @@ from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_d
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.grouping.groups import Groups
 from ovbench.models.grouping.groupvit import GroupViT, load_groupvit
+from ovbench.models.grouping.ovsegmentor import OVSegmentor, load_ovsegmentor
 from ovbench.models.grouping.segclip import SegCLIP, load_segclip
 from ovbench.models.matchers.blip import BLIP, load_blip
 from ovbench.models.matchers.bridgetower import BridgeTower, load_bridgetower
@@ -78,6 +79,7 @@ __all__ = [
     "Masker",
     "Match",
     "Matcher",
+    "OVSegmentor",
     "PatchEncoder",
     "PatchFeatures",
     "ProposalSettings",
@@ -112,6 +114,7 @@ __all__ = [
     "load_groupvit",
     "load_lseg",
     "load_masker",
+    "load_ovsegmentor",
     "load_patch_encoder",
     "load_saliency",
     "load_sam",

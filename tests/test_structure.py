@@ -49,7 +49,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.patches": {*WEIGHTS, "models.pixels"},
     "models.clip": MODELS,
     "models.diffusion": MODELS,
-    "models.grouping": {*MODELS, "models.clip"},
+    "models.grouping": {*MODELS, "models.clip", "models.towers"},
     "models.matchers": MODELS,
     "models.pixelwise": {*MODELS, "models.clip"},
     "models.sam": MODELS,

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from tiny_ovsegmentor import tiny_ovsegmentor
 from tiny_segclip import tiny_segclip
 
 from ovbench.harness.contract.arrays import Image
@@ -15,16 +16,17 @@ from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import METHODS
 from ovbench.harness.run.conformance import conformance_checks
-from ovbench.models.grouping import segclip
+from ovbench.models.grouping import ovsegmentor, segclip
 
 SMALL = {"weights": "random", "short_side": 48, "window": 48, "window_stride": 24,
          "max_long_side": 160}  # fmt: skip
 BEHIND = Vocabulary.of("cat", "dog", "bird", "sheep", background=True)
-NAMES = ("segclip",)
+NAMES = ("ovsegmentor", "segclip")
 
 
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ovsegmentor, "_new", tiny_ovsegmentor)
     monkeypatch.setattr(segclip, "_new", tiny_segclip)
 
 

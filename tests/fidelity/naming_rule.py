@@ -5,7 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from ovbench.adapters.grouping.naming import Naming
 from ovbench.models.grouping.groups import Groups
+
+
+def whole_map(method: Naming, pixels: Tensor, classes: int, background: bool) -> Tensor:
+    """What a method scores in the only window, ``([1 +] classes, h, w)``, zeros included."""
+    maps, kept = method.scores(method.read(pixels), pixels, torch.arange(classes), background)
+    whole = torch.zeros(classes + background, *pixels.shape[2:])
+    whole[kept + background] = maps[0, int(background) :]
+    if background:
+        whole[0] = maps[0, 0]
+    return whole
 
 
 def scores_of_groups(

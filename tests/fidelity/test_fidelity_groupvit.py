@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from naming_rule import scores_of_groups
+from naming_rule import scores_of_groups, whole_map
 from oracles import require_close, vectors
 from torch import Tensor, nn
 from torch.nn import functional
@@ -78,18 +78,10 @@ def test_groups(shape: str) -> None:
 def test_scores_and_labels(shape: str, threshold: float | None, method: GroupViTMethod) -> None:
     kind = "no_bg" if threshold is None else f"bg{threshold}"
     expected = vectors("groupvit")
-    background = threshold is not None
     method.settings = GroupViTSettings(background_threshold=threshold or 0.5)
     pixels = vectors("groupvit_inputs")[f"{shape}.pixels"]
-    maps, kept = method.scores(method.read(pixels), pixels, torch.arange(9), background)
-    whole = torch.zeros(9 + background, *pixels.shape[2:])
-    whole[kept + background] = maps[0, int(background) :]
-    if background:
-        whole[0] = maps[0, 0]
-    scores = expected[f"{shape}.scores.{kind}"]
-    places = torch.arange(0, whole.shape[1], 8), torch.arange(0, whole.shape[2], 8)
-    sampled = whole[:, places[0]][:, :, places[1]]
-    require_close(sampled, scores)
+    whole = whole_map(method, pixels, 9, threshold is not None)
+    require_close(whole[:, ::8, ::8], expected[f"{shape}.scores.{kind}"])
     labels = expected[f"{shape}.labels.{kind}"].numpy()
     assert (whole.argmax(0)[::2, ::2].numpy() == labels).mean() > 0.999
 

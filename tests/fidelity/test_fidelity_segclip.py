@@ -8,7 +8,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from naming_rule import score_of_pixel
+from naming_rule import score_of_pixel, whole_map
 from oracles import require_close, vectors
 from tiny_segclip import tiny_segclip
 from torch import Tensor, nn
@@ -139,9 +139,7 @@ def test_pixels_against_a_plain_restatement(
         near + 0.1 * torch.randn(near.shape, generator=generator), dim=1
     )
     monkeypatch.setattr(SegCLIP, "logit_scale", 60.0)
-    maps, kept = method.scores(method.read(pixels), pixels, torch.arange(7), True)
-    whole = torch.zeros(8, 32, 48)
-    whole[[0, *(kept + 1).tolist()]] = maps[0]
+    whole = whole_map(method, pixels, 7, True)
     seen = set()
     for row in range(1, 32, 5):
         for column in range(2, 48, 5):

@@ -150,6 +150,7 @@ METHODS = Registry(
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
+        "ovsegmentor": Entry("ovbench.adapters.grouping.ovsegmentor:OVSegmentorMethod"),
         "segclip": Entry("ovbench.adapters.grouping.segclip:SegCLIPMethod"),
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
         "maskclip_plus": Entry("ovbench.adapters.pixelwise.maskclip_plus:MaskCLIPPlus"),

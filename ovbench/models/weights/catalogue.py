@@ -261,6 +261,12 @@ ENTRIES: Sequence[Entry] = (
     # Addresses: the README of NVlabs/GroupViT, which links to the author's repository.
     _groupvit_file("yfcc", "group_vit_gcc_yfcc_30e-879422e0.pth"),
     _groupvit_file("redcaps", "group_vit_gcc_redcap_30e-3dd09a76.pth"),
+    # Address: the README of Jazzcharles/OVSegmentor, whose two rows link to this one file.
+    Entry("ovsegmentor", "ovsegmentor_vitb_bert",
+          OfficialFile("https://drive.google.com/file/d/10F3b3FNzPdDx8LuKdjc1BzbSLMrPLvnc/view",
+                       "ovsegmentor_vitb_bert.pth", None, by_hand=True),
+          _NVIDIA, "OVSegmentor: ViT-B/16 and BERT-base", None,
+          ("tokenizer/bert_base_uncased",)),
     # Address: the README of ArrowLuo/SegCLIP.
     Entry("segclip", "segclip_vitb16",
           OfficialFile("https://github.com/ArrowLuo/SegCLIP/releases/download/checkpoint_v0/"
@@ -309,7 +315,7 @@ ENTRIES: Sequence[Entry] = (
           "none stated; the code is gpl-3.0", "CLIPpy ViT-B/16, unofficial, trained on CC12M", None,
           ("tokenizer/sentence_t5_base",)),
     _hub("tokenizer", "bert_base_uncased", "google-bert/bert-base-uncased", _UNREAD,
-         "the words of SimSeg's text tower, no weights"),
+         "the words of SimSeg's and OVSegmentor's text towers, no weights"),
     _hub("tokenizer", "sentence_t5_base", "sentence-transformers/sentence-t5-base", _UNREAD,
          "the words of CLIPpy's text tower, no weights"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
