@@ -43,6 +43,7 @@ from ovbench.models.pixels.labels import decide, label_map
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows, slide, window_starts
 from ovbench.models.pixelwise.lseg import LSeg, load_lseg
+from ovbench.models.pixelwise.student import Student, load_student
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
@@ -92,6 +93,7 @@ __all__ = [
     "Scores",
     "SegCLIP",
     "SegGPT",
+    "Student",
     "TextPrompt",
     "Towers",
     "Trunk",
@@ -121,6 +123,7 @@ __all__ = [
     "load_segclip",
     "load_seggpt",
     "load_simseg",
+    "load_student",
     "own_attention",
     "pamr",
     "pillow_tensor",
