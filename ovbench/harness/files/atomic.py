@@ -37,10 +37,15 @@ def ready_folder(path: Path) -> None:
         raise UsageError(f"{path.parent}: cannot be written")
 
 
+def no_room(error: OSError) -> bool:
+    """Whether it is the disk's, which the user's command has no part in."""
+    return error.errno in _NO_ROOM
+
+
 def unwritable(path: Path, error: OSError) -> OvbenchError:
     """The one line for a file that could not be written: a full disk is nobody's wrong usage."""
     reason = f"{path}: cannot be written ({error.strerror or error})"
-    if error.errno in _NO_ROOM:
+    if no_room(error):
         return OvbenchError(f"{reason}; make room there, and the same command goes on")
     return UsageError(reason)
 

@@ -74,19 +74,22 @@ def _download(file: OfficialFile, path: Path, instead: str, size: int | None) ->
     from filelock import FileLock
     from huggingface_hub import constants
 
+    from ovbench.harness.files.atomic import no_room, ready_folder, unwritable
     from ovbench.harness.files.download import FAILURES, Download  # urllib's imports take long
 
     if constants.HF_HUB_OFFLINE:
         raise UsageError(_advice(file, path, size, "HF_HUB_OFFLINE is set") + instead)
     download = Download(file.url, path)
+    ready_folder(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         # Of several processes that start together, one downloads and the others wait for it.
         with FileLock(path.with_name(f"{path.name}.lock")):
             if not path.exists():
                 download.fill()
                 _accept(download, file)
     except FAILURES as error:
+        if isinstance(error, OSError) and no_room(error):
+            raise unwritable(download.part, error) from None
         raise UsageError(_advice(file, path, size, str(error)) + instead) from None
 
 

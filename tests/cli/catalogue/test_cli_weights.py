@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -25,6 +26,7 @@ from in_process import ovbench
 from weight_servers import Hub, HubHandler, Page, PageHandler, serving
 
 from ovbench.errors import UsageError
+from ovbench.harness.files.download import Download
 from ovbench.harness.registry.glance import card_of
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.registry.names import METHODS
@@ -375,3 +377,28 @@ def test_a_shell_completes_the_method() -> None:
 
     assert methods("groupv") == ["groupvit"]
     assert set(methods("")) == {*METHODS.entries}
+
+
+def test_a_folder_that_cannot_be_written_is_named(
+    publish: Publish, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(f"{NOBODY}/weights.pth")
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "file"))
+    assert f"{tmp_path / 'file'}: is no folder" in one_line(ovbench(*FETCH))
+
+
+def test_a_full_disk_is_not_the_networks_fault(
+    publish: Publish, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(download: Download) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    publish(f"{NOBODY}/weights.pth")
+    monkeypatch.setattr(Download, "fill", full)
+    done = ovbench(*FETCH)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1] == (
+        f"error: {home}/weights.pth.part: cannot be written (No space left on device); make room "
+        "there, and the same command goes on"
+    )
