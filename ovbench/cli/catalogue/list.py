@@ -65,7 +65,9 @@ def checkpoints(as_json: opt.AsJson = False) -> None:
     table.add_column("source, then the place on this machine if it is here", overflow="fold")
     for item in items:
         size = "" if item.bytes is None else decimal(item.bytes)
-        lines = [item.source, *([str(item.path)] if item.path else [])]
+        source = f"by hand from {item.source}" if item.by_hand else item.source
+        differs = ", which differs" if item.state == "differs" else ""
+        lines = [source, *([f"{item.path}{differs}"] if item.path else [])]
         place = Text("\n").join(styled(line, "") for line in lines)
         table.add_row(item.role, item.name, size, item.licence, place)
     show(table)

@@ -29,13 +29,6 @@ if TYPE_CHECKING:
 
 app = typer.Typer(cls=Group, help="Look after the weights that methods load.", no_args_is_help=True)
 
-_Method = Annotated[
-    str,
-    typer.Argument(
-        metavar="METHOD", help="See `ovbench list methods`.", autocompletion=completion.methods
-    ),
-]
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -95,7 +88,7 @@ def list_(
 
 
 def fetch(
-    method: _Method,
+    method: opt.MethodArgument,
     settings: Annotated[
         list[str] | None,
         typer.Option(

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
 import typer
 
 from ovbench.cli.shared import options as opt
 
 
 def check(
-    method: Annotated[str, typer.Argument(help="See `ovbench list methods`.")],
+    method: opt.MethodArgument,
     checkpoints: opt.Checkpoints = "auto",
     preset: opt.Preset = None,
     settings_file: opt.SettingsFile = None,

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ovbench.cli.shared import completion
 from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
@@ -18,7 +19,10 @@ if TYPE_CHECKING:
 
 def profile(
     methods: Annotated[
-        list[str], typer.Argument(metavar="METHOD", help="See `ovbench list methods`.")
+        list[str],
+        typer.Argument(
+            metavar="METHOD", help="See `ovbench list methods`.", autocompletion=completion.methods
+        ),
     ],
     dataset: opt.DatasetName,
     root: opt.Root = None,

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from ovbench.cli.shared import completion
 from ovbench.cli.shared import options as opt
 
 
@@ -15,7 +16,11 @@ def run(
     method: Annotated[
         str,
         typer.Option(
-            "--method", "-m", help="See `ovbench list methods`; several as A,B.", metavar="NAME,..."
+            "--method",
+            "-m",
+            help="See `ovbench list methods`; several as A,B.",
+            metavar="NAME,...",
+            autocompletion=completion.methods,
         ),
     ],
     dataset: Annotated[

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def segment(
     image: Annotated[Path, typer.Argument(help="A picture.")],
-    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
+    method: opt.MethodName,
     names: Annotated[str, typer.Option("--names", help="What to look for: 'cat, dog'.")],
     background: Annotated[bool, typer.Option(help="Whether a pixel may be none of these.")] = True,
     prompts: Annotated[

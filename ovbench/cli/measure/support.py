@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from ovbench.cli.shared import completion
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.command import Group, add
 
@@ -24,7 +25,13 @@ def show(
         list[str], typer.Argument(metavar="CLASS", help="Names, as they stand in the prompt.")
     ],
     method: Annotated[
-        str | None, typer.Option("--method", "-m", help="Make them as this method does.")
+        str | None,
+        typer.Option(
+            "--method",
+            "-m",
+            help="Make them as this method does.",
+            autocompletion=completion.methods,
+        ),
     ] = None,
     preset: opt.Preset = None,
     settings: opt.Set = None,

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def tune(
-    method: Annotated[str, typer.Option("--method", "-m", help="See `ovbench list methods`.")],
+    method: opt.MethodName,
     dataset: opt.DatasetName,
     root: opt.Root = None,
     split: Annotated[

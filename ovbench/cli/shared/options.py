@@ -16,6 +16,18 @@ if TYPE_CHECKING:
     from ovbench.harness.contract.runtime import CheckpointFlavour
 
 
+MethodName = Annotated[
+    str,
+    typer.Option(
+        "--method", "-m", help="See `ovbench list methods`.", autocompletion=completion.methods
+    ),
+]
+MethodArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="METHOD", help="See `ovbench list methods`.", autocompletion=completion.methods
+    ),
+]
 DatasetName = Annotated[str, typer.Option("--dataset", "-d", help="See `ovbench list datasets`.")]
 DatasetArgument = Annotated[
     str, typer.Argument(metavar="NAME", help="See `ovbench list datasets`.")

@@ -25,6 +25,7 @@ from huggingface_hub import constants
 from in_process import ovbench
 from weight_servers import Hub, HubHandler, Page, PageHandler, serving
 
+from ovbench.cli.app import app
 from ovbench.errors import UsageError
 from ovbench.harness.files.download import Download
 from ovbench.harness.registry.glance import card_of
@@ -189,12 +190,16 @@ def test_a_download_with_another_digest_than_the_published_one_is_discarded(
     assert not (home / "weights.pth.part").exists()
 
 
-def test_another_file_than_the_one_found_first_differs(publish: Publish, home: Path) -> None:
+def test_another_file_than_the_one_found_first_differs(
+    publish: Publish, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with serving(PageHandler, Page(BODY)) as address:
         publish(f"{address}/weights.pth")
         ovbench(*FETCH)
         (home / "weights.pth").write_bytes(BODY[::-1])
         assert state()["state"] == "differs"
+        monkeypatch.setenv("COLUMNS", "400")
+        assert "weights.pth, which differs" in ovbench("list", "checkpoints").stdout
         assert "recorded at first use" in one_line(ovbench(*FETCH))
         assert (home / "weights.pth").read_bytes() == BODY[::-1]  # nobody's file is deleted
 
@@ -372,11 +377,20 @@ def test_what_is_loaded_beside_a_checkpoint_is_listed_with_it() -> None:
     assert [row["checkpoint"] for row in saliency].count("dino/dino_vits8") == 1
 
 
-def test_a_shell_completes_the_method() -> None:
-    from ovbench.cli.shared.completion import methods
-
-    assert methods("groupv") == ["groupvit"]
-    assert set(methods("")) == {*METHODS.entries}
+@pytest.mark.parametrize(
+    "words",
+    ["weights fetch ", "weights list ", "list methods ", "check ", "profile ", "run --method ",
+     "tune --method ", "segment --method ", "support show cat --method "],
+)  # fmt: skip
+def test_a_shell_offers_methods(
+    words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("_OVBENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"ovbench {words}groupv")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) + 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="ovbench")
+    assert capsys.readouterr().out.split() == ["groupvit"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(
