@@ -13,11 +13,11 @@ from ovbench.models.towers.model import Towers
 from ovbench.models.towers.release import Release
 
 
-def bert() -> Any:
-    """BERT at the size of bert-base-uncased, without its pooler."""
+def bert(**sizes: Any) -> Any:
+    """BERT without its pooler, at the size of bert-base-uncased or of a ``BertConfig``'s values."""
     from transformers import BertConfig, BertModel
 
-    return BertModel(BertConfig(), add_pooling_layer=False)
+    return BertModel(BertConfig(**sizes), add_pooling_layer=False)
 
 
 SIMSEG = Release(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from zlib import crc32
 
 import torch
@@ -21,18 +22,22 @@ ROLE = "tokenizer"
 
 
 def load_words(name: str, longest: int, runtime: Runtime) -> Words:
-    """A tokenizer with its marks around every text, as its own file has them.
+    """A tokenizer of the catalogue, or of a hub id; see :func:`words_in`."""
+    return words_in(locate(ROLE, name, runtime).path, longest)
+
+
+def words_in(folder: Path, longest: int) -> Words:
+    """The tokenizer of a folder, with its marks around every text, as its own file has them.
 
     Args:
-        name: in the catalogue, such as ``"bert_base_uncased"``, or a hub id.
         longest: tokens of a text, marks included; it is cut off there.
 
     Raises:
-        UsageError: a file that cannot be had, or is damaged.
+        UsageError: a file that is damaged.
     """
     from tokenizers import Tokenizer
 
-    file = locate(ROLE, name, runtime).path / "tokenizer.json"
+    file = folder / "tokenizer.json"
     try:
         found = Tokenizer.from_buffer(regular(file).read_bytes())
     except Exception as error:  # tokenizers has no class for its own

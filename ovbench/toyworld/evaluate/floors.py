@@ -21,6 +21,7 @@ FLOORS: Mapping[str, Figures] = {
     "sam": {"interior_point_iou_things": 0.75, "best_proposal_iou": 0.80},
     "saliency": {"foreground_iou_192px": 0.70},
     "seggpt": {"in_context_iou_things": 0.60},
+    "simseg": {"miou_15_192px": 60.0},
 }
 """Per role the figures that must not be lower; mIoU in percent, the others are shares."""
 
@@ -39,6 +40,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "sam": _sam,
         "saliency": _saliency,
         "seggpt": _seggpt,
+        "simseg": _simseg,
     }
     return measures[role](scenes)
 
@@ -101,3 +103,10 @@ def _seggpt(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import in_context
 
     return in_context.measure(load_seggpt("seggpt_vit_large", _TOY), scenes)
+
+
+def _simseg(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.towers.simseg import load_simseg
+    from ovbench.toyworld.quality import places
+
+    return places.measure(load_simseg("simseg_vitb", _TOY), scenes)

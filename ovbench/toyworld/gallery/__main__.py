@@ -16,6 +16,7 @@ from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.sam.model import load_sam
 from ovbench.models.seggpt import load_seggpt
+from ovbench.models.towers.simseg import load_simseg
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet
 from ovbench.toyworld.quality.proposals import SETTINGS
@@ -75,6 +76,11 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
         "What the miniature SegGPT paints for each scene's first class, which it is shown in the "
         "next of 54 other scenes that has it.",
         lambda: sheets.painting(_SCENES, _OTHERS, load_seggpt("seggpt_vit_large", _TOY)),
+    ),
+    "places": (
+        "The class that every place is nearest to for the miniature SimSeg, of all 15; below, the "
+        "labels.",
+        lambda: sheets.places(_SCENES, load_simseg("simseg_vitb", _TOY)),
     ),
 }
 """Each sheet's name, what the page says of it, and how it is drawn."""

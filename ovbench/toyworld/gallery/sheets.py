@@ -15,11 +15,13 @@ from ovbench.models.patches.saliency import Saliency
 from ovbench.models.sam.model import Sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT
+from ovbench.models.towers.model import Towers
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
 from ovbench.toyworld.quality import in_context
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
+from ovbench.toyworld.quality.places import name_places
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE
 
@@ -55,6 +57,16 @@ def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
         [Tile(scene.image) for scene in scenes],
         [Tile(heat(p), "probability") for p in shown],
         [Tile(tint(s.image, p > 0.5), "above 0.5") for s, p in zip(scenes, shown, strict=True)],
+    ]
+
+
+def places(scenes: Sequence[Scene], model: Towers) -> Rows:
+    """The class that every place is nearest to."""
+    named = name_places(model, scenes, 2 * SIZE)
+    return [
+        [Tile(scene.image) for scene in scenes],
+        [Tile(paint(labels), "nearest") for labels in named],
+        [Tile(paint(scene.label), "labels") for scene in scenes],
     ]
 
 

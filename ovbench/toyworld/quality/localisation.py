@@ -39,7 +39,7 @@ def measure(clip: CLIP, scenes: Sequence[Scene]) -> dict[str, float]:
         guesses = segment(clip, images, side, residual)
         suffix = f"{side}px" + ("_residual" if residual else "")
         results[f"miou_15_{suffix}"] = miou(guesses, labels, len(NAMES))
-        folded = _things_or_background(guesses), _things_or_background(labels)
+        folded = things_or_background(guesses), things_or_background(labels)
         results[f"miou_11_{suffix}"] = miou(*folded, len(THINGS) + 1)
     return results
 
@@ -65,7 +65,7 @@ def _enlarged(scores: Tensor) -> Tensor:
     return F.interpolate(scores, (SIZE, SIZE), mode="bilinear", align_corners=False)
 
 
-def _things_or_background(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
+def things_or_background(labels: npt.NDArray[Any]) -> npt.NDArray[np.int64]:
     return np.where(labels < len(THINGS), labels.astype(np.int64) + 1, 0)
 
 

@@ -22,6 +22,7 @@ ROLES = (
     "sam",
     "saliency",
     "seggpt",
+    "simseg",
     "classifier",
 )
 """Each is a module of ``roles`` that has ``STEPS`` and ``train(options)``."""

@@ -21,7 +21,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.towers.clippy import load_clippy
 from ovbench.models.towers.model import Towers, TowersNetwork
 from ovbench.models.towers.release import Release
-from ovbench.models.towers.simseg import load_simseg
+from ovbench.models.towers.simseg import SIMSEG, load_simseg
 from ovbench.models.towers.words import arbitrary_words, load_words
 
 Load = Callable[[str, Runtime], Towers]
@@ -251,13 +251,20 @@ def test_half_precision_is_of_places_alone(
     assert torch.equal(texts, exact.embed_queries(["cat"], ["a {}"]))
 
 
-@pytest.mark.parametrize(("load", "release", "name", "file"), BOTH)
-def test_there_is_no_miniature(load: Load, release: Release, name: str, file: str) -> None:
-    for asked in (name, "random"):
-        with pytest.raises(
-            UsageError, match=rf"no miniature of {release.role}; .* --checkpoints real$"
-        ):
-            load(asked, Runtime(checkpoints="toy"))
+@pytest.mark.parametrize("asked", ["clippy_5k", "random"])
+def test_there_is_no_miniature_of_clippy(asked: str) -> None:
+    with pytest.raises(UsageError, match=r"no miniature of clippy; .* --checkpoints real$"):
+        load_clippy(asked, Runtime(checkpoints="toy"))
+
+
+@torch.inference_mode()
+def test_the_miniature_of_simseg_knows_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("ovbench.models.towers.simseg.SIMSEG", SIMSEG)
+    model = load_simseg("any", Runtime(checkpoints="toy"))
+    assert (model.patch, model.checkpoints[0].role) == (8, "simseg")
+    star, water = model.embed_queries(["star", "water"], ["a photo of a {}."])
+    assert float(star @ water) < 0.9
+    assert model.places(torch.randn(1, 3, 96, 120)).shape == (1, 64, 12, 15)
 
 
 def test_what_to_fetch_without_a_network(
@@ -268,7 +275,8 @@ def test_what_to_fetch_without_a_network(
     with pytest.raises(UsageError, match=wanted):
         load_clippy("clippy_5k", Runtime())
     wanted = (
-        r"download simseg\.vit-b\.pth from https://drive\.google\.com/\S* and put it into .*points$"
+        r"download simseg\.vit-b\.pth from https://drive\.google\.com/\S* and put it into "
+        r".*points, or use --checkpoints toy$"
     )
     with pytest.raises(UsageError, match=wanted):
         load_simseg("simseg_vitb", Runtime())
