@@ -26,6 +26,7 @@ from in_process import ovbench
 from weight_servers import Hub, HubHandler, Page, PageHandler, serving
 
 from ovbench.cli.app import app
+from ovbench.cli.catalogue.rows import row_of
 from ovbench.errors import UsageError
 from ovbench.harness.files.download import Download
 from ovbench.harness.registry.glance import card_of
@@ -335,9 +336,8 @@ def test_a_run_the_list_of_methods_and_the_list_of_weights_tell_the_same(
     card = card_of(method)
     assert card is not None
     assert {*card.weights} <= {*listed}
-    methods = {row["name"]: row for row in json.loads(ovbench("list", "methods", "--json").stdout)}
     told = []
-    for weight in methods[method]["weights"]:
+    for weight in row_of(method).content()["weights"]:  # as `list methods` prints it
         row, item = listed[weight["name"]], item_of(weight["name"])
         assert item is not None
         for field in ("licence", "bytes", "state"):
