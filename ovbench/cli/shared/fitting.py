@@ -32,6 +32,8 @@ def fitted(table: Table, console: Console) -> Table:
     widths = [_of(column, console) for column in table.columns]
     whole = Measurement.get(console, console.options.update(width=_ENDLESS), table).maximum
     room = console.width - (whole - sum(width.most for width in widths))  # lines and padding
+    for width in widths:  # rich measures an empty column as nothing and draws it one wide
+        width.most, width.least = max(width.most, 1), max(width.least, 1)
     if sum(width.most for width in widths) <= room:
         return table
     if sum(width.least for width in widths) > room:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich import box
 from rich.table import Table
@@ -24,6 +24,7 @@ def printed(table: Table, width: int) -> list[str]:
     return captured.get().splitlines()
 
 
+@example([("", "", "", "abcdefabcdef")], 16, False, False)
 @given(
     st.lists(st.tuples(CELLS, CELLS, CELLS, CELLS), min_size=1, max_size=4),
     st.integers(16, 130),
