@@ -63,7 +63,7 @@ def _by_lines(table: Table) -> Table:
     for number, row in enumerate(zip(*(column.cells for column in table.columns), strict=True)):
         words = [", ".join(str(cell).splitlines()) for cell in row]
         if not any(headings):  # a name and what it says
-            made.add_row(" ".join(words))
+            made.add_row(" ".join(filter(None, words)))
             continue
         if number:
             made.add_row("")
