@@ -35,7 +35,7 @@ def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
     """
     try:
         with safe_globals(_stands_for_all_in(regular(file))):
-            content = torch.load(file, map_location="cpu", weights_only=True)
+            content = torch.load(regular(file), map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if any(words in str(error) for words in _NO_WEIGHTS):
             raise UsageError(

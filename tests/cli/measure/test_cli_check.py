@@ -13,8 +13,8 @@ from ovbench.models.weights.packaged import roles
 # hundreds of pictures or ask SAM thousands of times.
 ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam"}
 
-# A dense CRF over the kit's largest picture takes minutes.
-QUICK = {"pnp_ovss": ("--set", "crf_iterations=0")}
+# Dense CRFs over the kit's pictures take minutes.
+QUICK = dict.fromkeys(("pnp_ovss", "simseg"), ("--set", "crf_iterations=0"))
 
 
 def has_miniatures(method: str) -> bool:
