@@ -7,9 +7,9 @@ released code: github.com/isl-org/lang-seg.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -61,10 +61,10 @@ class LSegSettings:
         "released code, modules/models/lseg_net.py: a label as it is",
         "set of prompt templates whose embeddings are averaged",
     )
-    base_side: int = setting(
-        520,
-        "released code, modules/lseg_module.py, base_size",
-        "longer side of the picture at the scale 1, in pixels",
+    base_side: int | None = setting(
+        None,
+        "released code, modules/lseg_module.py, base_size: 520 for a network trained on 480 pixels",
+        "longer side of the picture at the scale 1, in pixels; none is 13/12 of the training side",
         most=SIDE,
     )
     scales: tuple[float, ...] = setting(
@@ -73,16 +73,17 @@ class LSegSettings:
         "sizes of the picture whose scores are added, of base_side",
         most=LARGEST,
     )
-    window: int = setting(
-        480,
-        "released code, modules/lseg_module.py, crop_size",
-        "side of windows in pixels; a shorter picture is filled up with black",
+    window: int | None = setting(
+        None,
+        "released code, modules/lseg_module.py, crop_size: 480",
+        "side of windows in pixels, a shorter picture is filled up with black; none is the side "
+        "that the network was trained on",
         most=SIDE,
     )
-    window_stride: int = setting(
-        320,
-        "released code, additional_utils/models.py: two thirds of crop_size",
-        "pixels between windows, no more than one is long",
+    window_stride: int | None = setting(
+        None,
+        "released code, additional_utils/models.py: two thirds of crop_size, 320",
+        "pixels between windows, no more than one is long; none is two thirds of the training side",
         most=SIDE,
     )
     flip: bool = setting(
@@ -91,10 +92,9 @@ class LSegSettings:
 
     def __post_init__(self) -> None:
         for name in ("base_side", "window", "window_stride"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive")
-        if self.window < self.window_stride:
-            raise ValueError("window must be at least window_stride")
         if not self.scales or min(self.scales) <= 0:
             raise ValueError("scales must be positive, and there must be one")
 
@@ -124,19 +124,27 @@ class LSegMethod(ByTexts):
         ade20k={},
         cityscapes=None,
     )
+    SIZES: ClassVar[Mapping[str, float]] = {
+        "base_side": 520 / 480, "window": 1, "window_stride": 320 / 480,
+    }  # fmt: skip
+    """Of the training side, where the settings name no pixels."""
+
     # Half a million places of 512 numbers take 1 GiB.
     at_a_time: ClassVar[int] = 4
     settings: LSegSettings
 
     def __init__(self, settings: LSegSettings, runtime: Runtime) -> None:
-        self.settings = settings
         self._network = load_lseg(settings.weights, runtime)
+        sizes: dict[str, Any] = {
+            name: round(self._network.side * factor)
+            for name, factor in self.SIZES.items()
+            if getattr(settings, name) is None
+        }
+        self.settings = replace(settings, **sizes)
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
         self.checkpoints = (self.clip.checkpoint, *self._network.checkpoints)
         self.joint = self._network.joint
-        multiple = self._network.multiple
-        if settings.window % multiple:
-            raise UsageError(f"window={settings.window} must be a multiple of {multiple} pixels")
+        self._refuse_windows_that_cannot_be()
 
     def scores(self, image: Image) -> Scores:
         """See :class:`~ovbench.adapters.pixelwise.by_texts.ByTexts`.
@@ -158,10 +166,23 @@ class LSegMethod(ByTexts):
         )
         return first._replace(added=tuple(others))
 
+    def _refuse_windows_that_cannot_be(self) -> None:
+        window, stride = self._pixels("window"), self._pixels("window_stride")
+        if window % self._network.multiple:
+            raise UsageError(f"window={window} must be a multiple of {self._network.multiple}")
+        if window < stride:
+            raise UsageError(
+                f"window_stride={stride}: pixels between windows of {window} would not be seen; "
+                f"at most {window}"
+            )
+
+    def _pixels(self, name: str) -> int:
+        """A setting that is a number of pixels by now."""
+        return int(getattr(self.settings, name))
+
     def _grid(self, size: tuple[int, int], scale: float) -> Grid:
-        settings = self.settings
-        sides = side_lengths(size, math.ceil(settings.base_side * scale))
-        return Grid.over(sides, settings.window, settings.window_stride)
+        sides = side_lengths(size, math.ceil(self._pixels("base_side") * scale))
+        return Grid.over(sides, self._pixels("window"), self._pixels("window_stride"))
 
     def _cosines(self, windows: Tensor) -> Tensor:
         """``(n, Q, h, w)``: of a window, and of what it shows mirrored."""

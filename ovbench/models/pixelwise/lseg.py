@@ -7,20 +7,29 @@ released code: github.com/isl-org/lang-seg. The texts are those of a frozen CLIP
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.patches.encoder import PatchEncoder, PatchFeatures, Reading
+from ovbench.harness.files.json_files import parse
+from ovbench.harness.files.regular import regular
+from ovbench.models.patches.encoder import (
+    PatchEncoder,
+    PatchFeatures,
+    Reading,
+    load_patch_encoder,
+)
 from ovbench.models.patches.timm_names import stock_names
 from ovbench.models.pixelwise.neck import LEVELS, SIDE, Neck, Sizes
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
-from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.checkpoints import Located, locate
+from ovbench.models.weights.pretrained import reading
 
 ROLE = "lseg"
 RANDOM = "random"
@@ -67,6 +76,11 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
+def quarters(encoder: PatchEncoder) -> list[Reading]:
+    """What a neck reads: every quarter of the blocks; of a ViT-L's, from 1, 6, 12, 18 and 24."""
+    return [Reading(encoder.layers * part // LEVELS - 1) for part in range(1, LEVELS + 1)]
+
+
 class LSeg:
     """A frozen encoder and a neck.
 
@@ -75,12 +89,10 @@ class LSeg:
     Attributes:
         checkpoints: which weights these are.
         mean, std: per channel, of pixels scaled to 0..1, as the model was trained.
+        side: of the squares that it was trained on, in pixels.
         multiple: of which the sides of every input are, in pixels.
         joint: how many numbers a vector has.
     """
-
-    mean = HALF
-    std = HALF
 
     def __init__(
         self,
@@ -88,14 +100,18 @@ class LSeg:
         neck: Neck,
         checkpoints: tuple[CheckpointRecord, ...],
         runtime: Runtime,
+        *,
+        side: int = 480,
+        mean: Sequence[float] = HALF,
+        std: Sequence[float] = HALF,
     ) -> None:
         """Put built parts together; the neck is frozen and moved in place."""
         self._encoder, self._dtype = encoder, DTYPES[runtime.precision]
         self._neck = neck.eval().requires_grad_(False).to(encoder.device, self._dtype)
-        # Of a ViT-L, counted from 1: 6, 12, 18 and 24.
-        self._readings = [Reading(encoder.layers * part // LEVELS - 1) for part in (1, 2, 3, 4)]
+        self._readings = quarters(encoder)
         self.checkpoints = checkpoints
         self.device = encoder.device
+        self.side, self.mean, self.std = side, tuple(mean), tuple(std)
         self.multiple = SIDE * encoder.patch_size
         self.joint = neck.to_text.out_channels
 
@@ -130,8 +146,33 @@ def load_lseg(name: str, runtime: Runtime) -> LSeg:
             torch.manual_seed(runtime.seed)
             return _built(_released(), (record,), runtime)
     located = locate(ROLE, name, runtime)
+    if located.path.is_dir():
+        return read_folder(located, runtime)
     weights = own_names(weights_in(located.path, "state_dict"))
     return _built(fitted(_released(), weights, located.path), located.records, runtime)
+
+
+def read_folder(located: Located, runtime: Runtime) -> LSeg:
+    """A neck on an encoder that has its own weights: ``config.json`` and ``model.safetensors``."""
+    with reading(located.path):
+        config = parse(regular(located.path / "config.json").read_bytes())
+        weights = load_file(regular(located.path / "model.safetensors"))
+        side, sizes = config.pop("side"), Sizes(**config)
+    encoder = load_backbone(runtime)
+    return LSeg(
+        encoder,
+        fitted(Neck(sizes), weights, located.path),
+        (*encoder.checkpoints, *located.records),
+        runtime,
+        side=side,
+        mean=encoder.mean,
+        std=encoder.std,
+    )
+
+
+def load_backbone(runtime: Runtime) -> PatchEncoder:
+    """What a neck alone stands on."""
+    return load_patch_encoder("dino", "dino_vitb8", runtime, "bilinear")
 
 
 def _built(parts: nn.ModuleDict, records: tuple[CheckpointRecord, ...], runtime: Runtime) -> LSeg:

@@ -20,6 +20,7 @@ FLOORS: Mapping[str, Figures] = {
     "stable_diffusion": {"recognised": 0.80, "attention_iou": 0.40},
     "sam": {"interior_point_iou_things": 0.75, "best_proposal_iou": 0.80},
     "saliency": {"foreground_iou_192px": 0.70},
+    "lseg": {"miou_15_96px": 60.0},
     "seggpt": {"in_context_iou_things": 0.60},
     "simseg": {"miou_15_192px": 60.0},
 }
@@ -39,6 +40,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "stable_diffusion": _stable_diffusion,
         "sam": _sam,
         "saliency": _saliency,
+        "lseg": _lseg,
         "seggpt": _seggpt,
         "simseg": _simseg,
     }
@@ -96,6 +98,16 @@ def _saliency(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import foreground
 
     return foreground.measure(load_saliency("found_dino_vits8", _TOY), scenes)
+
+
+def _lseg(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.clip.model import load_clip
+    from ovbench.models.pixelwise.lseg import load_lseg
+    from ovbench.toyworld.quality import pixelwise
+    from ovbench.toyworld.world import NAMES
+
+    texts = load_clip("ViT-B-32", "openai", _TOY).embed_queries(NAMES, pixelwise.TEMPLATES)
+    return pixelwise.measure(load_lseg("lseg_demo_e200", _TOY), texts, scenes)
 
 
 def _seggpt(scenes: Sequence[Scene]) -> Figures:

@@ -9,19 +9,22 @@ from pathlib import Path
 
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.runtime import Runtime
+from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
+from ovbench.models.pixelwise.lseg import load_lseg
 from ovbench.models.sam.model import load_sam
 from ovbench.models.seggpt import load_seggpt
 from ovbench.models.towers.simseg import load_simseg
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet
+from ovbench.toyworld.quality import pixelwise
 from ovbench.toyworld.quality.proposals import SETTINGS
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.world import SPLITS, THINGS
+from ovbench.toyworld.world import NAMES, SPLITS, THINGS
 
 _TOY = Runtime(checkpoints="toy")
 _SCENES = [render_scene(seed) for seed in SPLITS["test"][:6]]
@@ -42,6 +45,11 @@ def _matching() -> sheets.Rows:
         ("BridgeTower", load_bridgetower("bridgetower_large_itm", _TOY)),
     ]
     return sheets.matching(_SCENES, models)
+
+
+def _naming() -> sheets.Rows:
+    texts = load_clip("ViT-B-32", "openai", _TOY).embed_queries(NAMES, pixelwise.TEMPLATES)
+    return sheets.naming(_SCENES, load_lseg("lseg_demo_e200", _TOY), texts)
 
 
 def _generation(names: tuple[str, ...]) -> sheets.Rows:
@@ -71,6 +79,10 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
     "saliency": (
         "What the miniature FOUND takes for foreground.",
         lambda: sheets.saliency(_SCENES, load_saliency("found_dino_vits8", _TOY)),
+    ),
+    "naming": (
+        "What the miniature LSeg, which learned from label maps, calls each pixel.",
+        _naming,
     ),
     "painting": (
         "What the miniature SegGPT paints for each scene's first class, which it is shown in the "

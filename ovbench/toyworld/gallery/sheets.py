@@ -7,17 +7,19 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from ovbench.models.diffusion.model import Diffusion, Request
 from ovbench.models.matchers.matcher import Matcher
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.patches.saliency import Saliency
+from ovbench.models.pixelwise.lseg import LSeg
 from ovbench.models.sam.model import Sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT
 from ovbench.models.towers.model import Towers
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
-from ovbench.toyworld.quality import in_context
+from ovbench.toyworld.quality import in_context, pixelwise
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
@@ -67,6 +69,16 @@ def places(scenes: Sequence[Scene], model: Towers) -> Rows:
         [Tile(scene.image) for scene in scenes],
         [Tile(paint(labels), "nearest") for labels in named],
         [Tile(paint(scene.label), "labels") for scene in scenes],
+    ]
+
+
+def naming(scenes: Sequence[Scene], model: LSeg, texts: Tensor) -> Rows:
+    """The class whose name each pixel lies nearest to."""
+    found = pixelwise.segment(model, texts, scenes)
+    return [
+        [Tile(scene.image) for scene in scenes],
+        [Tile(paint(scene.label), "labels") for scene in scenes],
+        [Tile(paint(labels.astype(np.uint8)), "LSeg") for labels in found],
     ]
 
 

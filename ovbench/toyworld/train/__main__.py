@@ -21,6 +21,7 @@ ROLES = (
     "stable_diffusion",
     "sam",
     "saliency",
+    "lseg",
     "seggpt",
     "simseg",
     "classifier",

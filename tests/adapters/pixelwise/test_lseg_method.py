@@ -60,8 +60,9 @@ def test_pictures_of_any_size_are_answered_within_their_candidates(
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
-        ({"window": 40}, r"window=40 must be a multiple of 32 pixels$"),
-        ({"window": 32, "window_stride": 33}, "window must be at least window_stride"),
+        ({"window": 40}, r"window=40 must be a multiple of 32$"),
+        ({"window": 32, "window_stride": 33}, r"window_stride=33: pixels .*; at most 32$"),
+        ({"window": 0}, "window must be positive"),
         ({"scales": (1.0, 0.0)}, "scales must be positive"),
         ({"scales": ()}, "scales must be positive, and there must be one"),
     ],

@@ -13,8 +13,12 @@ from ovbench.models.weights.packaged import roles
 # hundreds of pictures or ask SAM thousands of times.
 ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam"}
 
-# Dense CRFs over the kit's pictures take minutes.
-QUICK = dict.fromkeys(("pnp_ovss", "simseg"), ("--set", "crf_iterations=0"))
+# Dense CRFs over the kit's pictures take minutes, and so do six sizes of each.
+QUICK = {
+    "pnp_ovss": ("--set", "crf_iterations=0"),
+    "simseg": ("--set", "crf_iterations=0"),
+    "lseg": ("--set", "scales=1", "--set", "flip=false"),
+}
 
 
 def has_miniatures(method: str) -> bool:

@@ -84,12 +84,14 @@ def test_vectors_are_of_unit_length_and_of_random_weights() -> None:
     assert torch.equal(again, found.embed(torch.zeros(1, 3, 32, 32)))
 
 
-def test_there_is_no_miniature() -> None:
-    with pytest.raises(UsageError, match=r"no miniature of lseg; .* --checkpoints real$"):
-        load_lseg("random", Runtime(checkpoints="toy"))
+def test_the_miniature_is_a_neck_on_the_miniature_dino() -> None:
+    found = load_lseg("lseg_demo_e200", Runtime(checkpoints="toy"))
+    assert [record.role for record in found.checkpoints] == ["dino", "lseg"]
+    assert found.side % found.multiple == 0
+    assert found.embed(torch.zeros(1, 3, 16, 32)).shape == (1, found.joint, 16, 32)
 
 
 def test_what_to_fetch_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match=r"demo_e200.ckpt .*drive.google.com.*hub/checkpoints$"):
+    with pytest.raises(UsageError, match=r"demo_e200.ckpt .*drive.google.com.*checkpoints, or use"):
         load_lseg("lseg_demo_e200", Runtime())
