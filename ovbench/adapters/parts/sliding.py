@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -135,17 +136,20 @@ class Sliding(ABC):
             for i, (image, chosen) in enumerate(pairs(images, candidates))
         ]
 
-    def _input(self, image: Image) -> Tensor:
-        """``(3, H', W')``, normalised; bytes and no antialiasing, as OpenCV has it."""
-        size = kept_ratio(
+    def _size(self, image: Image) -> tuple[int, int]:
+        """Height and width of what an image is read at."""
+        return kept_ratio(
             (image.shape[0], image.shape[1]),
             short_side=self.settings.short_side,
             max_long_side=self.settings.max_long_side,
             least=self.patch,
         )
+
+    def _input(self, image: Image) -> Tensor:
+        """``(3, H', W')``, normalised; bytes and no antialiasing, as OpenCV has it."""
         return input_tensor(
             image,
-            size,
+            self._size(image),
             mean=self.mean,
             std=self.std,
             mode="bilinear",
@@ -166,10 +170,10 @@ class Sliding(ABC):
         image: Image,
         candidates: Collection[int] | None,
     ) -> LabelMap:
-        vocabulary, (height, width, _) = self._vocabulary, image.shape
+        vocabulary = self._vocabulary
         queries = np.flatnonzero(np.isin(self._labels, allowed_labels(vocabulary, candidates)))
         if not len(queries):  # no class is among the candidates
-            return np.zeros((height, width), dtype=vocabulary.label_dtype)
+            return np.zeros(image.shape[:2], dtype=vocabulary.label_dtype)
         behind = vocabulary.background is not None
         with stage("match"):
             chosen = torch.from_numpy(queries).to(self.device)
@@ -178,8 +182,14 @@ class Sliding(ABC):
         if behind:
             labels = np.concatenate([[0], labels])
         with stage("upsample"):
-            scores = windows.merge(maps, (height, width))
-            return decide(scores, labels, dtype=vocabulary.label_dtype)
+            return self._settle(maps, windows, labels, image)
+
+    def _settle(
+        self, maps: Tensor, windows: Windows, labels: npt.NDArray[np.intp], image: Image
+    ) -> LabelMap:
+        """The label of the largest score; ``maps`` ``(n, L, h, w)`` are of one label each."""
+        scores = windows.merge(maps, (image.shape[0], image.shape[1]))
+        return decide(scores, labels, dtype=self._vocabulary.label_dtype)
 
 
 def by_window(

@@ -157,6 +157,7 @@ METHODS = Registry(
         "lseg": Entry("ovbench.adapters.pixelwise.lseg:LSegMethod"),
         "simseg": Entry("ovbench.adapters.pooled.simseg:SimSeg"),
         "clippy": Entry("ovbench.adapters.pooled.clippy:CLIPpy"),
+        "reco": Entry("ovbench.adapters.reco:ReCo"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.in_context.seggpt:SegGPTMethod"),

@@ -1,4 +1,4 @@
-"""Self-supervised vision transformers read patch by patch: DINO, DINOv2 and DINOv3.
+"""Vision transformers read patch by patch: DINO, DINOv2 and DINOv3, and a distilled DeiT.
 
 Caron et al., "Emerging Properties in Self-Supervised Vision Transformers" (ICCV 2021); Oquab
 et al., "DINOv2: Learning Robust Visual Features without Supervision" (TMLR 2024); Darcet et
@@ -22,10 +22,12 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
+from ovbench.models.patches.deit_file import deit, load_deit
 from ovbench.models.patches.mae_file import load_mae
 from ovbench.models.patches.positions import Positions, resize_positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
+from ovbench.models.weights.authors import weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
 
@@ -40,6 +42,7 @@ _PROJECTIONS = {"query": "q_proj", "key": "k_proj", "value": "v_proj"}
 _CLASSES: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "vit": ("ViTModel", {"add_pooling_layer": False}),
     "vit_mae": ("ViTModel", {"add_pooling_layer": False}),
+    "deit": ("DeiTModel", {"add_pooling_layer": False}),
     "dinov2": ("Dinov2Model", {}),
     "dinov2_with_registers": ("Dinov2WithRegistersModel", {}),
     "dinov3_vit": ("DINOv3ViTModel", {}),
@@ -206,9 +209,9 @@ class _Anatomy(NamedTuple):
 
 
 def _anatomy(model: Any) -> _Anatomy:
-    from transformers import DINOv3ViTModel, ViTModel
+    from transformers import DeiTModel, DINOv3ViTModel, ViTModel
 
-    if isinstance(model, ViTModel):
+    if isinstance(model, ViTModel | DeiTModel):
         embed = partial(model.embeddings, interpolate_pos_encoding=True)
         return _Anatomy(embed, model.layers, "layernorm_before", model.layernorm)
     if isinstance(model, DINOv3ViTModel):
@@ -245,35 +248,46 @@ def load_patch_encoder(
     Args:
         role: which of the miniatures stands for it.
         name: in the catalogue, such as ``"dino_vitb8"`` or ``"dinov2_base"``, or a hub id,
-            optionally with ``@revision``; of DINO also ``"random"`` for a ViT-B/8 of seeded random
-            weights, which serve to measure speed.
+            optionally with ``@revision``; of DINO also ``"random"`` for a ViT-B/8 and
+            ``"random_deit"`` for a DeiT-S/16 of seeded random weights, which serve to measure
+            speed.
         runtime: its ``checkpoints`` decide between this and the packaged miniature.
         positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
 
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if (role, name) == ("dino", "random") and runtime.checkpoints != "toy":
-        record = CheckpointRecord(role, "ViT-B/8, random weights", None, None)
-        return PatchEncoder(_random_dino(runtime.seed), (record,), runtime, positions)
+    if role == "dino" and name in _RANDOM and runtime.checkpoints != "toy":
+        what, build = _RANDOM[name]
+        record = CheckpointRecord(role, f"{what}, random weights", None, None)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(runtime.seed)
+            return PatchEncoder(build(), (record,), runtime, positions)
     located = locate(role, name, runtime)
     return PatchEncoder(_load(located.path), located.records, runtime, positions)
 
 
-def _random_dino(seed: int) -> Any:
+def _dino() -> Any:
     from transformers import ViTConfig, ViTModel
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return ViTModel(ViTConfig(patch_size=8), add_pooling_layer=False)
+    return ViTModel(ViTConfig(patch_size=8), add_pooling_layer=False)
+
+
+_RANDOM: Mapping[str, tuple[str, Callable[[], Any]]] = {
+    "random": ("ViT-B/8", _dino),
+    "random_deit": ("DeiT-S/16", deit),
+}
 
 
 def _load(path: Path) -> Any:
-    """From a folder of transformers, or from the one file of MAE's authors."""
+    """From a folder of transformers, or from the one file that the authors of MAE or DeiT have."""
     import transformers
 
     if path.is_file():
-        model, report = load_mae(path)
+        weights = weights_in(path, "model")
+        if "dist_token" in weights:  # which no other has
+            return load_deit(weights, path)
+        model, report = load_mae(weights, path)
     else:
         with reading(path):
             name, options = _class_of(path)

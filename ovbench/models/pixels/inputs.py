@@ -140,13 +140,20 @@ def pillow_tensor(
     With the arithmetic of torchvision's ``Resize``, ``ToTensor`` and ``Normalize``, for methods
     whose released code has them.
     """
+    picture = pillow_resized(image, size, mode)
+    pixels = torch.from_numpy(picture).permute(2, 0, 1).contiguous().float().div(255)
+    shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))
+    return ((pixels - shift) / scale).to(device)
+
+
+def pillow_resized(
+    image: Image, size: tuple[int, int], mode: Literal["bilinear", "bicubic", "nearest"]
+) -> Image:
+    """An image of another height and width, by Pillow; ``(*size, 3)`` uint8."""
     from PIL import Image as Pillow
 
     method = Pillow.Resampling[mode.upper()]
-    picture = Pillow.fromarray(image).resize((size[1], size[0]), method)
-    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1).contiguous().float().div(255)
-    shift, scale = (torch.tensor(values)[:, None, None] for values in (mean, std))
-    return ((pixels - shift) / scale).to(device)
+    return np.array(Pillow.fromarray(image).resize((size[1], size[0]), method))
 
 
 class Normalised(Protocol):

@@ -189,6 +189,17 @@ def _student(teacher: str, benchmark: str, page: str, config: str) -> Entry:
     return Entry("maskclip_plus", name, file, "none stated; the code is apache-2.0", summary, None)
 
 
+def _reco_file(benchmark: str, categories: int) -> Entry:
+    url = (
+        f"https://www.robots.ox.ac.uk/~vgg/research/reco/shared_files/{benchmark}/"
+        "deit_s_16_sin_in_train_ce_ta_cat_to_img_feature_k50.pkl"
+    )
+    name = f"reco_{benchmark}"
+    file = OfficialFile(url, f"{name}_k50.pkl", None)
+    summary = f"ReCo: vectors of {categories} categories, made of ImageNet's pictures"
+    return Entry("reco", name, file, "none stated", summary, None)
+
+
 _UNREAD = "see its page"
 _GATED = "DINOv3 License, gated"
 _NVIDIA = "none stated; the code is non-commercial"
@@ -203,6 +214,7 @@ ENTRIES: Sequence[Entry] = (
     _clip("ViT-L-14 openai", "timm/vit_large_patch14_clip_224.openai", _UNREAD,
           "ViT-L/14"),
     _clip("RN50 openai", "timm/resnet50_clip.openai", "mit", "ResNet-50", 408),
+    _clip("RN50x16 openai", "timm/resnet50x16_clip.openai", _UNREAD, "ResNet-50, 16 times as wide"),
     _clip("ViT-B-32 laion2b_s34b_b79k", "laion/CLIP-ViT-B-32-laion2B-s34B-b79K", _UNREAD,
           "ViT-B/32 trained on LAION-2B"),
     _clip("ViT-B-16 laion2b_s34b_b88k", "laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "mit",
@@ -242,6 +254,12 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://dl.fbaipublicfiles.com/mae/pretrain/mae_pretrain_vit_base.pth",
                        "mae_pretrain_vit_base.pth", None),
           "cc-by-nc-4.0", "MAE ViT-B/16", None),
+    # Address: utils/utils.py of NoelShin/reco.
+    Entry("dino", "deit_s_sin_dist",
+          OfficialFile("https://github.com/Muzammal-Naseer/Intriguing-Properties-of-Vision-"
+                       "Transformers/releases/download/v0/deit_s_sin_dist.pth",
+                       "deit_s_sin_dist.pth", None),
+          "none stated", "DeiT-S/16, distilled, trained on stylised ImageNet", None),
     _hub("dinov2", "dinov2_small", "facebook/dinov2-small", "apache-2.0", "DINOv2 ViT-S/14", 88),
     _hub("dinov2", "dinov2_base", "facebook/dinov2-base", "apache-2.0", "DINOv2 ViT-B/14", 346),
     _hub("dinov2", "dinov2_large", "facebook/dinov2-large", "apache-2.0",
@@ -272,6 +290,10 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://github.com/ArrowLuo/SegCLIP/releases/download/checkpoint_v0/"
                        "segclip.bin", "segclip.bin", None),
           "none stated, nor of the code", "SegCLIP: CLIP ViT-B/16 and eight centres", None),
+    # Addresses: the README of NoelShin/reco.
+    _reco_file("cityscapes", 27),
+    _reco_file("coco_stuff", 171),
+    _reco_file("kitti_step", 19),
     # Address: the README of kakaobrain/tcl.
     Entry("tcl", "tcl_vitb16",
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",

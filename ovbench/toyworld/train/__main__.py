@@ -25,6 +25,7 @@ ROLES = (
     "seggpt",
     "simseg",
     "classifier",
+    "reco",
 )
 """Each is a module of ``roles`` that has ``STEPS`` and ``train(options)``."""
 

@@ -11,7 +11,7 @@ from ovbench.models.weights.packaged import roles
 
 # Held to the contract with small settings in tests/adapters: as their papers have them they make
 # hundreds of pictures or ask SAM thousands of times.
-ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam"}
+ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam", "reco"}
 
 # Dense CRFs over the kit's pictures take minutes, and so do six sizes of each.
 QUICK = {

@@ -54,6 +54,7 @@ DIGESTS = {
     ("cocoobject", "plain"): "85cab36bd14c",
     ("cocoobject", "pnp_ovss"): "877b3f596ca8",
     ("cocoobject", "simseg"): "85cab36bd14c",
+    ("cocostuff", "reco"): "c1cdaea1a840",
     ("cocostuff", "maskclip"): "48cfc0c21a7f",
     ("cocostuff", "plain"): "e37d5597ce46",
     ("cocostuff", "pnp_ovss"): "a76c015aba2f",

@@ -331,7 +331,7 @@ def test_a_folder_without_a_model(at: Path) -> None:
 
 def test_another_kind_of_model(at: Path) -> None:
     (at / "config.json").write_text(json.dumps({"model_type": "swin"}))
-    with pytest.raises(UsageError, match="model type 'swin', not vit or vit_mae or dinov2"):
+    with pytest.raises(UsageError, match="model type 'swin', not vit or vit_mae or deit or dinov2"):
         load_patch_encoder("dino", "tiny", Runtime())
 
 

@@ -27,6 +27,7 @@ class Card:
         recipe: every number of the training recipe.
         metrics: on held-out scenes, with the number of scenes in the names or values.
         weights: the file that holds them, or the folder of several.
+        origin: how it came about, in words that follow the model's.
     """
 
     role: str
@@ -35,6 +36,7 @@ class Card:
     recipe: Mapping[str, Any]
     metrics: Mapping[str, Any]
     weights: Path
+    origin: str = "trained from scratch on scenes of the embedded world"
 
 
 def write_card(card: Card, options: Options, seconds: float) -> None:
@@ -55,7 +57,7 @@ def write_card(card: Card, options: Options, seconds: float) -> None:
         "weights": [_describe(path, folder) for path in sorted(folder.rglob("*.safetensors"))],
     }
     (folder / "card.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
-    (folder / "README.md").write_text(_readme(content), encoding="utf-8")
+    (folder / "README.md").write_text(_readme(content, card.origin), encoding="utf-8")
 
 
 def _describe(path: Path, folder: Path) -> dict[str, Any]:
@@ -66,15 +68,15 @@ def _describe(path: Path, folder: Path) -> dict[str, Any]:
     }
 
 
-def _readme(content: Mapping[str, Any]) -> str:
+def _readme(content: Mapping[str, Any], origin: str) -> str:
     metrics = "".join(f"| {name} | {value} |\n" for name, value in content["metrics"].items())
     return f"""# Miniature {content["role"]}
 
-{content["model"]}, trained from scratch on scenes of the embedded world.
+{content["model"]}, {origin}.
 
 {content["supervision"]}
 
-Trained by `python -m ovbench.toyworld.train {content["role"]} --steps {content["steps"]} \
+Made by `python -m ovbench.toyworld.train {content["role"]} --steps {content["steps"]} \
 --seed {content["seed"]}` in {content["seconds"]} s on {content["hardware"]}. `card.json` holds
 the whole recipe, versions and the digest of the weights.
 
