@@ -12,27 +12,25 @@ from ovbench.harness.metrics.scores import UNANSWERED, Areas, Confusion, Counts,
 
 # Areas of larger images do not add up within the four bytes that most get along with.
 _LARGE = 1 << 29
+# Images whose counts are joined before they are added up: numpy's calls cost more than short sums.
+_TOGETHER = 64
+_NOTHING = BoundaryAreas(*(np.zeros(0, np.int64) for _ in range(4)))
 
 
 class Tally:
     """Counts of a set of images, which go in one image at a time.
 
     Of every image a row of areas stays, of the set its sums: 12 bytes an image and label.
-
-    Attributes:
-        confusion: pixels by ground-truth and predicted label, ``(num_labels, num_labels + 1)``
-            int64; the last column is of those without an answer.
-        boundary: boundary pixels per label, ``(num_labels,)`` int64.
-        void: ignored pixels by predicted label, ``(num_labels + 1,)`` int64, the last without an
-            answer; None if an image's were not counted.
     """
 
     def __init__(self, num_labels: int) -> None:
-        self.confusion: Counts = np.zeros((num_labels, num_labels + 1), np.int64)
-        self.boundary = Areas(*(np.zeros(num_labels, np.int64) for _ in range(3)))
-        self.void: Counts | None = np.zeros(num_labels + 1, np.int64)
-        self._images = 0
+        self._num_labels = num_labels
+        self._confusion: Counts = np.zeros(num_labels * (num_labels + 1), np.int64)
+        self._boundary = Areas(*(np.zeros(num_labels, np.int64) for _ in range(3)))
+        self._void: Counts | None = np.zeros(num_labels + 1, np.int64)
         self._rows: list[Pixels] = [np.zeros((0, num_labels), np.int32) for _ in range(3)]
+        self._added = 0
+        self._waiting: list[tuple[Confusion, BoundaryAreas]] = []
 
     @classmethod
     def of(cls, images: Iterable[Confusion], num_labels: int) -> Self:
@@ -44,26 +42,37 @@ class Tally:
 
     def __len__(self) -> int:
         """Images that are in."""
-        return self._images
+        return self._added + len(self._waiting)
 
-    def add(self, counted: Confusion, edges: BoundaryAreas | None = None) -> None:
+    def add(self, counted: Confusion, edges: BoundaryAreas = _NOTHING) -> None:
         """Take one image in, as the last row."""
-        gt, pred, pixels = counted.gt, counted.pred, counted.pixels
-        self.confusion[gt, pred] += pixels  # pairs are unique; no answer is -1, the last
-        self._make_room(int(pixels.sum()))
-        hit, answered = gt == pred, pred != UNANSWERED
-        sums = ((gt[hit], pixels[hit]), (gt, pixels), (pred[answered], pixels[answered]))
-        for rows, (labels, found) in zip(self._rows, sums, strict=True):
-            rows[self._images] = np.bincount(labels, found, minlength=rows.shape[1])
-        self._images += 1
-        if counted.void is None:
-            self.void = None
-        elif self.void is not None:
-            self.void[counted.void.pred] += counted.void.pixels
-        if edges is not None:
-            self.boundary.intersection[edges.labels] += edges.intersection
-            self.boundary.gt[edges.labels] += edges.gt
-            self.boundary.pred[edges.labels] += edges.pred
+        self._waiting.append((counted, edges))
+        if len(self._waiting) == _TOGETHER:
+            self._settle()
+
+    @property
+    def confusion(self) -> Counts:
+        """Pixels by ground-truth and predicted label, ``(num_labels, num_labels + 1)`` int64.
+
+        The last column is of those without an answer.
+        """
+        self._settle()
+        return self._confusion.reshape(self._num_labels, self._num_labels + 1)
+
+    @property
+    def boundary(self) -> Areas:
+        """Boundary pixels per label, ``(num_labels,)`` int64."""
+        self._settle()
+        return self._boundary
+
+    @property
+    def void(self) -> Counts | None:
+        """Ignored pixels by predicted label, ``(num_labels + 1,)`` int64.
+
+        The last counts those without an answer. None if an image's were not counted.
+        """
+        self._settle()
+        return self._void
 
     def areas(self, rows: Sequence[int] | None = None) -> Areas:
         """Areas by image, ``(images, num_labels)``.
@@ -71,17 +80,68 @@ class Tally:
         Args:
             rows: the images, in the order wanted; None for all as they came, uncopied.
         """
-        there = [found[: self._images] for found in self._rows]
-        if rows is not None and list(rows) != list(range(self._images)):
+        self._settle()
+        there = [found[: self._added] for found in self._rows]
+        if rows is not None and list(rows) != list(range(self._added)):
             there = [found[list(rows)] for found in there]
         return Areas(*there)
 
-    def _make_room(self, pixels: int) -> None:
-        """For one more image of so many pixels."""
-        for place, rows in enumerate(self._rows):
-            kind = np.dtype(np.int64) if pixels > _LARGE else rows.dtype
-            if self._images < len(rows) and kind == rows.dtype:
-                continue
-            more = np.zeros((max(64, 2 * len(rows)), rows.shape[1]), kind)
-            more[: self._images] = rows[: self._images]
-            self._rows[place] = more
+    def _settle(self) -> None:
+        """Add up what waits."""
+        if not self._waiting:
+            return
+        images = [counted for counted, _ in self._waiting]
+        edges = [found for _, found in self._waiting]
+        self._waiting = []
+        labels = self._num_labels
+        gt = np.concatenate([i.gt for i in images]).astype(np.int64)
+        pred = np.concatenate([i.pred for i in images])
+        pred = np.where(pred == UNANSWERED, labels, pred)
+        pixels = np.concatenate([i.pixels for i in images])
+        self._confusion += _summed(gt * (labels + 1) + pred, pixels, labels * (labels + 1))
+        row = np.repeat(np.arange(len(images)) * labels, [len(i.pixels) for i in images])
+        hit, answered = gt == pred, pred < labels
+        self._append(
+            len(images),
+            (
+                _summed((row + gt)[hit], pixels[hit], len(images) * labels),
+                _summed(row + gt, pixels, len(images) * labels),
+                _summed((row + pred)[answered], pixels[answered], len(images) * labels),
+            ),
+        )
+        self._add_void(images)
+        known = np.concatenate([e.labels for e in edges])
+        boundary = self._boundary
+        for total, parts in (
+            (boundary.intersection, [e.intersection for e in edges]),
+            (boundary.gt, [e.gt for e in edges]),
+            (boundary.pred, [e.pred for e in edges]),
+        ):
+            np.add(total, _summed(known, np.concatenate(parts), labels), out=total)
+
+    def _add_void(self, images: Sequence[Confusion]) -> None:
+        voids = [i.void for i in images if i.void is not None]
+        if len(voids) < len(images):
+            self._void = None
+        if self._void is not None:
+            pred = np.concatenate([v.pred for v in voids])
+            pred = np.where(pred == UNANSWERED, self._num_labels, pred)
+            pixels = np.concatenate([v.pixels for v in voids])
+            self._void += _summed(pred, pixels, self._num_labels + 1)
+
+    def _append(self, images: int, sums: Sequence[Counts]) -> None:
+        """Rows of some more images, with room for as many again."""
+        needed = self._added + images
+        large = sums[1].size > 0 and sums[1].max() > _LARGE
+        for place, (rows, found) in enumerate(zip(self._rows, sums, strict=True)):
+            kind = np.dtype(np.int64) if large else rows.dtype
+            if needed > len(rows) or kind != rows.dtype:
+                room = max(needed, 2 * len(rows))
+                self._rows[place] = np.zeros((room, self._num_labels), kind)
+                self._rows[place][: self._added] = rows[: self._added]
+            self._rows[place][self._added : needed] = found.reshape(images, self._num_labels)
+        self._added = needed
+
+
+def _summed(index: Pixels, pixels: Pixels, size: int) -> Counts:
+    return np.bincount(index, pixels, minlength=size).astype(np.int64)

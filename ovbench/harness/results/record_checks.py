@@ -134,7 +134,7 @@ def _are_stages(stages: Any) -> bool:
 
 
 def _is_amount(value: Any) -> bool:
-    return type(value) in (int, float) and math.isfinite(value) and value >= 0
+    return type(value) in (int, float) and 0 <= value < math.inf
 
 
 def _is_count(value: Any) -> bool:

@@ -79,9 +79,10 @@ class RunRecords:
         sessions: processes that took part.
         tally: the counts of all images.
         costs: of each image.
-        asked: of each image, the highest label that it shows or was answered with: a prompted
-            one knows background and one class.
-        resized: of each image, see :class:`~ovbench.harness.results.records.ImageRecord`.
+        resized: of those that were scored at others' sizes, see
+            :class:`~ovbench.harness.results.records.ImageRecord`.
+        asked: of these, the highest label that each shows or was answered with: a prompted image
+            knows background and one class.
 
     Args:
         num_labels: size of the vocabulary.
@@ -119,8 +120,9 @@ class RunRecords:
         counted = record.confusion
         self.tally.add(counted, record.boundary)
         self.costs.append(record.cost)
-        self.asked.append(int(max(counted.gt.max(initial=0), counted.pred.max(initial=0))))
-        self.resized.append(record.resized)
+        if record.resized:
+            self.asked.append(int(max(counted.gt.max(initial=0), counted.pred.max(initial=0))))
+            self.resized.append(record.resized)
 
     def rows(self, images: Iterable[str]) -> list[int]:
         """Where images stand in ``tally``.

@@ -42,7 +42,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
     sessions = records.sessions or [_UNKNOWN]
     last = sessions[-1]
     asked = identity["method"]["version"] != LABEL_FILES  # else only PNGs were read
-    quality = _quality(records, per_image, vocabulary["names"], dataset)
+    quality = _quality(records, rows, per_image, vocabulary["names"], dataset)
     content = {
         "schema_version": SCHEMA_VERSION,
         "run": {
@@ -112,6 +112,7 @@ _UNKNOWN = Session(
 
 def _quality(
     records: RunRecords,
+    rows: Sequence[int],
     per_image: metrics.Areas,
     names: Sequence[str],
     dataset: Mapping[str, Any],
@@ -127,8 +128,9 @@ def _quality(
         background=dataset["background"] == "class",
         prompted=dataset["prompted"],
     )
-    if dataset["prompted"]:
-        named |= miou_at_sides(records.asked, records.resized)
+    if dataset["prompted"] and len(records.resized) == len(rows):  # older versions have none
+        asked = [records.asked[row] for row in rows]
+        named |= miou_at_sides(asked, [records.resized[row] for row in rows])
     iou, accuracy = total.iou, total.accuracy
     return {
         "metrics": {
