@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.published import eight
-from ovbench.adapters.parts.sliding import Found, Sliding, SlidingSettings
+from ovbench.adapters.parts.sliding import SIZES, Found, Sliding, SlidingSettings, sized
 from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -115,8 +115,8 @@ class TCL(Sliding):
     settings: TCLSettings
 
     def __init__(self, settings: TCLSettings, runtime: Runtime) -> None:
-        self.settings = settings
         self._clip = load_clip(settings.architecture, settings.pretrained, runtime)
+        self.settings = sized(settings, SIZES, self._clip.image_size)
         self._masker = load_masker(settings.weights, self._clip, runtime)
         self.checkpoints = (self._clip.checkpoint, *self._masker.checkpoints)
         self.device = self._clip.device
@@ -129,7 +129,7 @@ class TCL(Sliding):
     def read(self, windows: Tensor) -> Found:
         """Cosines of all texts with the masker's places, and with CLIP's own patches.
 
-        ``(n, Q, 4 * h, 4 * w)`` and ``(n, Q, h, w)``.
+        ``(n, Q, f * h, f * w)`` and ``(n, Q, h, w)``; f is 4 for patches of 16 pixels.
         """
         trunk = self._clip.trunk(windows)
         own, _ = attend(trunk, values_alone, residual=True, mlp=True)

@@ -76,6 +76,27 @@ def test_contract() -> None:
     assert [(o.name, o.finding) for o in outcomes if not o.passed] == []
 
 
+@pytest.mark.parametrize("name", ["groupvit", "tcl"])
+def test_contract_with_miniatures(name: str) -> None:
+    sizes = {"short_side": 48, "window": 48, "window_stride": 24}
+    outcomes = conformance_checks(
+        lambda: load_method(name, settings=sizes, device="cpu", checkpoints="toy"),
+        (Vocabulary.of("star", "ring", "heart", background=True), Vocabulary.of("sand", "sky")),
+        [picture(48, 64), picture(30, 70)],
+    )
+    assert [(o.name, o.finding) for o in outcomes if not o.passed] == []
+
+
+def test_sizes_that_are_not_named_come_from_the_training_size() -> None:
+    pixels = {"short_side": None, "window": None, "window_stride": None}
+    settings = built(**pixels).settings
+    assert (settings.short_side, settings.window, settings.window_stride) == (64, 64, 32)
+    settings = built(**{**pixels, "short_side": 50, "window": 0}).settings
+    assert (settings.short_side, settings.window, settings.window_stride) == (50, 0, 32)
+    with pytest.raises(UsageError, match=r"at least window_stride.* pictures of 32 pixels$"):
+        built(**{**pixels, "window": 31})
+
+
 @pytest.mark.parametrize("settings", [{}, {"window": 0}, {"classes_at_a_time": 0}])
 def test_pictures_of_any_size_together_are_as_alone(settings: dict[str, Any]) -> None:
     method = built(**settings)

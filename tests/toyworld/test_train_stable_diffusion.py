@@ -13,9 +13,10 @@ from diffusers.models.attention_processor import Attention, AttnProcessor2_0
 from transformers import CLIPTokenizer
 
 from ovbench.toyworld.captions import caption, vocabulary_texts
-from ovbench.toyworld.train.roles import autoencoder, stable_diffusion
-from ovbench.toyworld.train.roles.autoencoder import LatentBank, build_autoencoder
+from ovbench.toyworld.train.roles import stable_diffusion
 from ovbench.toyworld.train.running.options import Options
+from ovbench.toyworld.train.teaching import autoencoder
+from ovbench.toyworld.train.teaching.autoencoder import LatentBank, build_autoencoder
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.train.teaching.binding import KeepCrossAttention, stray_mass
 from ovbench.toyworld.train.teaching.subwords import write_clip_tokenizer

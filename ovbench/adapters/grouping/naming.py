@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.adapters.parts.sliding import Found, Sliding, SlidingSettings
+from ovbench.adapters.parts.sliding import SIZES, Found, Sliding, SlidingSettings, sized
 from ovbench.adapters.parts.templates import templates
 from ovbench.harness.contract.settings import MANY, require_shares, setting
 from ovbench.models.grouping.groups import Grouper
@@ -48,7 +48,7 @@ class Naming(Sliding):
     settings: NamingSettings
 
     def __init__(self, settings: NamingSettings, model: Grouper) -> None:
-        self.settings = settings
+        self.settings = sized(settings, SIZES, model.image_size)
         self._model = model
         self.checkpoints = model.checkpoints
         self.device, self.patch = model.device, model.patch

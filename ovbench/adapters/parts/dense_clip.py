@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar, Literal
+from dataclasses import dataclass
+from typing import ClassVar, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
-from ovbench.adapters.parts.sliding import by_window
+from ovbench.adapters.parts.sliding import by_window, sized
 from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -141,12 +141,7 @@ class DenseCLIP(ABC):
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
         self.clip.refuse_without_blocks()  # before thousands of texts are embedded
         self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
-        sizes: dict[str, Any] = {
-            name: round(self.clip.image_size * factor)
-            for name, factor in self.SIZES.items()
-            if getattr(settings, name) is None
-        }
-        self.settings = replace(settings, **sizes)
+        self.settings = sized(settings, self.SIZES, self.clip.image_size)
         self._refuse_windows_that_see_too_little()
 
     @abstractmethod

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Callable, Collection, Hashable, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
+from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
@@ -27,7 +28,11 @@ from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tens
 from ovbench.models.pixels.labels import decide
 from ovbench.models.pixels.windows import Windows
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 K = TypeVar("K", bound=Hashable)
+S = TypeVar("S", bound="DataclassInstance")
 Found = tuple[Tensor, ...]
 """What was read from n windows: tensors of n rows."""
 
@@ -36,34 +41,63 @@ Found = tuple[Tensor, ...]
 class SlidingSettings:
     """Settings of :class:`Sliding`; a method's own stand in its subclass."""
 
-    short_side: int = setting(
-        448,
-        "released code, segmentation/configs/_base_/datasets: img_scale=(2048, 448)",
-        "shorter side of the input in pixels, resized as OpenCV does",
+    short_side: int | None = setting(
+        None,
+        "released code, segmentation/configs/_base_/datasets: img_scale=(2048, 448), for networks "
+        "trained on 224 pixels",
+        "shorter side of the input in pixels, resized as OpenCV does; none is twice the training "
+        "size",
         most=SIDE,
     )
     max_long_side: int = setting(
         2048, "released code, img_scale=(2048, 448)", "limit of its longer side", most=SIDE
     )
-    window: int = setting(
-        448,
+    window: int | None = setting(
+        None,
         "released code, test_cfg crop_size=(448, 448)",
-        "side of windows in pixels; 0 is the whole image",
+        "side of windows in pixels; none is twice the training size, 0 the whole image",
         most=SIDE,
     )
-    window_stride: int = setting(
-        224,
+    window_stride: int | None = setting(
+        None,
         "released code, test_cfg stride=(224, 224)",
-        "pixels between windows, no more than one is long",
+        "pixels between windows, no more than one is long; none is the training size",
         most=SIDE,
     )
 
     def __post_init__(self) -> None:
         for name in ("short_side", "max_long_side", "window_stride"):
-            if getattr(self, name) < 1:
+            value = getattr(self, name)
+            if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive")
-        if self.window < 0 or 0 < self.window < self.window_stride:
+        window, stride = self.window or 0, self.window_stride or 1
+        if window < 0 or 0 < window < stride:
             raise ValueError("window must be 0 or at least window_stride")
+
+
+SIZES: Mapping[str, float] = {"short_side": 2, "window": 2, "window_stride": 1}
+"""Of the training size, where :class:`SlidingSettings` name no pixels."""
+
+
+def sized(settings: S, factors: Mapping[str, float], side: int) -> S:
+    """Settings with a number of pixels wherever they named none.
+
+    Args:
+        factors: by what to multiply ``side``, per setting.
+        side: of the pictures that the network was trained on.
+
+    Raises:
+        UsageError: what was named does not go with what was not.
+    """
+    pixels: dict[str, Any] = {
+        name: round(side * factor)
+        for name, factor in factors.items()
+        if getattr(settings, name) is None
+    }
+    try:
+        return replace(settings, **pixels)
+    except ValueError as error:
+        raise UsageError(f"{error}; {pixels} come from pictures of {side} pixels") from None
 
 
 class Sliding(ABC):

@@ -2,15 +2,18 @@
 
 Cha, Mun and Roh, "Learning to Generate Text-grounded Mask for Open-world Semantic Segmentation
 from Only Image-Text Pairs" (CVPR 2023); released code: github.com/kakaobrain/tcl. A copy of CLIP's
-last block, trained further, a decoder that enlarges what leaves it fourfold, and a projection.
+last block, trained further, a decoder that enlarges what leaves it to a quarter of the picture's
+sides, and a projection.
 """
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -18,17 +21,19 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.files.regular import regular
 from ovbench.models.clip.last_block import values_alone
 from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import Trunk, on_grid, with_mlp
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.pretrained import reading
 
 ROLE = "tcl"
 RANDOM = "random"
-STAGES = 2
-"""Each doubles the grid of patches."""
+PLACE = 4
+"""Pixels along a side of what has a mask of its own, or about so many; patches have 16."""
 
 # In turn, of a tensor's whole name.
 _RENAMED: tuple[tuple[str, str], ...] = (
@@ -81,12 +86,21 @@ class MaskerNetwork(nn.Module):
     def __init__(self, visual: Any) -> None:
         super().__init__()
         width, joint = visual.proj.shape
+        stages = max(1, round(math.log2(visual.patch_size[0] / PLACE)))
         self.block = deepcopy(visual.transformer.resblocks[-1])
-        self.decoder = nn.Sequential(*(_doubling(width) for _ in range(STAGES)))
+        self.decoder = nn.Sequential(*(_doubling(width) for _ in range(stages)))
         self.norm = nn.LayerNorm(width)
         self.proj = nn.Parameter(torch.randn(width, joint) * width**-0.5)
         self.sharpness = nn.Parameter(torch.tensor(10.0))
         self.shift = nn.Parameter(torch.tensor(-2.5))
+
+    def forward(self, trunk: Trunk) -> Tensor:
+        """See :meth:`Masker.embed`."""
+        own = replace(trunk, block=self.block)
+        tokens = with_mlp(own.block, own.tokens + own.mixed(values_alone(own.heads())))
+        places = self.decoder(on_grid(tokens[:, 1:], trunk.grid))
+        joint: Tensor = self.norm(places.permute(0, 2, 3, 1)) @ self.proj
+        return joint.permute(0, 3, 1, 2)
 
 
 class Masker:
@@ -111,15 +125,10 @@ class Masker:
         """What enters CLIP's last block, at every place, in CLIP's joint space.
 
         Returns:
-            ``(B, d, 4 * h, 4 * w)`` float32, not normalised.
+            ``(B, d, f * h, f * w)`` float32, not normalised; f is 4 for patches of 16 pixels.
         """
-        network = self._network
-        own = replace(trunk, block=network.block)
-        tokens = with_mlp(own.block, own.tokens + own.mixed(values_alone(own.heads())))
-        places = on_grid(tokens[:, 1:], trunk.grid)
-        places = network.decoder(places)
-        joint: Tensor = network.norm(places.permute(0, 2, 3, 1)) @ network.proj
-        return joint.permute(0, 3, 1, 2).float()
+        embedded: Tensor = self._network(trunk)
+        return embedded.float()
 
     def masks(self, cosines: Tensor) -> Tensor:
         """How probably each place is of each text, every text by itself; as given."""
@@ -143,6 +152,20 @@ def load_masker(name: str, clip: CLIP, runtime: Runtime) -> Masker:
             torch.manual_seed(runtime.seed)
             return Masker(MaskerNetwork(clip.visual), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    weights = own_names(weights_in(located.path, "model"))
-    network = fitted(MaskerNetwork(clip.visual), weights, located.path)
-    return Masker(network, located.records, runtime)
+    return Masker(read_network(located.path, clip), located.records, runtime)
+
+
+def read_network(path: Path, clip: CLIP) -> MaskerNetwork:
+    """A masker for a CLIP, of the authors' file or of a folder with ``model.safetensors``.
+
+    Raises:
+        UsageError: a file that is damaged, or weights that do not fit the CLIP.
+    """
+    if path.is_dir():
+        from safetensors.torch import load_file
+
+        with reading(path):
+            weights = load_file(regular(path / "model.safetensors"))
+    else:
+        weights = own_names(weights_in(path, "model"))
+    return fitted(MaskerNetwork(clip.visual), weights, path)

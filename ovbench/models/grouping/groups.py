@@ -47,11 +47,13 @@ class Grouper(Protocol):
     Attributes:
         checkpoints: which weights these are.
         patch: pixels along a side of a patch.
+        image_size: side of the pictures that it was trained on.
     """
 
     checkpoints: tuple[CheckpointRecord, ...]
     device: torch.device
     patch: int
+    image_size: int
 
     @property
     def logit_scale(self) -> float:

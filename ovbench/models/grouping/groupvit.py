@@ -8,9 +8,9 @@ rule than the paper's.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -31,6 +31,12 @@ RANDOM = "random"
 TEXT_BATCH = 256
 """Texts per forward pass."""
 
+CLIPS_WORDS = 49_408
+"""Tokens of CLIP's vocabulary, which the published models have."""
+
+Tokenize: TypeAlias = Callable[[list[str], int], Tensor]
+"""From texts to ids, ``(n, length)``, given the length."""
+
 
 class GroupViT:
     """A frozen ``GroupViTModel``.
@@ -40,12 +46,19 @@ class GroupViT:
     Attributes:
         checkpoints: which weights these are.
         patch: pixels along a side of a patch.
+        image_size: side of the pictures that it was trained on.
     """
 
     def __init__(
-        self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+        self,
+        model: Any,
+        checkpoints: tuple[CheckpointRecord, ...],
+        runtime: Runtime,
+        tokenize: Tokenize | None = None,
     ) -> None:
-        """Wrap a built model, which is frozen and moved in place."""
+        """Wrap a built model, which is frozen and moved in place; CLIP's words are the default."""
+        from open_clip import tokenize as by_clip
+
         self._model = model.eval().requires_grad_(False).to(runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.vision_model.to(self._dtype)
@@ -53,6 +66,8 @@ class GroupViT:
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.patch: int = model.vision_model.config.patch_size
+        self.image_size: int = model.vision_model.config.image_size
+        self._tokenize = tokenize or by_clip
 
     @property
     def logit_scale(self) -> float:
@@ -79,23 +94,36 @@ class GroupViT:
         grid = images.shape[-2] // self.patch, images.shape[-1] // self.patch
         pixels = images.to(self.device, self._dtype)
         patches = vision.embeddings(pixels, interpolate_pos_encoding=True)
-        seen = vision.encoder(patches, output_attentions=True, return_dict=True)
-        tokens = vision.layernorm(seen.last_hidden_state)
-        shares = seen.attentions[0].float()
-        for later in seen.attentions[1:]:
-            shares = later.float() @ shares
-        tokens = torch.cat([tokens, tokens.mean(dim=1, keepdim=True)], dim=1)
-        joint = self._model.visual_projection(tokens.flatten(0, 1))
-        return Groups.of(joint.reshape(*tokens.shape[:2], -1), shares, grid)
+        joint, shares = grouped(self._model, patches)
+        return Groups.of(joint, shares, grid)
 
     def _project(self, prompts: list[str]) -> Tensor:
         """Texts in the joint space, ``(n, d)`` float32, not normalised."""
-        from open_clip import tokenize
-
         length = self._model.config.text_config.max_position_embeddings
-        tokens = tokenize(prompts, length).to(self.device)
+        tokens = self._tokenize(prompts, length).to(self.device)
         joint: Tensor = self._model.get_text_features(tokens).pooler_output
         return joint
+
+
+def grouped(model: Any, patches: Tensor) -> tuple[Tensor, Tensor]:
+    """What a ``GroupViTModel`` makes of what enters its encoder.
+
+    Args:
+        patches: ``(B, n, width)``, positions added.
+
+    Returns:
+        ``(B, G + 1, d)``, of every group and of the whole, in the space of texts, of any length;
+        and ``(B, G, n)`` float32, how much each patch belongs to each group.
+    """
+    vision = model.vision_model
+    seen = vision.encoder(patches, output_attentions=True, return_dict=True)
+    tokens = vision.layernorm(seen.last_hidden_state)
+    shares = seen.attentions[0].float()
+    for later in seen.attentions[1:]:
+        shares = later.float() @ shares
+    tokens = torch.cat([tokens, tokens.mean(dim=1, keepdim=True)], dim=1)
+    joint: Tensor = model.visual_projection(tokens.flatten(0, 1))
+    return joint.reshape(*tokens.shape[:2], -1), shares
 
 
 def load_groupvit(name: str, runtime: Runtime) -> GroupViT:
@@ -115,8 +143,21 @@ def load_groupvit(name: str, runtime: Runtime) -> GroupViT:
             torch.manual_seed(runtime.seed)
             return GroupViT(_stock(), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    model = _of_authors(located.path) if located.path.is_file() else _of_hub(located.path)
-    return GroupViT(model, located.records, runtime)
+    if located.path.is_file():
+        return GroupViT(_of_authors(located.path), located.records, runtime)
+    return load_folder(located.path, located.records, runtime)
+
+
+def load_folder(
+    folder: Path, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
+) -> GroupViT:
+    """What ``save_pretrained`` left, with the tokenizer beside it where its words are not CLIP's.
+
+    Raises:
+        UsageError: another model's folder, weights that are missing, or no tokenizer.
+    """
+    model = _of_hub(folder)
+    return GroupViT(model, checkpoints, runtime, _tokenizer(model, folder))
 
 
 def _stock() -> Any:
@@ -130,10 +171,24 @@ def _of_hub(folder: Path) -> Any:
     from transformers import GroupViTModel
 
     with reading(folder):
-        model, report = GroupViTModel.from_pretrained(folder, output_loading_info=True)
+        model, report = GroupViTModel.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True
+        )
     if report["missing_keys"]:
         raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
     return model
+
+
+def _tokenizer(model: Any, folder: Path) -> Tokenize | None:
+    if model.config.text_config.vocab_size == CLIPS_WORDS:
+        return None
+    if not (folder / "tokenizer.json").is_file():
+        raise UsageError(f"{folder}: has no tokenizer.json, although its words are not CLIP's")
+    from open_clip.tokenizer import HFTokenizer
+
+    with reading(folder):
+        found: Tokenize = HFTokenizer(str(folder))
+    return found
 
 
 def _of_authors(file: Path) -> Any:

@@ -143,6 +143,7 @@ class SegCLIP:
     Attributes:
         checkpoints: which weights these are.
         patch: pixels along a side of a patch.
+        image_size: side of the pictures that it was trained on.
         mean, std: per channel, of pixels scaled to 0..1, as CLIP was trained.
     """
 
@@ -161,6 +162,7 @@ class SegCLIP:
         self._network.gathering.to(self._dtype)
         self.checkpoints: tuple[CheckpointRecord, ...] = (checkpoint,)
         self.device, self.patch = self._clip.device, self._clip.stride
+        self.image_size = self._clip.image_size
         self.mean, self.std = self._clip.mean, self._clip.std
 
     @property

@@ -23,6 +23,8 @@ FLOORS: Mapping[str, Figures] = {
     "lseg": {"miou_15_96px": 60.0},
     "seggpt": {"in_context_iou_things": 0.60},
     "simseg": {"miou_15_192px": 60.0},
+    "groupvit": {"miou_15_192px": 45.0},
+    "tcl": {"miou_15_192px": 65.0},
 }
 """Per role the figures that must not be lower; mIoU in percent, the others are shares."""
 
@@ -33,6 +35,8 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
     """Load a role's miniature and measure it on scenes that it never saw."""
     measures: Mapping[str, Callable[[Sequence[Scene]], Figures]] = {
         "clip": _clip,
+        "groupvit": _groupvit,
+        "tcl": _tcl,
         "blip": _blip,
         "bridgetower": _bridgetower,
         "dino": partial(_encoder, "dino"),
@@ -55,6 +59,22 @@ def _clip(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import localisation
 
     return localisation.measure(load_clip("ViT-B-16", "openai", _TOY), scenes)
+
+
+def _groupvit(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.grouping.groupvit import load_groupvit
+    from ovbench.toyworld.quality import grouping
+
+    return grouping.measure(load_groupvit("groupvit_gcc_yfcc", _TOY), scenes)
+
+
+def _tcl(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.clip.masker import load_masker
+    from ovbench.models.clip.model import load_clip
+    from ovbench.toyworld.quality import masking
+
+    clip = load_clip("ViT-B-16", "openai", _TOY)
+    return masking.measure(clip, load_masker("tcl_vitb16", clip, _TOY), scenes)
 
 
 def _blip(scenes: Sequence[Scene]) -> Figures:

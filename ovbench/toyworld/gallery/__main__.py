@@ -9,8 +9,10 @@ from pathlib import Path
 
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.runtime import Runtime
+from ovbench.models.clip.masker import load_masker
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.model import load_diffusion
+from ovbench.models.grouping.groupvit import load_groupvit
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower
 from ovbench.models.patches.encoder import load_patch_encoder
@@ -56,6 +58,11 @@ def _generation(names: tuple[str, ...]) -> sheets.Rows:
     return sheets.generation(load_diffusion("stable_diffusion_v1_5", _TOY), names)
 
 
+def _masker() -> sheets.Rows:
+    clip = load_clip("ViT-B-16", "openai", _TOY)
+    return sheets.masker(_SCENES, clip, load_masker("tcl_vitb16", clip, _TOY))
+
+
 SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
     "world": ("Scenes and their labels.", lambda: sheets.world(_SCENES)),
     "matching": (
@@ -93,6 +100,16 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
         "The class that every place is nearest to for the miniature SimSeg, of all 15; below, the "
         "labels.",
         lambda: sheets.places(_SCENES, load_simseg("simseg_vitb", _TOY)),
+    ),
+    "groups": (
+        "What the miniature GroupViT puts together, a colour a group, and the class that each "
+        "group is nearest to; below, the labels.",
+        lambda: sheets.groups(_SCENES, load_groupvit("groupvit_gcc_yfcc", _TOY)),
+    ),
+    "masker": (
+        "What the miniature masker of TCL cuts out for each scene's first class, and the class of "
+        "the largest of its 15 masks; below, the labels.",
+        _masker,
     ),
 }
 """Each sheet's name, what the page says of it, and how it is drawn."""

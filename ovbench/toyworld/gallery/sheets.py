@@ -9,7 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from ovbench.models.clip.masker import Masker
+from ovbench.models.clip.model import CLIP
 from ovbench.models.diffusion.model import Diffusion, Request
+from ovbench.models.grouping.groupvit import GroupViT
 from ovbench.models.matchers.matcher import Matcher
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.patches.saliency import Saliency
@@ -19,7 +22,7 @@ from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT
 from ovbench.models.towers.model import Towers
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
-from ovbench.toyworld.quality import in_context, pixelwise
+from ovbench.toyworld.quality import grouping, in_context, masking, pixelwise
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
@@ -49,6 +52,35 @@ def encoders(scenes: Sequence[Scene], models: Sequence[tuple[str, PatchEncoder]]
         colours = principal_colours(features.permute(0, 2, 3, 1).numpy())
         rows.append([Tile(_fill(image, scenes[0]), name) for image in colours])
     return rows
+
+
+def groups(scenes: Sequence[Scene], model: GroupViT) -> Rows:
+    """Which group each pixel belongs to most, a colour a group, and what the groups are called."""
+    found = grouping.find(model, scenes, 2 * SIZE)
+    used = [len(np.unique(places)) for places in found.groups]
+    return [
+        [Tile(scene.image) for scene in scenes],
+        [
+            Tile(paint(places), f"{count} groups")
+            for places, count in zip(found.groups, used, strict=True)
+        ],
+        [Tile(paint(labels), "named") for labels in found.labels],
+        [Tile(paint(scene.label), "labels") for scene in scenes],
+    ]
+
+
+def masker(scenes: Sequence[Scene], clip: CLIP, model: Masker) -> Rows:
+    """The mask of each scene's first class, and the class of the largest mask at every pixel."""
+    asked = [scene.present[0] for scene in scenes]
+    images = np.stack([scene.image for scene in scenes])
+    masks = masking.masks(clip, model, images, 2 * SIZE)
+    chosen = [masks[i, NAMES.index(name)].numpy() for i, name in enumerate(asked)]
+    return [
+        [Tile(scene.image, name) for scene, name in zip(scenes, asked, strict=True)],
+        [Tile(heat(m, s.image), "mask") for m, s in zip(chosen, scenes, strict=True)],
+        [Tile(paint(labels), "largest") for labels in masks.argmax(dim=1).numpy()],
+        [Tile(paint(scene.label), "labels") for scene in scenes],
+    ]
 
 
 def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:

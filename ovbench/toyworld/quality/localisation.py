@@ -34,14 +34,23 @@ def measure(clip: CLIP, scenes: Sequence[Scene]) -> dict[str, float]:
     """
     labels = np.stack([scene.label for scene in scenes])
     images = np.stack([scene.image for scene in scenes])
-    results = {}
+    results: dict[str, float] = {}
     for side, residual in product(SIDES, (False, True)):
         guesses = segment(clip, images, side, residual)
         suffix = f"{side}px" + ("_residual" if residual else "")
-        results[f"miou_15_{suffix}"] = miou(guesses, labels, len(NAMES))
-        folded = things_or_background(guesses), things_or_background(labels)
-        results[f"miou_11_{suffix}"] = miou(*folded, len(THINGS) + 1)
+        results |= both(guesses, labels, suffix)
     return results
+
+
+def both(
+    guesses: npt.NDArray[np.int64], labels: npt.NDArray[np.uint8], suffix: str
+) -> dict[str, float]:
+    """mIoU over things and stuff, and with all stuff as background; ``(N, H, W)`` each."""
+    folded = things_or_background(guesses), things_or_background(labels)
+    return {
+        f"miou_15_{suffix}": miou(guesses, labels, len(NAMES)),
+        f"miou_11_{suffix}": miou(*folded, len(THINGS) + 1),
+    }
 
 
 @torch.inference_mode()

@@ -14,6 +14,8 @@ from ovbench.toyworld.train.running.options import Options
 
 ROLES = (
     "clip",
+    "groupvit",
+    "tcl",
     "blip",
     "bridgetower",
     "dino",

@@ -61,7 +61,7 @@ def by_the_authors(clip: CLIP) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
 
 def test_the_authors_file_is_read_by_name(clip: CLIP, put: Callable[[object], Path]) -> None:
     own, theirs = by_the_authors(clip)
-    assert f"{DECODER}1.conv2.gate.gate" in theirs
+    assert f"{DECODER}0.conv2.gate.gate" in theirs
     put({"model": theirs, "step": 50_000})
     found = load_masker("tcl_vitb16", clip, Runtime())
     read = found._network.state_dict()
@@ -89,7 +89,8 @@ def test_random_weights_leave_the_clip_as_it_is(clip: CLIP) -> None:
     before = {n: w.clone() for n, w in clip.visual.state_dict().items()}
     masker = load_masker("random", clip, Runtime())
     images = torch.randn(2, 3, 32, 48)
-    assert masker.embed(clip.trunk(images)).shape == (2, 32, 16, 24)
+    # places of four pixels: patches of eight are halved, those of sixteen twice
+    assert masker.embed(clip.trunk(images)).shape == (2, 32, 8, 12)
     torch.testing.assert_close(masker.masks(torch.tensor([0.25])), torch.tensor([0.5]))
     masker._network.block.ln_1.weight.fill_(7)
     assert all(torch.equal(clip.visual.state_dict()[n], w) for n, w in before.items())
@@ -109,9 +110,13 @@ def test_half_precision_rounds_features_and_not_the_sigmoid(
     assert masker.embed(trunk).dtype == torch.float32
 
 
-def test_there_is_no_miniature(clip: CLIP) -> None:
-    with pytest.raises(UsageError, match=r"no miniature of tcl; .* --checkpoints real$"):
-        load_masker("random", clip, Runtime(checkpoints="toy"))
+def test_the_miniature_fits_the_miniature_clip_alone(clip: CLIP) -> None:
+    toy = Runtime(checkpoints="toy")
+    its_clip = load_clip("ViT-B-16", "openai", toy)
+    masker = load_masker("tcl_vitb16", its_clip, toy)
+    assert masker.embed(its_clip.trunk(torch.randn(1, 3, 32, 48))).shape == (1, 64, 8, 12)
+    with pytest.raises(UsageError, match="has in other shapes block"):
+        load_masker("random", clip, toy)
 
 
 def test_what_to_fetch_without_a_network(

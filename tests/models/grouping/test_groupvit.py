@@ -14,7 +14,7 @@ from transformers import GroupViTConfig, GroupViTModel
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.grouping import groupvit
-from ovbench.models.grouping.groupvit import GroupViT, load_groupvit
+from ovbench.models.grouping.groupvit import GroupViT, load_folder, load_groupvit
 
 FILE = "group_vit_gcc_yfcc_30e-879422e0.pth"
 
@@ -150,22 +150,35 @@ def test_random_weights_are_the_seeds(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("name", ["groupvit_gcc_yfcc", "random"])
-def test_there_is_no_miniature(name: str) -> None:
-    with pytest.raises(UsageError, match=r"no miniature of groupvit; .* --checkpoints real$"):
-        load_groupvit(name, Runtime(checkpoints="toy"))
+def test_the_miniature_has_words_of_its_own(name: str) -> None:
+    model = load_groupvit(name, Runtime(checkpoints="toy"))
+    assert (model.patch, model.image_size) == (8, 96)
+    star, same, sky = model.embed_queries(("star", "STAR", "sky"), ("a photo of a {}.",))
+    torch.testing.assert_close(star, same)
+    assert star @ sky < 0.9
+
+
+def test_other_words_than_clips_need_a_tokenizer(tmp_path: Path) -> None:
+    config = tiny().config
+    for name, value in (("vocab_size", 40), ("bos_token_id", 38), ("eos_token_id", 39)):
+        setattr(config.text_config, name, value)
+    GroupViTModel(config).save_pretrained(tmp_path)
+    with pytest.raises(UsageError, match=r"has no tokenizer\.json") as caught:
+        load_folder(tmp_path, (), Runtime())
+    assert "\n" not in str(caught.value)
 
 
 def test_what_to_fetch_without_a_network(
     hub_cache: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = (
-        r"`hf download nvidia/groupvit-gcc-redcaps config.json pytorch_model.bin` .* its cache$"
+        r"`hf download nvidia/groupvit-gcc-redcaps config.json pytorch_model.bin` .* its cache, or use --checkpoints toy$"
     )
     with pytest.raises(UsageError, match=wanted):
         load_groupvit("groupvit_gcc_redcaps", Runtime())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=rf"curl .*releases/download/v1.0.0/{FILE}` .* there$"):
+    with pytest.raises(UsageError, match=rf"curl .*releases/download/v1.0.0/{FILE}` .* there, or use --checkpoints toy$"):
         load_groupvit("groupvit_gcc_yfcc_30e", Runtime())
 
 

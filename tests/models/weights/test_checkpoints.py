@@ -317,4 +317,4 @@ def test_transformers_finds_pickled_weights_in_a_snapshot(cache: HubCache, tmp_p
 
 def test_a_miniature_is_advised_where_there_is_one() -> None:
     assert instead_of("clip") == ", or use --checkpoints toy"
-    assert instead_of("groupvit") == ""
+    assert instead_of("segclip") == ""

@@ -19,19 +19,19 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from ovbench.toyworld.captions import caption, vocabulary_texts
-from ovbench.toyworld.train.roles import autoencoder
-from ovbench.toyworld.train.roles.autoencoder import (
-    DOWN,
-    LatentBank,
-    build_autoencoder,
-    reconstruction_loss,
-)
 from ovbench.toyworld.train.running.card import Card, write_card
 from ovbench.toyworld.train.running.device import plain_attention
 from ovbench.toyworld.train.running.loop import fit, forget
 from ovbench.toyworld.train.running.optimizer import adamw
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.running.weights import millions
+from ovbench.toyworld.train.teaching import autoencoder
+from ovbench.toyworld.train.teaching.autoencoder import (
+    DOWN,
+    LatentBank,
+    build_autoencoder,
+    reconstruction_loss,
+)
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.train.teaching.binding import KeepCrossAttention, stray_mass
 from ovbench.toyworld.train.teaching.subwords import write_clip_tokenizer

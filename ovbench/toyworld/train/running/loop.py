@@ -30,6 +30,7 @@ def fit(
     options: Options,
     warmup: int = 100,
     stage: int = 1,
+    score: Callable[[], float] | None = None,
 ) -> float:
     """Train to ``options.steps``, from the state in ``options.output`` if there is one.
 
@@ -41,6 +42,8 @@ def fit(
         optimizer: its learning rates are the peaks of a cosine after ``warmup`` steps.
         batch_loss: the loss of a step, given its number; called under autocast.
         stage: tells apart the states of a run that calls this several times.
+        score: how good the model is, asked for whenever a state is saved; the model ends as it
+            was when that was highest. Without it, as it was last.
 
     Returns:
         Seconds spent training, those before an interruption included.
@@ -49,7 +52,7 @@ def fit(
         UsageError: the folder holds the state of a run with another seed or length.
     """
     peaks = [group["lr"] for group in optimizer.param_groups]
-    first, before = _resume(model, optimizer, options, stage)
+    first, before, best = _resume(model, optimizer, options, stage)
     started = reported = time.perf_counter()
     for step in range(first, options.steps):
         torch.manual_seed(options.seed * 1_000_003 + step)
@@ -63,10 +66,13 @@ def fit(
         optimizer.step()
         now = time.perf_counter()
         if (step + 1) % options.save_every == 0 or step + 1 == options.steps:
-            _save(model, optimizer, options, step + 1, before + now - started, stage)
+            best = _better(best, model, score)
+            _save(model, optimizer, options, step + 1, before + now - started, stage, best)
         if now - reported >= _REPORT_S or step + 1 == options.steps:
             reported = now
             _report(step + 1, options.steps, loss.item(), (now - started) / (step + 1 - first))
+    if best:
+        model.load_state_dict(best["model"])
     return before + time.perf_counter() - started
 
 
@@ -82,6 +88,20 @@ def forget(options: Options) -> None:
         state.unlink()
 
 
+def _better(
+    best: dict[str, Any] | None, model: nn.Module, score: Callable[[], float] | None
+) -> dict[str, Any] | None:
+    """The best model and its score, this one's if it is better."""
+    if score is None:
+        return None
+    now = score()
+    print(f"score {now:.3f}", file=sys.stderr, flush=True)
+    if best and best["score"] >= now:
+        return best
+    state = {name: value.detach().clone() for name, value in model.state_dict().items()}
+    return {"score": now, "model": state}
+
+
 def _identity(options: Options) -> dict[str, int]:
     return {"steps": options.steps, "seed": options.seed}
 
@@ -93,6 +113,7 @@ def _save(
     step: int,
     seconds: float,
     stage: int,
+    best: dict[str, Any] | None,
 ) -> None:
     options.output.mkdir(parents=True, exist_ok=True)
     path = options.output / STATE.format(stage)
@@ -103,6 +124,7 @@ def _save(
         "seconds": seconds,
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
+        "best": best,
     }
     torch.save(state, partial)
     os.replace(partial, path)
@@ -110,11 +132,11 @@ def _save(
 
 def _resume(
     model: nn.Module, optimizer: torch.optim.Optimizer, options: Options, stage: int
-) -> tuple[int, float]:
-    """The step to go on with and the seconds spent before it; (0, 0) without a state."""
+) -> tuple[int, float, dict[str, Any] | None]:
+    """The step to go on with, the seconds spent before it, and the best model until then."""
     path = options.output / STATE.format(stage)
     if not path.exists():
-        return 0, 0.0
+        return 0, 0.0, None
     state = _load(path, options.device)
     if state["identity"] != _identity(options):
         raise UsageError(
@@ -124,7 +146,7 @@ def _resume(
     model.load_state_dict(state["model"])
     optimizer.load_state_dict(state["optimizer"])
     print(f"stage {stage}: resumed at step {state['step']}", file=sys.stderr)
-    return state["step"], state["seconds"]
+    return state["step"], state["seconds"], state["best"]
 
 
 def _load(path: Path, device: str) -> dict[str, Any]:
