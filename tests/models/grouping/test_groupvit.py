@@ -172,13 +172,15 @@ def test_what_to_fetch_without_a_network(
     hub_cache: Callable[[str, str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     wanted = (
-        r"`hf download nvidia/groupvit-gcc-redcaps config.json pytorch_model.bin` .* its cache, or use --checkpoints toy$"
+        r"`hf download nvidia/groupvit-gcc-redcaps config.json pytorch_model.bin` "
+        r".* its cache, or use --checkpoints toy$"
     )
     with pytest.raises(UsageError, match=wanted):
         load_groupvit("groupvit_gcc_redcaps", Runtime())
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    with pytest.raises(UsageError, match=rf"curl .*releases/download/v1.0.0/{FILE}` .* there, or use --checkpoints toy$"):
+    wanted = rf"curl .*releases/download/v1.0.0/{FILE}` .* there, or use --checkpoints toy$"
+    with pytest.raises(UsageError, match=wanted):
         load_groupvit("groupvit_gcc_yfcc_30e", Runtime())
 
 
