@@ -9,9 +9,14 @@ from ovbench.harness.registry.glance import card_of
 from ovbench.harness.registry.names import METHODS
 from ovbench.models.weights.packaged import roles
 
-# Held to the contract with small settings in tests/adapters: as their papers have them they make
-# hundreds of pictures or ask SAM thousands of times.
-ELSEWHERE = {"ipseg", "ovdiff", "rim", "matcher", "persam", "reco"}
+# Held to the contract with small settings in tests/adapters. As their papers have them the first
+# make hundreds of pictures or ask SAM thousands of times; the others look as SCLIP does.
+ELSEWHERE = {
+    *("ipseg", "ovdiff", "rim", "matcher", "persam", "reco"),
+    *("clearclip", "naclip", "scclip", "sfp", "resclip", "proxyclip", "gem", "cliptrase", "cass"),
+}
+# The way through the command line is the same for all.
+FAST = {"constant", "maskclip"}
 
 # Dense CRFs over the kit's pictures take minutes, and so do six sizes of each.
 QUICK = {
@@ -31,7 +36,7 @@ def has_miniatures(method: str) -> bool:
 @pytest.mark.parametrize(
     "method",
     [
-        name
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
         for name, entry in METHODS.entries.items()
         if entry.package == "ovbench" and name not in ELSEWHERE and has_miniatures(name)
     ],
