@@ -19,6 +19,9 @@ from ovbench.harness.contract.progress import watching
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.images import write_label
 
+# GNU readline, which pytest loads with pdb, tells all child processes of a terminal's width.
+os.unsetenv("COLUMNS")
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 
 

@@ -265,6 +265,7 @@ NOT_A_USERS = {
     "leaderboards/report/page.py: files('ovbench.leaderboards.report') / 'static' / name",
     "leaderboards/reported/data.py: files('ovbench.leaderboards') / 'data' / f'{name}.csv'",
     "models/weights/inventory.py: folder / 'card.json'",
+    "models/weights/plain_pickle.py: io.BytesIO(data)",
     "scaffold/package.py: template",
     "support/drawing_code.py: Path(spec.origin)",
 }

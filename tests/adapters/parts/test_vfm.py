@@ -20,7 +20,7 @@ from transformers import (
 )
 
 from ovbench.adapters.parts import vfm as module
-from ovbench.adapters.parts.vfm import KNOWN, load_vfm, of_encoder, of_sam
+from ovbench.adapters.parts.vfm import WEIGHTS, load_vfm, of_encoder, of_sam
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches.encoder import PatchEncoder
@@ -102,13 +102,13 @@ def test_sam_is_read_behind_its_neck_as_its_predictor_embeds_a_square_picture() 
     torch.testing.assert_close(read.features(wide), found[:1], atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", [name for name in KNOWN if name != "random"])
+@pytest.mark.parametrize("name", WEIGHTS)
 def test_every_known_one_is_in_the_catalogue_and_has_a_miniature(name: str) -> None:
-    assert look_up(KNOWN[name][0], name)
+    assert look_up(*WEIGHTS[name].split("/"))
     read = load_vfm(name, Runtime(checkpoints="toy"), mean=MEAN, std=STD)
     found = read.features(normalised(pixels(1, 3, 40, 48), MEAN, STD))
     assert found.isfinite().all()
-    assert read.checkpoints[0].name == f"toyworld/{KNOWN[name][0]}"
+    assert read.checkpoints[0].name == f"toyworld/{WEIGHTS[name].split('/')[0]}"
 
 
 def test_positions_are_as_each_ones_authors_have_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,7 +90,7 @@ def torchrun(processes: int, *arguments: str | Path) -> list[str]:
     ]  # fmt: skip
 
 
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_several_processes_give_the_result_of_one(tmp_path: Path, processes: int) -> None:
     arguments = [*TOYWORLD, "--limit", "50", "--batch-size", "4"]
     assert ovbench(*arguments, "--output", tmp_path / "one").returncode == 0
@@ -113,7 +113,7 @@ def children_of(parent: int) -> list[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
-@pytest.mark.parametrize("processes", [2, 3])
+@pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_process_is_made_up_for(tmp_path: Path, processes: int) -> None:
     arguments = [*TOYWORLD, "--batch-size", "4"]
     run = tmp_path / "run"

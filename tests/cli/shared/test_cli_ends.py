@@ -65,11 +65,11 @@ def test_an_exit_code_of_a_command_is_its_own(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
-    command = [*OVBENCH, "run", "-m", "constant", "-d", "toyworld", "--limit", "60"]
+    command = [*OVBENCH, "run", "-m", "constant", "-d", "toyworld", "--limit", "400"]
     command += ["--device", "cpu", "--workers", "1", "--output", str(tmp_path / "run")]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
-        while "60 of 60 images to do" not in (line := process.stderr.readline()):
+        while "400 of 400 images to do" not in (line := process.stderr.readline()):
             assert line
         shard = tmp_path / "run" / "records" / "rank-0.jsonl"
         while process.poll() is None:
@@ -82,9 +82,9 @@ def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     assert process.returncode == 130
     done = ovbench(*command[3:])
     assert done.returncode == 0, done.stderr
-    remaining = re.search(r"(\d+) of 60 images to do", done.stderr)
+    remaining = re.search(r"(\d+) of 400 images to do", done.stderr)
     assert remaining is not None
-    assert 0 < int(remaining[1]) < 60
+    assert 0 < int(remaining[1]) < 400
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
