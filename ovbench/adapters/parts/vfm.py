@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, cast
 from torch import Tensor
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.card import RANDOM
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
 from ovbench.models.patches.positions import Positions
@@ -37,7 +38,6 @@ WEIGHTS: Mapping[str, str] = {
 }
 """What was tried, by its name in the catalogue."""
 
-RANDOM = "random"
 
 # How positions come to another grid of patches, as its authors have it. DINOv3 has rotary ones, and
 # SAM a grid of its own.

@@ -26,6 +26,7 @@ from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.plain_pickle import tensors_in
+from ovbench.models.weights.untrained import untrained
 
 ROLE = "reco"
 VERSION = 1
@@ -92,7 +93,7 @@ def load_references(settings: ReCoSettings, eyes: Eyes, runtime: Runtime) -> Ref
     name = settings.references
     if "/" in name or os.sep in name:
         return Retrieved(archive_in(Path(name).expanduser()), settings, eyes, runtime)
-    if name == "random":
+    if untrained(name, runtime):
         return RandomVectors(eyes.encoder, runtime.seed)
     located = locate(ROLE, name, runtime)
     if located.path.is_dir():

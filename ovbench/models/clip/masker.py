@@ -29,9 +29,9 @@ from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "tcl"
-RANDOM = "random"
 PLACE = 4
 """Pixels along a side of what has a mask of its own, or about so many; patches have 16."""
 
@@ -146,10 +146,9 @@ def load_masker(name: str, clip: CLIP, runtime: Runtime) -> Masker:
     Raises:
         UsageError: weights that cannot be had, or do not fit the CLIP.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "masker, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return Masker(MaskerNetwork(clip.visual), (record,), runtime)
     located = locate(ROLE, name, runtime)
     return Masker(read_network(located.path, clip), located.records, runtime)

@@ -27,6 +27,7 @@ from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate, packaged
 from ovbench.models.weights.open_clip_tags import config_of, known_architecture
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "clip"
 TEXT_BATCH = 256
@@ -313,7 +314,7 @@ def load_clip(architecture: str, pretrained: str, runtime: Runtime) -> CLIP:
     if runtime.checkpoints == "toy":
         return _load_packaged(runtime)
     architecture = known_architecture(architecture)
-    if pretrained == "random":
+    if untrained(pretrained, runtime):
         return _load_random(architecture, runtime)
     return _load_pretrained(architecture, pretrained, runtime)
 
@@ -325,8 +326,7 @@ def _load_packaged(runtime: Runtime) -> CLIP:
 
 def _load_random(architecture: str, runtime: Runtime) -> CLIP:
     record = CheckpointRecord(ROLE, f"{architecture}, random weights", None, None)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runtime.seed)
+    with seeded(runtime):
         return _create(architecture, record, runtime, pretrained_text=False)
 
 

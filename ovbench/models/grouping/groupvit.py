@@ -25,9 +25,9 @@ from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "groupvit"
-RANDOM = "random"
 TEXT_BATCH = 256
 """Texts per forward pass."""
 
@@ -137,10 +137,9 @@ def load_groupvit(name: str, runtime: Runtime) -> GroupViT:
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "GroupViT, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return GroupViT(_stock(), (record,), runtime)
     located = locate(ROLE, name, runtime)
     if located.path.is_file():

@@ -16,10 +16,11 @@ from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.grouping.authors import stock_names
-from ovbench.models.grouping.groupvit import RANDOM, GroupViT
+from ovbench.models.grouping.groupvit import GroupViT
 from ovbench.models.towers.words import Words, arbitrary_words, load_words
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "ovsegmentor"
 TOKENIZER = "bert_base_uncased"
@@ -121,10 +122,9 @@ def load_ovsegmentor(name: str, runtime: Runtime) -> OVSegmentor:
     Raises:
         UsageError: weights or words that cannot be had, or are not those of such a model.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "OVSegmentor, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             network = _new()
         words = arbitrary_words(network.text_model.config.vocab_size)
         return OVSegmentor(network, words, (record,), runtime)

@@ -24,9 +24,9 @@ from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "segclip"
-RANDOM = "random"
 ARCHITECTURE = "ViT-B-16-quickgelu"
 CENTRES = 8
 ROUNDS = 2
@@ -209,10 +209,9 @@ def load_segclip(name: str, runtime: Runtime) -> SegCLIP:
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "SegCLIP, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return SegCLIP(_new(), record, runtime)
     located = locate(ROLE, name, runtime)
     return SegCLIP(_read(located.path), located.records[0], runtime)

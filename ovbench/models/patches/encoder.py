@@ -29,7 +29,9 @@ from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import weights_in
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.packaged import packaged_only
 from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.untrained import seeded
 
 Facet: TypeAlias = Literal["token", "query", "key", "value"]
 """A block's output, or what its attention compares and mixes, with all heads concatenated.
@@ -257,11 +259,10 @@ def load_patch_encoder(
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if role == "dino" and name in _RANDOM and runtime.checkpoints != "toy":
+    if role == "dino" and name in _RANDOM and not packaged_only(runtime):
         what, build = _RANDOM[name]
         record = CheckpointRecord(role, f"{what}, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return PatchEncoder(build(), (record,), runtime, positions)
     located = locate(role, name, runtime)
     return PatchEncoder(_load(located.path), located.records, runtime, positions)

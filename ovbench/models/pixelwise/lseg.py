@@ -30,9 +30,9 @@ from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import Located, locate
 from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "lseg"
-RANDOM = "random"
 
 HALF = (0.5, 0.5, 0.5)
 """The mean and the deviation of pixels that the released model was trained with."""
@@ -140,10 +140,9 @@ def load_lseg(name: str, runtime: Runtime) -> LSeg:
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "LSeg, random weights", None, None)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return _built(_released(), (record,), runtime)
     located = locate(ROLE, name, runtime)
     if located.path.is_dir():

@@ -21,9 +21,9 @@ from ovbench.models.clip.model import CLIP
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "maskclip_plus"
-RANDOM = "random"
 
 EXPANSION = 4
 """How much wider a block's output is than its inside."""
@@ -195,11 +195,10 @@ def load_student(name: str, clip: CLIP, runtime: Runtime) -> Student:
     Raises:
         UsageError: weights that cannot be had, or are not those of such a model.
     """
-    if name == RANDOM and runtime.checkpoints != "toy":
+    if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "MaskCLIP+, random weights", None, None)
         joint = clip.encode_text([""]).shape[1]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(runtime.seed)
+        with seeded(runtime):
             return Student(StudentNetwork(Sizes(RESNET_101, joint)), (record,), runtime)
     located = locate(ROLE, name, runtime)
     weights = own_names(weights_in(located.path, "state_dict"))

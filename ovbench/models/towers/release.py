@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import torch
 from safetensors.torch import load
 from torch import Tensor
 
@@ -20,8 +19,7 @@ from ovbench.models.towers.model import Towers, TowersNetwork
 from ovbench.models.towers.words import Words, arbitrary_words, load_words, words_in
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
-
-RANDOM = "random"
+from ovbench.models.weights.untrained import seeded, untrained
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,10 +60,9 @@ class Release:
         Raises:
             UsageError: weights that cannot be had, or are not those of such a model.
         """
-        if name == RANDOM and runtime.checkpoints != "toy":
+        if untrained(name, runtime):
             record = CheckpointRecord(self.role, f"{self.title}, random weights", None, None)
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(runtime.seed)
+            with seeded(runtime):
                 network = TowersNetwork(empty_vit(), self.text(), self.joint)
             words = arbitrary_words(network.text.config.vocab_size)
             return Towers(network, words, self.pool, (record,), runtime, self.positions)

@@ -10,7 +10,7 @@ from ovbench.models.weights import hub
 from ovbench.models.weights.catalogue import look_up
 from ovbench.models.weights.digests import noted_sha256, sha256_of
 from ovbench.models.weights.obtain import obtain
-from ovbench.models.weights.packaged import instead_of, weights_of
+from ovbench.models.weights.packaged import instead_of, packaged_only, weights_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def locate(role: str, name: str, runtime: Runtime) -> Located:
     Raises:
         UsageError: unknown name, or neither here nor downloadable; says how to fetch it.
     """
-    if runtime.checkpoints == "toy":
+    if packaged_only(runtime):
         return packaged(role)
     found = obtain(look_up(role, name), instead_of(role))
     if isinstance(found, Path):

@@ -6,6 +6,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.runtime import Runtime
+
+
+def packaged_only(runtime: Runtime) -> bool:
+    """Whether the miniature of a role stands for every name of it."""
+    return runtime.checkpoints == "toy"
 
 
 def weights_of(role: str) -> tuple[Path, list[Path]]:
