@@ -14,11 +14,10 @@ from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.ensembling import ensembled
 from ovbench.models.grouping.authors import stock_names
 from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
@@ -28,9 +27,6 @@ from ovbench.models.weights.pretrained import reading
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "groupvit"
-TEXT_BATCH = 256
-"""Texts per forward pass."""
-
 CLIPS_WORDS = 49_408
 """Tokens of CLIP's vocabulary, which the published models have."""
 
@@ -77,15 +73,7 @@ class GroupViT:
     @torch.inference_mode()
     def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
         """See :class:`~ovbench.models.grouping.groups.Grouper`."""
-        prompts = [template.format(query) for query in queries for template in templates]
-        projected = []
-        with progress("texts embedded", len(prompts)) as advance:
-            for start in range(0, len(prompts), TEXT_BATCH):
-                projected.append(self._project(prompts[start : start + TEXT_BATCH]))
-                advance(len(projected[-1]))
-        joint = torch.cat(projected)
-        mean = joint.reshape(len(queries), len(templates), -1).mean(dim=1)
-        return functional.normalize(mean, dim=-1)
+        return ensembled(self._project, queries, templates, unit=False)
 
     @torch.inference_mode()
     def groups(self, images: Tensor) -> Groups:

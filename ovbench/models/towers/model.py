@@ -11,17 +11,13 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.ensembling import ensembled
 from ovbench.models.patches.encoder import PatchEncoder, Reading
 from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
 from ovbench.models.towers.words import Words
-
-TEXT_BATCH = 256
-"""Texts per forward pass."""
 
 
 class TowersNetwork(nn.Module):
@@ -108,15 +104,7 @@ class Towers:
         Returns:
             ``(n, d)`` float32.
         """
-        prompts = [template.format(query) for query in queries for template in templates]
-        texts = []
-        with progress("texts embedded", len(prompts)) as advance:
-            for start in range(0, len(prompts), TEXT_BATCH):
-                texts.append(self._embedded(prompts[start : start + TEXT_BATCH]))
-                advance(len(texts[-1]))
-        joint = functional.normalize(torch.cat(texts), dim=-1)
-        mean = joint.reshape(len(queries), len(templates), -1).mean(dim=1)
-        return functional.normalize(mean, dim=-1)
+        return ensembled(self._embedded, queries, templates, unit=True)
 
     def _embedded(self, texts: Sequence[str]) -> Tensor:
         tokens, there = (rows.to(self.device) for rows in self._words(texts))
