@@ -9,7 +9,6 @@ sides, and a projection.
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import replace
@@ -26,7 +25,7 @@ from ovbench.models.clip.last_block import values_alone
 from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import Trunk, on_grid, with_mlp
 from ovbench.models.precision import DTYPES
-from ovbench.models.weights.authors import fitted, weights_in
+from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
 from ovbench.models.weights.untrained import seeded, untrained
@@ -36,7 +35,7 @@ PLACE = 4
 """Pixels along a side of what has a mask of its own, or about so many; patches have 16."""
 
 # In turn, of a tensor's whole name.
-_RENAMED: tuple[tuple[str, str], ...] = (
+_RENAMED: Renaming = (
     (r"^masker\.image_encoder\.backbone\.transformer\.resblocks\.\d+\.", "block."),
     (r"^masker\.image_encoder\.decoder\.decoder\.net\.(\d)\.conv\.", r"decoder.\1.1."),
     (r"^masker\.image_encoder\.decoder\.decoder\.net\.(\d)\.conv2\.", r"decoder.\1.2."),
@@ -52,10 +51,7 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """The authors' weights by the names of :class:`MaskerNetwork`; what has no place keeps its."""
     found = {}
     for theirs, weight in weights.items():
-        name = theirs
-        for pattern, replacement in _RENAMED:
-            name = re.sub(pattern, replacement, name)
-        found[name] = weight
+        found[renamed(theirs, _RENAMED)] = weight
     return found
 
 

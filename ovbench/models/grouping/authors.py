@@ -7,8 +7,10 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from ovbench.models.weights.authors import Renaming, renamed
+
 # In turn, of a tensor's whole name.
-_RENAMED: tuple[tuple[str, str], ...] = (
+_RENAMED: Renaming = (
     (r"^img_encoder\.layers\.", "vision_model.encoder.stages."),
     (r"^img_encoder\.patch_embed\.proj\.", "vision_model.embeddings.patch_embeddings.projection."),
     (r"^img_encoder\.patch_embed\.norm\.", "vision_model.embeddings.layernorm."),
@@ -42,9 +44,7 @@ def stock_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """
     found: dict[str, Tensor] = {}
     for theirs, weight in weights.items():
-        name = theirs
-        for pattern, replacement in _RENAMED:
-            name = re.sub(pattern, replacement, name)
+        name = renamed(theirs, _RENAMED)
         if joint := _JOINT.fullmatch(name):
             layer, kind = joint.groups()
             for facet, part in zip("qkv", weight.chunk(3), strict=True):

@@ -22,7 +22,7 @@ from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import embed, run_block
 from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
-from ovbench.models.weights.authors import fitted, weights_in
+from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
 
@@ -36,7 +36,7 @@ EARLY = 10
 """Blocks that see patches; those behind them see what gathered at the centres."""
 
 # In turn, of a tensor's whole name.
-_RENAMED: tuple[tuple[str, str], ...] = (
+_RENAMED: Renaming = (
     (r"^clip\.visual\.transformer\.layers0\.", "clip.visual.transformer.resblocks."),
     (r"^clip\.visual\.transformer\.semantic_layer2\.", "gathering."),
     (r"^gathering\.semantic_center$", "gathering.centres"),
@@ -189,9 +189,7 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     for theirs, weight in weights.items():
         if _TRAINING.match(theirs):
             continue
-        name = theirs
-        for pattern, replacement in _RENAMED:
-            name = re.sub(pattern, replacement, name)
+        name = renamed(theirs, _RENAMED)
         if late := _LATE.fullmatch(name):
             number, rest = late.groups()
             name = f"clip.visual.transformer.resblocks.{EARLY + int(number)}.{rest}"

@@ -13,8 +13,10 @@ from typing import Any
 
 from torch import Tensor
 
+from ovbench.models.weights.authors import Renaming, renamed
+
 # In turn, of a tensor's whole name.
-_RENAMED: tuple[tuple[str, str], ...] = (
+_RENAMED: Renaming = (
     (r"^cls_token$", "embeddings.cls_token"),
     (r"^pos_embed$", "embeddings.position_embeddings"),
     (r"^patch_embed\.proj\.", "embeddings.patch_embeddings.projection."),
@@ -41,10 +43,7 @@ def stock_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
             for facet, part in zip("qkv", weight.chunk(3), strict=True):
                 found[f"layers.{layer}.attention.{facet}_proj.{kind}"] = part
             continue
-        name = theirs
-        for pattern, replacement in _RENAMED:
-            name = re.sub(pattern, replacement, name)
-        found[name] = weight
+        found[renamed(theirs, _RENAMED)] = weight
     return found
 
 

@@ -27,7 +27,7 @@ from ovbench.models.patches.encoder import (
 from ovbench.models.patches.timm_names import stock_names
 from ovbench.models.pixelwise.neck import LEVELS, SIDE, Neck, Sizes
 from ovbench.models.precision import DTYPES
-from ovbench.models.weights.authors import fitted, weights_in
+from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import Located, locate
 from ovbench.models.weights.pretrained import reading
 from ovbench.models.weights.untrained import seeded, untrained
@@ -46,7 +46,7 @@ _LEFT_OUT = ("net.clip_pretrained.", "net.pretrained.model.head.")
 _ENCODER = "net.pretrained.model."  # by timm's names
 
 # In turn, of a tensor's whole name; the authors count levels from 1.
-_RENAMED: tuple[tuple[str, str], ...] = (
+_RENAMED: Renaming = (
     (r"^net\.pretrained\.act_postprocess(\d)\.0\.project\.0\.", r"neck.levels.\1.readout."),
     (r"^net\.pretrained\.act_postprocess(\d)\.3\.", r"neck.levels.\1.project."),
     (r"^net\.pretrained\.act_postprocess(\d)\.4\.", r"neck.levels.\1.resize."),
@@ -68,9 +68,7 @@ def own_names(weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
     found = {f"encoder.{name}": weight for name, weight in stock_names(encoder).items()}
     for theirs, weight in kept.items():
         if not theirs.startswith(_ENCODER):
-            name = theirs
-            for pattern, replacement in _RENAMED:
-                name = re.sub(pattern, replacement, name)
+            name = renamed(theirs, _RENAMED)
             name = re.sub(r"(?<=^neck\.levels\.)\d", lambda level: str(int(level[0]) - 1), name)
             found[name] = weight
     return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -51,6 +52,17 @@ def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
         where = f" under {key!r}" if key else " alone"
         raise UsageError(f"{file}: holds no weights{where}")
     return weights
+
+
+Renaming: TypeAlias = Sequence[tuple[str, str]]
+"""Patterns and what takes their place, in turn."""
+
+
+def renamed(name: str, rules: Renaming) -> str:
+    """A tensor's whole name by the rules of a map."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def fitted(module: M, weights: Mapping[str, Tensor], file: Path) -> M:
