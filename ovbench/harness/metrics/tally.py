@@ -132,7 +132,7 @@ class Tally:
     def _append(self, images: int, sums: Sequence[Counts]) -> None:
         """Rows of some more images, with room for as many again."""
         needed = self._added + images
-        large = sums[1].size > 0 and sums[1].max() > _LARGE
+        large = max(found.max(initial=0) for found in sums) > _LARGE
         for place, (rows, found) in enumerate(zip(self._rows, sums, strict=True)):
             kind = np.dtype(np.int64) if large else rows.dtype
             if needed > len(rows) or kind != rows.dtype:

@@ -213,6 +213,14 @@ def test_areas_per_image_add_up_to_those_of_the_set() -> None:
             assert stacked.intersection[row, label] == ((gt == label) & (pred == label)).sum()
 
 
+def test_large_images_do_not_wrap_around() -> None:
+    small = Confusion(*np.array([[1], [1], [5]]))
+    large = Confusion(*np.array([[0, 1, 2, 3], [1, 1, 1, 1], [2**29] * 4]))
+    found = Tally.of([small, large], 4).areas()
+    assert found.union[:, 1].tolist() == [5, 2**31]
+    assert found.pred[:, 1].tolist() == [5, 2**31]
+
+
 # Rows are ground truth. Label 0 is background, 2 is predicted but not there, 3 is nowhere.
 EXAMPLE = np.array([[5, 2, 1, 0], [1, 5, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]])
 IOU_0, IOU_1 = 500 / 9, 500 / 8
