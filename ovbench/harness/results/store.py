@@ -128,7 +128,7 @@ class RunStore:
         Raises:
             UsageError: no run is there, or its file is damaged.
         """
-        return identity_digest(self._about()["identity"]).encode()
+        return _key_of(self._about())
 
     @property
     def shards(self) -> Path:
@@ -194,7 +194,8 @@ class RunStore:
         Args:
             refuse: is told the shard, the number of the line and what is wrong of all others.
         """
-        key, expected = self.key, self._expected()
+        about = self._about()
+        key, expected = _key_of(about), _expected_of(about)
 
         def again(line: Line) -> Record:
             return decode(line_at(line.shard, line.start), key, summed=expected.summed)
@@ -226,15 +227,6 @@ class RunStore:
             raise UsageError(f"{self.path}: no run here; a run directory holds run.json")
         return content
 
-    def _expected(self) -> Expected:
-        content = self._about()
-        images = content.get("images")
-        return Expected(
-            len(content["identity"]["vocabulary"]["names"]),
-            None if images is None else frozenset(images),
-            SEAL in content,
-        )
-
     def save_predictions(self, ids: Sequence[str], maps: Sequence[LabelMap]) -> None:
         """Keep label maps as ``predictions/<id>.png``; values index the vocabulary.
 
@@ -249,6 +241,20 @@ class RunStore:
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json`` atomically."""
         write_json(self.path / "result.json", result)
+
+
+def _key_of(about: Mapping[str, Any]) -> bytes:
+    """What the checksums of a run's records begin with, from its ``run.json``."""
+    return identity_digest(about["identity"]).encode()
+
+
+def _expected_of(about: Mapping[str, Any]) -> Expected:
+    images = about.get("images")
+    return Expected(
+        len(about["identity"]["vocabulary"]["names"]),
+        None if images is None else frozenset(images),
+        SEAL in about,
+    )
 
 
 class ShardWriter(LineWriter):
