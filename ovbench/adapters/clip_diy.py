@@ -137,9 +137,10 @@ class CLIPDIY:
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query of the vocabulary; background is one like any other."""
         self._vocabulary = vocabulary
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
-        texts = [text for text, _ in vocabulary.queries]
-        self._text = self._clip.embed_queries(texts, templates(self.settings.prompts))
+        self._labels = vocabulary.query_labels
+        self._text = self._clip.embed_queries(
+            vocabulary.query_texts, templates(self.settings.prompts)
+        )
 
     @torch.inference_mode()
     def segment(

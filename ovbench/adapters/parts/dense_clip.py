@@ -158,9 +158,10 @@ class DenseCLIP(ABC):
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query of the vocabulary."""
         self.vocabulary = vocabulary
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
-        texts = [text for text, _ in vocabulary.queries]
-        self.text = self.clip.embed_queries(texts, templates(self.settings.prompts))
+        self._labels = vocabulary.query_labels
+        self.text = self.clip.embed_queries(
+            vocabulary.query_texts, templates(self.settings.prompts)
+        )
 
     @torch.inference_mode()
     def segment(

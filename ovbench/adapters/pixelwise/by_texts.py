@@ -46,9 +46,10 @@ class ByTexts(ABC):
             UsageError: another CLIP than the network was trained with.
         """
         self._vocabulary = vocabulary
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
-        texts = [text for text, _ in vocabulary.queries]
-        self.text = self.clip.embed_queries(texts, templates(self.settings.prompts))
+        self._labels = vocabulary.query_labels
+        self.text = self.clip.embed_queries(
+            vocabulary.query_texts, templates(self.settings.prompts)
+        )
         if self.text.shape[1] != self.joint:
             raise UsageError(
                 f"{self.clip.checkpoint.name} embeds texts in {self.text.shape[1]} numbers and the "

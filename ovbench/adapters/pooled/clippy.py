@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.published import eight
-from ovbench.adapters.pooled.squares import normalised, require_patches, squashed
+from ovbench.adapters.pooled.squares import normalised, require_patches
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -25,6 +25,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.models.pixels.inputs import pillow_resized
 from ovbench.models.pixels.labels import label_map
 from ovbench.models.towers.clippy import load_clippy
 
@@ -91,8 +92,8 @@ class CLIPpy:
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query of the vocabulary; background's are texts like any other."""
         self._vocabulary = vocabulary
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
-        texts = [with_article(text.lower()) for text, _ in vocabulary.queries]
+        self._labels = vocabulary.query_labels
+        texts = [with_article(text.lower()) for text in vocabulary.query_texts]
         self._text = self._model.embed_queries(texts, ("a photo of {}",))
 
     @torch.inference_mode()
@@ -102,7 +103,7 @@ class CLIPpy:
         """See :class:`~ovbench.Segmenter`; images are encoded together."""
         vocabulary, side = self._vocabulary, self.settings.side
         with stage("preprocess"):
-            squares = [squashed(image, side, "bicubic") for image in images]
+            squares = [pillow_resized(image, (side, side), "bicubic") for image in images]
             pixels = normalised(squares, MEAN, STD, self._model.device)
         with stage("encode"):
             places = functional.normalize(self._model.places(pixels), dim=1)

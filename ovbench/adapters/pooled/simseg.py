@@ -19,7 +19,7 @@ from torch.nn import functional
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.templates import TemplateSet, templates
-from ovbench.adapters.pooled.squares import normalised, require_patches, squashed
+from ovbench.adapters.pooled.squares import normalised, require_patches
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -27,7 +27,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, pillow_resized
 from ovbench.models.pixels.labels import label_map
 from ovbench.models.towers.simseg import load_simseg
 from ovbench.refine.dense_crf import DenseCRF
@@ -149,9 +149,10 @@ class SimSeg:
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query of the vocabulary, background's among them."""
         self._vocabulary = vocabulary
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
-        texts = [text for text, _ in vocabulary.queries]
-        self._text = self._model.embed_queries(texts, templates(self.settings.prompts))
+        self._labels = vocabulary.query_labels
+        self._text = self._model.embed_queries(
+            vocabulary.query_texts, templates(self.settings.prompts)
+        )
 
     @torch.inference_mode()
     def segment(
@@ -159,7 +160,8 @@ class SimSeg:
     ) -> list[LabelMap]:
         """See :class:`~ovbench.Segmenter`; images are encoded together."""
         with stage("preprocess"):
-            squares = [squashed(image, self.settings.side, "bilinear") for image in images]
+            size = (self.settings.side, self.settings.side)
+            squares = [pillow_resized(image, size, "bilinear") for image in images]
             pixels = normalised(squares, IMAGENET_MEAN, IMAGENET_STD, self._model.device)
         with stage("encode"):
             places = self._model.places(pixels)

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Literal
 
-import numpy as np
 import torch
-from PIL import Image as Pillow
 from torch import Tensor
 
 from ovbench.errors import UsageError
@@ -19,12 +16,6 @@ def require_patches(side: int, patch: int) -> None:
     """Raise a :class:`~ovbench.errors.UsageError` unless a side is a number of whole patches."""
     if side % patch:
         raise UsageError(f"side={side}: must be a multiple of the model's patch, {patch} pixels")
-
-
-def squashed(image: Image, side: int, mode: Literal["bilinear", "bicubic"]) -> Image:
-    """``(side, side, 3)`` uint8, the picture's shape given up."""
-    picture = Pillow.fromarray(image).resize((side, side), Pillow.Resampling[mode.upper()])
-    return np.asarray(picture)
 
 
 def normalised(

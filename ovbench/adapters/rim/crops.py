@@ -29,8 +29,8 @@ class CropRecogniser:
 
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query, the background's too (our choice; the paper is silent)."""
-        texts = [text for text, _ in vocabulary.queries]
-        self._labels = np.array([label for _, label in vocabulary.queries], dtype=np.intp)
+        texts = vocabulary.query_texts
+        self._labels = vocabulary.query_labels
         self._text = self._clip.embed_queries(texts, templates(self._settings.prompts))
 
     @torch.inference_mode()

@@ -154,6 +154,16 @@ class Vocabulary:
         return tuple(pairs)
 
     @property
+    def query_texts(self) -> list[str]:
+        """The texts of :attr:`queries`."""
+        return [text for text, _ in self.queries]
+
+    @property
+    def query_labels(self) -> npt.NDArray[np.intp]:
+        """The labels of :attr:`queries`, ``(Q,)``."""
+        return np.array([label for _, label in self.queries], dtype=np.intp)
+
+    @property
     def label_dtype(self) -> np.dtype[np.unsignedinteger[Any]]:
         """uint8 up to 255 labels (255 itself stays free to mean "ignore"), else uint16."""
         return np.dtype(np.uint8 if len(self) <= 255 else np.uint16)

@@ -16,12 +16,12 @@ from torch import Tensor
 
 from ovbench.adapters.pooled import simseg as adapter
 from ovbench.adapters.pooled.simseg import SimSeg, grown, rescaled, spoken, standing_out
-from ovbench.adapters.pooled.squares import squashed
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import ClassQuery, Vocabulary
+from ovbench.models.pixels.inputs import pillow_resized
 
 NAMES = ("cat", "dog", "bird", "sheep", "bus", "car", "sofa", "table", "plant", "boat", "horse")
 VOCABULARY = Vocabulary.of(*NAMES, background=True)
@@ -78,7 +78,7 @@ def written_out(
     threshold = np.mean(top) + np.std(top, ddof=1)
     height, width, _ = image.shape
     planes = np.zeros((len(scores), height, width))
-    square = squashed(image, 48, "bilinear")
+    square = pillow_resized(image, (48, 48), "bilinear")
     cut = 0
     for index in order[:5]:
         if index == 0:
