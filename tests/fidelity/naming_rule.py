@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import torch
+from oracles import require_close, vectors
 from torch import Tensor
+from torch.nn import functional
 
 from ovbench.adapters.grouping.naming import Naming
 from ovbench.models.grouping.groups import Groups
@@ -17,6 +19,28 @@ def whole_map(method: Naming, pixels: Tensor, classes: int, background: bool) ->
     if background:
         whole[0] = maps[0, 0]
     return whole
+
+
+def require_groups(found: Groups, name: str, shape: str, shares: Tensor) -> None:
+    """A method's groups are those of its released function, in the space of texts."""
+    expected, projector = vectors(name), vectors(f"{name}_inputs")["projector"]
+    require_close(found.shares.flatten(2), shares)
+    tokens, pooled = expected[f"{shape}.group_tokens"], expected[f"{shape}.pooled"]
+    require_close(found.vectors, functional.normalize(tokens @ projector, dim=-1))
+    require_close(found.image, functional.normalize(pooled @ projector, dim=-1))
+
+
+def require_scores_and_labels(
+    method: Naming, name: str, shape: str, threshold: float | None
+) -> None:
+    """A method's scores and labels are those of its released function; None has no background."""
+    kind = "no_bg" if threshold is None else f"bg{threshold}"
+    expected = vectors(name)
+    pixels = vectors(f"{name}_inputs")[f"{shape}.pixels"]
+    whole = whole_map(method, pixels, 9, threshold is not None)
+    require_close(whole[:, ::8, ::8], expected[f"{shape}.scores.{kind}"])
+    labels = expected[f"{shape}.labels.{kind}"]
+    assert (whole.argmax(0)[::2, ::2] == labels).float().mean() > 0.999
 
 
 def scores_of_groups(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from naming_rule import scores_of_groups, whole_map
-from oracles import require_close, vectors
+from naming_rule import require_groups, require_scores_and_labels, scores_of_groups
+from oracles import vectors
 from torch import Tensor, nn
 from torch.nn import functional
 from transformers import GroupViTConfig, GroupViTModel
@@ -62,28 +62,17 @@ def method(monkeypatch: pytest.MonkeyPatch) -> GroupViTMethod:
 @pytest.mark.parametrize("shape", ["square", "wide"])
 @torch.inference_mode()
 def test_groups(shape: str) -> None:
-    pixels, expected = vectors("groupvit_inputs")[f"{shape}.pixels"], vectors("groupvit")
-    found = released().groups(pixels)
-    first, second = (expected[f"{shape}.assignment{i}"] for i in (1, 2))
-    require_close(found.shares.flatten(2), second @ first)
-    projector = vectors("groupvit_inputs")["projector"]
-    tokens, pooled = expected[f"{shape}.group_tokens"], expected[f"{shape}.pooled"]
-    require_close(found.vectors, functional.normalize(tokens @ projector, dim=-1))
-    require_close(found.image, functional.normalize(pooled @ projector, dim=-1))
+    found = released().groups(vectors("groupvit_inputs")[f"{shape}.pixels"])
+    first, second = (vectors("groupvit")[f"{shape}.assignment{i}"] for i in (1, 2))
+    require_groups(found, "groupvit", shape, second @ first)
 
 
 @pytest.mark.parametrize("threshold", [None, 0.35, 0.95])
 @pytest.mark.parametrize("shape", ["square", "wide"])
 @torch.inference_mode()
 def test_scores_and_labels(shape: str, threshold: float | None, method: GroupViTMethod) -> None:
-    kind = "no_bg" if threshold is None else f"bg{threshold}"
-    expected = vectors("groupvit")
     method.settings = GroupViTSettings(background_threshold=threshold or 0.5)
-    pixels = vectors("groupvit_inputs")[f"{shape}.pixels"]
-    whole = whole_map(method, pixels, 9, threshold is not None)
-    require_close(whole[:, ::8, ::8], expected[f"{shape}.scores.{kind}"])
-    labels = expected[f"{shape}.labels.{kind}"].numpy()
-    assert (whole.argmax(0)[::2, ::2].numpy() == labels).mean() > 0.999
+    require_scores_and_labels(method, "groupvit", shape, threshold)
 
 
 @pytest.mark.parametrize("classes", [3, 5, 12])

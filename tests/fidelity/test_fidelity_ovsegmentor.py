@@ -5,10 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from naming_rule import score_of_pixel, whole_map
-from oracles import require_close, vectors
+from naming_rule import (
+    require_groups,
+    require_scores_and_labels,
+    score_of_pixel,
+    whole_map,
+)
+from oracles import vectors
 from torch import nn
-from torch.nn import functional
 
 from ovbench.adapters.grouping import ovsegmentor as adapter
 from ovbench.adapters.grouping.ovsegmentor import OVSegmentorMethod, OVSegmentorSettings
@@ -58,27 +62,17 @@ def method(monkeypatch: pytest.MonkeyPatch) -> OVSegmentorMethod:
 @pytest.mark.parametrize("shape", ["square", "wide"])
 @torch.inference_mode()
 def test_groups(shape: str) -> None:
-    pixels, expected = vectors("ovsegmentor_inputs")[f"{shape}.pixels"], vectors("ovsegmentor")
-    found = released().groups(pixels)
-    require_close(found.shares.flatten(2), expected[f"{shape}.assignment1"])
-    projector = vectors("ovsegmentor_inputs")["projector"]
-    tokens, pooled = expected[f"{shape}.group_tokens"], expected[f"{shape}.pooled"]
-    require_close(found.vectors, functional.normalize(tokens @ projector, dim=-1))
-    require_close(found.image, functional.normalize(pooled @ projector, dim=-1))
+    found = released().groups(vectors("ovsegmentor_inputs")[f"{shape}.pixels"])
+    shares = vectors("ovsegmentor")[f"{shape}.assignment1"]
+    require_groups(found, "ovsegmentor", shape, shares)
 
 
 @pytest.mark.parametrize("threshold", [None, 0.35, 0.95])
 @pytest.mark.parametrize("shape", ["square", "wide"])
 @torch.inference_mode()
 def test_scores_and_labels(shape: str, threshold: float | None, method: OVSegmentorMethod) -> None:
-    kind = "no_bg" if threshold is None else f"bg{threshold}"
-    expected = vectors("ovsegmentor")
     method.settings = OVSegmentorSettings(background_threshold=threshold or 0.5)
-    pixels = vectors("ovsegmentor_inputs")[f"{shape}.pixels"]
-    whole = whole_map(method, pixels, 9, threshold is not None)
-    require_close(whole[:, ::8, ::8], expected[f"{shape}.scores.{kind}"])
-    labels = expected[f"{shape}.labels.{kind}"]
-    assert (whole.argmax(0)[::2, ::2] == labels).float().mean() > 0.999
+    require_scores_and_labels(method, "ovsegmentor", shape, threshold)
 
 
 @pytest.mark.parametrize("threshold", [0.2, 0.95])

@@ -6,7 +6,7 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -34,8 +34,14 @@ class Handler(BaseHTTPRequestHandler):
 @contextmanager
 def serving(handler: type[Handler], content: Any) -> Iterator[str]:
     """Run a server as long as the context lasts; gives its address."""
-    bound = type("Bound", (handler,), {"content": content})
-    with ThreadingHTTPServer(("127.0.0.1", 0), bound) as server:
+    with serving_by(type("Bound", (handler,), {"content": content})) as address:
+        yield address
+
+
+@contextmanager
+def serving_by(handler: Callable[..., BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The same, by what answers a request."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:

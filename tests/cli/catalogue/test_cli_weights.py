@@ -10,20 +10,18 @@ import random
 import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from http.server import SimpleHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import constants
 from in_process import ovbench
-from weight_servers import Hub, HubHandler, Page, PageHandler, serving
+from weight_servers import Hub, HubHandler, Page, PageHandler, serving, serving_by
 
 from ovbench.cli.app import app
 from ovbench.cli.catalogue.rows import row_of
@@ -70,18 +68,6 @@ def publish(monkeypatch: pytest.MonkeyPatch) -> Publish:
     return put
 
 
-@contextmanager
-def serving_plainly(handler: Any) -> Iterator[str]:
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
 def state(name: str = NAME) -> dict[str, Any]:
     rows = json.loads(ovbench("weights", "list", "groupvit", "--json").stdout)["weights"]
     return next(row for row in rows if row["settings"].get("weights") == name)
@@ -120,7 +106,7 @@ def test_pythons_own_server_which_cannot_begin_in_the_middle(
     (tmp_path / "site" / "weights.pth").write_bytes(BODY)
     monkeypatch.setattr(SimpleHTTPRequestHandler, "log_message", lambda *_: None)
     handler: Any = partial(SimpleHTTPRequestHandler, directory=str(tmp_path / "site"))
-    with serving_plainly(handler) as address:
+    with serving_by(handler) as address:
         publish(f"{address}/weights.pth")
         home.mkdir(parents=True)
         (home / "weights.pth.part").write_bytes(BODY[:1000])
