@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -64,10 +66,22 @@ def test_an_exit_code_of_a_command_is_its_own(monkeypatch: pytest.MonkeyPatch) -
     assert ovbench("leaderboard", "runs").returncode == 3
 
 
+@contextmanager
+def _hearing_ctrl_c() -> Iterator[None]:
+    """What a shell starts in the background ignores it, and so would children started there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def test_ctrl_c_says_that_the_same_command_goes_on(tmp_path: Path) -> None:
     command = [*OVBENCH, "run", "-m", "constant", "-d", "toyworld", "--limit", "400"]
     command += ["--device", "cpu", "--workers", "1", "--output", str(tmp_path / "run")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
+    with _hearing_ctrl_c():
+        started = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    with started as process:
         assert process.stderr is not None
         while "400 of 400 images to do" not in (line := process.stderr.readline()):
             assert line
