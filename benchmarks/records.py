@@ -39,7 +39,7 @@ def main() -> None:
 
     def read(line: bytes) -> None:
         found = decode(line)
-        expected.check(found)
+        expected.check([found])
 
     lines, plain = [encode(one) for one in records], [plain_encode(one) for one in records]
     print(f"{len(records)} records of {asked.labels} labels, {len(lines[0])} bytes each")

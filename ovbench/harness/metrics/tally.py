@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.scores import UNANSWERED, Areas, Confusion, Counts, Pixels
 
 # Areas of larger images do not add up within the four bytes that most get along with.
 _LARGE = 1 << 29
-# Images whose counts are joined before they are added up: numpy's calls cost more than short sums.
-_TOGETHER = 64
+# Images whose counts are added up at once: numpy's calls cost more than the sums of fewer, and the
+# numbers of more are too many for fast memory.
+_TOGETHER = 32
 _NOTHING = BoundaryAreas(*(np.zeros(0, np.int64) for _ in range(4)))
 
 
@@ -95,19 +97,17 @@ class Tally:
         self._waiting = []
         labels = self._num_labels
         gt = np.concatenate([i.gt for i in images]).astype(np.int64)
-        pred = np.concatenate([i.pred for i in images])
-        pred = np.where(pred == UNANSWERED, labels, pred)
-        pixels = np.concatenate([i.pixels for i in images])
+        pred = np.concatenate([i.pred for i in images]).astype(np.int64)
+        pred[pred == UNANSWERED] = labels
+        pixels = np.concatenate([i.pixels for i in images]).astype(np.float64)
+        row = np.repeat(np.arange(len(images)), [len(i.pixels) for i in images])
         self._confusion += _summed(gt * (labels + 1) + pred, pixels, labels * (labels + 1))
-        row = np.repeat(np.arange(len(images)) * labels, [len(i.pixels) for i in images])
-        hit, answered = gt == pred, pred < labels
+        hit, there = gt == pred, row * labels + gt
+        answers = _summed(row * (labels + 1) + pred, pixels, len(images) * (labels + 1))
         self._append(
-            len(images),
-            (
-                _summed((row + gt)[hit], pixels[hit], len(images) * labels),
-                _summed(row + gt, pixels, len(images) * labels),
-                _summed((row + pred)[answered], pixels[answered], len(images) * labels),
-            ),
+            _summed(there[hit], pixels[hit], len(images) * labels).reshape(-1, labels),
+            _summed(there, pixels, len(images) * labels).reshape(-1, labels),
+            answers.reshape(-1, labels + 1)[:, :labels],
         )
         self._add_void(images)
         known = np.concatenate([e.labels for e in edges])
@@ -129,9 +129,9 @@ class Tally:
             pixels = np.concatenate([v.pixels for v in voids])
             self._void += _summed(pred, pixels, self._num_labels + 1)
 
-    def _append(self, images: int, sums: Sequence[Counts]) -> None:
+    def _append(self, *sums: Counts) -> None:
         """Rows of some more images, with room for as many again."""
-        needed = self._added + images
+        needed = self._added + len(sums[0])
         large = max(found.max(initial=0) for found in sums) > _LARGE
         for place, (rows, found) in enumerate(zip(self._rows, sums, strict=True)):
             kind = np.dtype(np.int64) if large else rows.dtype
@@ -139,9 +139,9 @@ class Tally:
                 room = max(needed, 2 * len(rows))
                 self._rows[place] = np.zeros((room, self._num_labels), kind)
                 self._rows[place][: self._added] = rows[: self._added]
-            self._rows[place][self._added : needed] = found.reshape(images, self._num_labels)
+            self._rows[place][self._added : needed] = found
         self._added = needed
 
 
-def _summed(index: Pixels, pixels: Pixels, size: int) -> Counts:
+def _summed(index: Pixels, pixels: Pixels | npt.NDArray[np.float64], size: int) -> Counts:
     return np.bincount(index, pixels, minlength=size).astype(np.int64)

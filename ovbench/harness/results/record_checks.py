@@ -7,7 +7,7 @@ label beyond the vocabulary would be counted for another image's class.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +15,9 @@ import numpy as np
 
 from ovbench.harness.metrics.boundary import BoundaryAreas
 from ovbench.harness.metrics.resized import SIDES, Foreground
-from ovbench.harness.metrics.scores import UNANSWERED, Confusion, Pixels
+from ovbench.harness.metrics.scores import UNANSWERED, Confusion, Counts, Pixels
+from ovbench.harness.results.packed import FAR_COUNT
 from ovbench.harness.results.records import BadImage, Cost, ImageRecord, Record, Session
-
-# Thousands of short arrays are looked at: what ndarray.min adds around these takes as long again.
-_least, _most = np.minimum.reduce, np.maximum.reduce
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +34,21 @@ class Expected:
     images: Collection[str] | None
     summed: bool
 
-    def check(self, record: Record) -> None:
-        """Raise a ValueError that says what is impossible about a record."""
+    def check(self, records: Sequence[Record]) -> None:
+        """Raise a ValueError that says what is impossible about one of the records.
+
+        Many are checked at once: numpy's calls cost more than the few numbers of an image.
+        """
+        for record in records:
+            self._check_words(record)
+        images = [record for record in records if isinstance(record, ImageRecord)]
+        if images:
+            sizes = np.array([self._size(image) for image in images], np.int64)
+            _check_confusions([image.confusion for image in images], self.labels, sizes)
+            _check_boundaries([image.boundary for image in images], self.labels, sizes)
+
+    def _check_words(self, record: Record) -> None:
+        """All but what was counted."""
         if isinstance(record, Session):
             _check_session(record)
             return
@@ -47,9 +58,6 @@ class Expected:
         if isinstance(record, BadImage):
             _require(isinstance(record.reason, str), "no reason is given")
             return
-        size = self._size(record)
-        _check_confusion(record.confusion, self.labels, size)
-        _check_boundary(record.boundary, self.labels, size)
         _check_resized(record.resized)
         _check_cost(record.cost)
 
@@ -58,31 +66,48 @@ class Expected:
         if size is None and not self.summed:
             # Boundaries count no ignored pixels either.
             size = sum(record.confusion.pixels.tolist())
-        if not _is_count(size):
+        if not _is_count(size) or size >= FAR_COUNT:
             raise ValueError(f"{size!r} is no number of pixels")
         return int(size)
 
 
-def _check_confusion(found: Confusion, labels: int, size: int) -> None:
-    _check_labels("ground truth", found.gt, 0, labels)
-    _check_labels("prediction", found.pred, UNANSWERED, labels)
-    pairs = found.gt.astype(np.int64) * (labels + 1) + found.pred
+def _check_confusions(found: Sequence[Confusion], labels: int, sizes: Counts) -> None:
+    gt = np.concatenate([one.gt for one in found])
+    pred = np.concatenate([one.pred for one in found])
+    lengths = [len(one.pixels) for one in found]
+    _check_labels("ground truth", gt, 0, labels)
+    _check_labels("prediction", pred, UNANSWERED, labels)
+    pairs = _of_images(gt, lengths, labels) * (labels + 1) + pred
     _require(_ascending(pairs), "a pair of labels is counted twice or out of order")
-    total = _total("pixels", found.pixels, 1, size)
-    if found.void is None:
+    totals = _totals("pixels", [one.pixels for one in found], 1, sizes)
+    voids = [(place, one.void) for place, one in enumerate(found) if one.void is not None]
+    if not voids:
         return
-    _check_labels("ignored pixels", found.void.pred, UNANSWERED, labels)
-    total += _total("pixels", found.void.pixels, 1, size)
-    _require(total == size, f"{total} pixels are counted, the image has {size}")
+    _check_labels(
+        "ignored pixels", np.concatenate([void.pred for _, void in voids]), UNANSWERED, labels
+    )
+    known = [place for place, _ in voids]
+    totals, sizes = totals[known], sizes[known]
+    totals = totals + _totals("pixels", [void.pixels for _, void in voids], 1, sizes)
+    if (wrong := np.flatnonzero(totals != sizes)).size:
+        total, size = totals[wrong[0]], sizes[wrong[0]]
+        raise ValueError(f"{total} pixels are counted, the image has {size}")
 
 
-def _check_boundary(found: BoundaryAreas, labels: int, size: int) -> None:
-    shared, gt, pred = found.intersection, found.gt, found.pred
-    _check_labels("boundary", found.labels, 0, labels)
-    _require(_ascending(found.labels), "a boundary is counted twice or out of order")
-    for pixels in (shared, gt, pred):
-        _total("boundary pixels", pixels, 0, size)
-    possible = bool(np.logical_and.reduce(shared <= np.minimum(gt, pred)))
+def _check_boundaries(found: Sequence[BoundaryAreas], labels: int, sizes: Counts) -> None:
+    known = np.concatenate([one.labels for one in found])
+    _check_labels("boundary", known, 0, labels)
+    ordered = _of_images(known, [len(one.labels) for one in found], labels)
+    _require(_ascending(ordered), "a boundary is counted twice or out of order")
+    counted = [
+        [one.intersection for one in found],
+        [one.gt for one in found],
+        [one.pred for one in found],
+    ]
+    for pixels in counted:
+        _totals("boundary pixels", pixels, 0, sizes)
+    shared, gt, pred = map(np.concatenate, counted)
+    possible = bool((shared <= np.minimum(gt, pred)).all())
     _require(possible, "two boundaries share more pixels than one of them has")
 
 
@@ -94,17 +119,28 @@ def _check_resized(found: Mapping[str, Foreground]) -> None:
 
 
 def _check_labels(name: str, values: Pixels, lowest: int, labels: int) -> None:
-    low, high = _least(values, initial=0), _most(values, initial=0)
+    low, high = values.min(initial=0), values.max(initial=0)
     if low < lowest or high >= labels:
         strange = low if low < lowest else high
         raise ValueError(f"label {strange} ({name}) is outside the vocabulary's {labels} labels")
 
 
-def _total(name: str, counts: Pixels, least: int, size: int) -> int:
-    _require(_least(counts, initial=least) >= least, f"a count of {name} is below {least}")
-    total = int(np.add.reduce(counts))
-    _require(total <= size, f"more {name} are counted than the image's {size}")
-    return total
+def _of_images(values: Pixels, lengths: Sequence[int], labels: int) -> Counts:
+    """Labels of one image after the other, each image's beyond all of the one before."""
+    return np.repeat(np.arange(len(lengths)) * labels, lengths) + values
+
+
+def _totals(name: str, counts: Sequence[Pixels], least: int, sizes: Counts) -> Counts:
+    """What the counts of each image add up to."""
+    joined, lengths = np.concatenate(counts), np.array([len(one) for one in counts])
+    _require(joined.min(initial=least) >= least, f"a count of {name} is below {least}")
+    totals, some = np.zeros(len(counts), np.int64), lengths > 0
+    if some.any():
+        # Of an empty stretch reduceat would take the first of the next.
+        totals[some] = np.add.reduceat(joined, (np.cumsum(lengths) - lengths)[some])
+    if (wrong := np.flatnonzero(totals > sizes)).size:
+        raise ValueError(f"more {name} are counted than the image's {sizes[wrong[0]]}")
+    return totals
 
 
 def _check_cost(cost: Cost) -> None:
@@ -142,7 +178,7 @@ def _is_count(value: Any) -> bool:
 
 
 def _ascending(values: Pixels) -> bool:
-    return bool(np.logical_and.reduce(values[1:] > values[:-1]))
+    return bool((values[1:] > values[:-1]).all())
 
 
 def _require(holds: bool, otherwise: str) -> None:

@@ -29,7 +29,7 @@ from ovbench.harness.results.records import (
     decode,
     encode,
 )
-from ovbench.harness.results.store import RunStore
+from ovbench.harness.results.store import RunStore, ShardWriter
 
 Edit = Callable[[dict[str, Any]], object]
 
@@ -116,6 +116,7 @@ IMPOSSIBLE: dict[str, Edit] = {
     "None is no number of pixels": put("size", value=None),
     "20.0 is no number of pixels": put("size", value=20.0),
     "-20 is no number of pixels": put("size", value=-20),
+    f"{2**70} is no number of pixels": put("size", value=2**70),
     r"label 3 \(boundary\)": put("boundary", "labels", value=[0, 3]),
     "a boundary is counted twice or out of order": put("boundary", "labels", value=[1, 0]),
     "a boundary is counted twice": put("boundary", "labels", value=[1, 1]),
@@ -225,6 +226,30 @@ def test_what_cannot_be_is_named(store: RunStore, reason: str) -> None:
     (store.shards / "rank-0.jsonl").write_bytes(with_checksum(content, store.key))
     with pytest.raises(UsageError, match=rf"rank-0\.jsonl:1: .*{reason}"):
         store.records()
+
+
+@pytest.mark.parametrize("reason", IMPOSSIBLE)
+def test_what_cannot_be_takes_no_other_line_with_it(store: RunStore, reason: str) -> None:
+    bad = content_of(line())
+    IMPOSSIBLE[reason](bad)
+    lines = (content_of(line()), bad, {**content_of(line()), "image": "b"})
+    shard = store.shards / "rank-0.jsonl"
+    shard.write_bytes(b"".join(with_checksum(content, store.key) for content in lines))
+    (told,) = store.drop_bad()
+    assert told.startswith(f"{shard}:2: ")
+    assert list(store.records().images) == ["a", "b"]
+
+
+def test_an_image_without_scored_pixels_lies_between_others(store: RunStore) -> None:
+    none = integers().astype(np.int32)
+    void = Void(integers(1).astype(np.int32), integers(5))
+    empty = Confusion(none, none, integers(), void)
+    bare = ImageRecord("b", 5, empty, BoundaryAreas(*[integers()] * 4), RECORD.cost)
+    with ShardWriter(store, 0) as shard:
+        shard.append([bare, RECORD, bare])
+    records = store.records()
+    assert list(records.images) == ["b", "a"]
+    assert records.tally.areas().gt.tolist() == [[0, 0], [9, 6]]
 
 
 def test_a_time_beyond_all_numbers_is_none(store: RunStore) -> None:
