@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Literal, TypeAlias, cast
 
+import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import RANDOM
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
 from ovbench.models.patches.positions import Positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
@@ -21,7 +24,7 @@ VFMReading: TypeAlias = Literal["tokens", "query_key"]
 """The last block's tokens behind the final normalisation, or the sum of its queries and keys with
 all heads concatenated, as CorrCLIP takes it."""
 
-Role: TypeAlias = Literal["dino", "dinov2", "sam"]
+Role: TypeAlias = Literal["dino", "dinov2", "sam", "stable_diffusion"]
 
 WEIGHTS: Mapping[str, str] = {
     "dino_vits16": "dino/dino_vits16",
@@ -35,8 +38,18 @@ WEIGHTS: Mapping[str, str] = {
     "mae_vit_base": "dino/mae_vit_base",
     "sam_vit_b": "sam/sam_vit_b",
     "sam_vit_l": "sam/sam_vit_l",
+    "stable_diffusion_v1_5": "stable_diffusion/stable_diffusion_v1_5",
 }
 """What was tried, by its name in the catalogue."""
+
+UNET_BLOCK = 9
+"""Of Stable Diffusion's blocks on the way up: ProxyCLIP's appendix has "block 9". Counted from one,
+and read before the enlargement behind it, which is our reading, it has at the appendix's 672 pixels
+the 42 x 42 places that DINO ViT-B/8 has in a window of 336. Counted from zero it has 84 x 84."""
+
+UNET_SCALE = 2
+"""How much larger a window is made for Stable Diffusion: the appendix has 672 pixels, which is this
+for the windows of 336 that the released code has. That other windows grow alike is our choice."""
 
 
 # How positions come to another grid of patches, as its authors have it. DINOv3 has rotary ones, and
@@ -47,6 +60,11 @@ _POSITIONS: Mapping[str, Positions] = {
     "dinov3_vitb16": "exact",
     "dinov3_vitl16": "exact",
     "mae_vit_base": "exact",
+}
+
+_READ_IN_ONE_PLACE: Mapping[Role, str] = {
+    "sam": "its neck",
+    "stable_diffusion": f"block {UNET_BLOCK} of its U-Net",
 }
 
 
@@ -84,7 +102,8 @@ def load_vfm(
         mean, std: per channel, how windows come normalised; the model gets ImageNet's instead.
 
     Raises:
-        UsageError: an unknown name, queries and keys of SAM, or weights that cannot be had.
+        UsageError: an unknown name, queries and keys of SAM or of Stable Diffusion, a U-Net with
+            too few blocks, or weights that cannot be had.
     """
     known = (*WEIGHTS, RANDOM)
     if name not in known and "/" not in name:
@@ -92,10 +111,13 @@ def load_vfm(
         hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
         raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
     role = cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
+    if role in _READ_IN_ONE_PLACE and reading == "query_key":
+        place = _READ_IN_ONE_PLACE[role]
+        raise UsageError(f"{name} is read behind {place}; query_key goes with the others")
     if role == "sam":
-        if reading == "query_key":
-            raise UsageError(f"{name} is read behind its neck; query_key goes with the others")
         return of_sam(load_sam(name, runtime), mean, std)
+    if role == "stable_diffusion":
+        return of_diffusion(load_diffusion(name, runtime), mean, std)
     return of_encoder(
         load_patch_encoder(role, name, runtime, _POSITIONS.get(name, "dino")), reading, mean, std
     )
@@ -104,6 +126,37 @@ def load_vfm(
 def of_sam(sam: Sam, mean: Sequence[float], std: Sequence[float]) -> VFM:
     """SAM behind its neck, every window stretched over its square input."""
     return VFM(sam.checkpoints, 1, lambda windows: sam.features(renormalised(windows, mean, std)))
+
+
+def of_diffusion(model: Diffusion, mean: Sequence[float], std: Sequence[float]) -> VFM:
+    """Stable Diffusion's U-Net at :data:`UNET_BLOCK`, of windows without noise and without words.
+
+    Windows are enlarged :data:`UNET_SCALE` times, up to whole latents, and encoded one after the
+    other: at 672 pixels the image encoder's first layers take 0.2 GB each in float32.
+
+    Raises:
+        UsageError: the U-Net has fewer blocks.
+    """
+    blocks = model.output_blocks
+    if len(blocks) < UNET_BLOCK:
+        raise UsageError(
+            f"{model.checkpoints[0].name}: block {UNET_BLOCK} of the U-Net is read, and this one "
+            f"has {len(blocks)} on its way up"
+        )
+    block = blocks[UNET_BLOCK - 1]
+
+    def features(windows: Tensor) -> Tensor:
+        height, width = (
+            -(-UNET_SCALE * side // model.cell) * model.cell for side in windows.shape[-2:]
+        )
+        images = functional.interpolate(shown(windows, mean, std), (height, width), mode="bilinear")
+        images = with_statistics(images, model.mean, model.std)
+        found = [
+            model.features(one, [block], timestep=0, seed=None) for one in torch.split(images, 1)
+        ]
+        return torch.cat([one[block] for one in found])
+
+    return VFM(model.checkpoints, 1, features)
 
 
 def of_encoder(
@@ -135,7 +188,12 @@ def shown(windows: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tenso
 
 def for_imagenet(pixels: Tensor) -> Tensor:
     """Pixels in 0..1 normalised with ImageNet's statistics."""
-    return (pixels - _channels(IMAGENET_MEAN, pixels)) / _channels(IMAGENET_STD, pixels)
+    return with_statistics(pixels, IMAGENET_MEAN, IMAGENET_STD)
+
+
+def with_statistics(pixels: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Pixels in 0..1 normalised with ``mean`` and ``std`` per channel."""
+    return (pixels - _channels(mean, pixels)) / _channels(std, pixels)
 
 
 def _channels(values: Sequence[float], like: Tensor) -> Tensor:

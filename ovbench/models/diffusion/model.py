@@ -101,6 +101,19 @@ class Diffusion:
         self.cell: int = 2 ** (len(parts.vae.config.block_out_channels) - 1)
         self.image_size: int = parts.unet.config.sample_size * self.cell
 
+    @property
+    def output_blocks(self) -> list[str]:
+        """The U-Net's modules on the way up, in the original code's order (``output_blocks``).
+
+        Of a block that has attention, it is what leaves the attention. The original makes the
+        enlargement a part of the last block at a size; it is not one here.
+        """
+        return [
+            f"up_blocks.{i}.{'attentions' if hasattr(level, 'attentions') else 'resnets'}.{j}"
+            for i, level in enumerate(self._parts.unet.up_blocks)
+            for j in range(len(level.resnets))
+        ]
+
     def generate(
         self,
         requests: Sequence[Request],
@@ -233,12 +246,12 @@ class Diffusion:
         modules: Sequence[str],
         *,
         timestep: int,
-        seed: int,
+        seed: int | None,
         prompt: str = "",
         sample_latents: bool = False,
         repeat_noise: bool = False,
     ) -> dict[str, Tensor]:
-        """What parts of the U-Net make of pictures with some noise on them.
+        """What parts of the U-Net make of pictures, with some noise on them or with none.
 
         The forward pass ends behind the last of the modules. All pictures get the same noise,
         so that none depends on its batch.
@@ -248,7 +261,8 @@ class Diffusion:
             modules: of the U-Net, such as ``"up_blocks.1.attentions.1"`` or
                 ``"mid_block.attentions.0.transformer_blocks.0.attn2.to_q"``.
             timestep: of the noise schedule, from 0.
-            seed: of the noise, and before it of the latents where these are sampled.
+            seed: of the noise, and before it of the latents where these are sampled; None adds no
+                noise, whatever the timestep, and samples nothing.
             sample_latents: draw them from the image encoder's distribution instead of taking
                 its mean.
             repeat_noise: begin the seed anew for the timestep's noise, which then is the
@@ -258,18 +272,23 @@ class Diffusion:
             Per module ``(B, C, h, w)`` float32, in the order of ``modules``.
 
         Raises:
-            ValueError: a module or a timestep that there is not, or a wrong size.
+            ValueError: a module or a timestep that there is not, a wrong size, or latents to sample
+                without a seed.
         """
         size = self._latent_size(images.shape[-2], images.shape[-1])
         steps = self._parts.scheduler["num_train_timesteps"]
         if not 0 <= timestep < steps:
             raise ValueError(f"timestep {timestep} is not one of 0..{steps - 1}")
-        generator = _generator(seed)
-        latents = self._encode(images, generator if sample_latents else None)
-        if repeat_noise:
-            generator = _generator(seed)
-        noise = torch.randn(latents.shape[1:], generator=generator).to(self.device)
-        noisy = self._add_noise(latents, noise[None], torch.tensor([timestep], device=self.device))
+        if seed is None and sample_latents:
+            raise ValueError("sample_latents needs a seed")
+        generator = None if seed is None else _generator(seed)
+        noisy = latents = self._encode(images, generator if sample_latents else None)
+        if seed is not None:
+            if repeat_noise:
+                generator = _generator(seed)
+            noise = torch.randn(latents.shape[1:], generator=generator).to(self.device)
+            at = torch.tensor([timestep], device=self.device)
+            noisy = self._add_noise(latents, noise[None], at)
         context = self._encode_texts([prompt]).expand(len(images), -1, -1)
         unet = self._parts.unet
         found = read_modules(unet, modules, lambda: unet(noisy.to(self._dtype), timestep, context))

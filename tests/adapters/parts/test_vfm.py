@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_diffusion
 import torch
 from segment_anything import SamPredictor
 from torch import Tensor
+from torch.nn import functional
 from transformers import (
     Dinov2WithRegistersConfig,
     Dinov2WithRegistersModel,
@@ -20,9 +23,10 @@ from transformers import (
 )
 
 from ovbench.adapters.parts import vfm as module
-from ovbench.adapters.parts.vfm import WEIGHTS, load_vfm, of_encoder, of_sam
+from ovbench.adapters.parts.vfm import WEIGHTS, load_vfm, of_diffusion, of_encoder, of_sam
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
 from ovbench.models.sam.model import Sam, SamConfig, build_sam
@@ -102,13 +106,39 @@ def test_sam_is_read_behind_its_neck_as_its_predictor_embeds_a_square_picture() 
     torch.testing.assert_close(read.features(wide), found[:1], atol=1e-5, rtol=1e-5)
 
 
+def test_stable_diffusion_is_read_in_its_ninth_block_without_noise_and_words() -> None:
+    """Of clean latents of a window twice as large, before they are enlarged for the last level."""
+    model = load_diffusion("stable_diffusion_v1_5", Runtime(checkpoints="toy"))
+    seen, parts, kept = pixels(2, 3, 24, 31), model._parts, []
+    larger = functional.interpolate(seen, (48, 64), mode="bilinear") * 2 - 1  # whole latents
+    ninth = parts.unet.up_blocks[2].attentions[2]
+    hook = ninth.register_forward_hook(lambda _, __, out: kept.append(out[0]))
+    length = parts.text_encoder.config.max_position_embeddings
+    words = parts.tokenizer("", padding="max_length", max_length=length, return_tensors="pt")
+    with torch.no_grad():
+        latents = parts.vae.encode(larger).latent_dist.mean * parts.vae.config.scaling_factor
+        text = parts.text_encoder(words.input_ids).last_hidden_state
+        parts.unet(latents, 0, text.expand(2, -1, -1))
+    hook.remove()
+    found = of_diffusion(model, MEAN, STD).features(normalised(seen, MEAN, STD))
+    assert found.shape[-2:] == (6, 8)
+    torch.testing.assert_close(found, kept[0], atol=1e-4, rtol=1e-4)
+
+
+def test_a_u_net_with_fewer_blocks_is_told_in_a_line(tmp_path: Path) -> None:
+    small = tiny_diffusion.wrap(tiny_diffusion.build(tmp_path))
+    with pytest.raises(UsageError, match=r"tiny: block 9 of the U-Net .* has 6 on its way up"):
+        of_diffusion(small, MEAN, STD)
+
+
 @pytest.mark.parametrize("name", WEIGHTS)
 def test_every_known_one_is_in_the_catalogue_and_has_a_miniature(name: str) -> None:
     assert look_up(*WEIGHTS[name].split("/"))
     read = load_vfm(name, Runtime(checkpoints="toy"), mean=MEAN, std=STD)
     found = read.features(normalised(pixels(1, 3, 40, 48), MEAN, STD))
     assert found.isfinite().all()
-    assert read.checkpoints[0].name == f"toyworld/{WEIGHTS[name].split('/')[0]}"
+    miniature = f"toyworld/{WEIGHTS[name].split('/')[0]}"
+    assert {"/".join(one.name.split("/")[:2]) for one in read.checkpoints} == {miniature}
 
 
 def test_positions_are_as_each_ones_authors_have_them(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,6 +161,7 @@ def test_positions_are_as_each_ones_authors_have_them(monkeypatch: pytest.Monkey
         ("dino_vitb9", "tokens", "no vision foundation model .dino_vitb9.; did you mean .dino"),
         ("clip", "tokens", r"there are: dino_vits16, .*, or a hub id owner/name"),
         ("sam_vit_b", "query_key", r"sam_vit_b is read behind its neck"),
+        ("stable_diffusion_v1_5", "query_key", "is read behind block 9 of its U-Net"),
     ],
 )  # fmt: skip
 def test_misuse_is_told_in_a_line(name: str, reading: Any, said: str) -> None:

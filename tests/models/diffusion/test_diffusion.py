@@ -234,6 +234,20 @@ def test_noise_prompt_and_sampling_change_features(parts: Parts) -> None:
     assert all((one - two).abs().max() > 1e-4 for one, two in pairwise(found))
 
 
+def test_without_a_seed_there_is_no_noise(parts: Parts) -> None:
+    """Latents go in as they are, which the noise of even the first timestep would change."""
+    model, given = wrap(parts), []
+    hook = parts.unet.register_forward_pre_hook(lambda _, inputs: given.append(inputs[0]))
+    for seed in (None, 0):
+        model.features(pictures(), READ[:1], timestep=0, seed=seed)
+    hook.remove()
+    clean = parts.vae.encode(pictures()).latent_dist.mean * parts.vae.config.scaling_factor
+    torch.testing.assert_close(given[0], clean, atol=1e-5, rtol=1e-5)
+    assert (given[1] - clean).abs().max() > 1e-3
+    with pytest.raises(ValueError, match="sample_latents needs a seed"):
+        model.features(pictures(), READ[:1], timestep=0, seed=None, sample_latents=True)
+
+
 @pytest.mark.parametrize(
     ("modules", "timestep", "message"),
     [
