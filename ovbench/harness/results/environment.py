@@ -15,6 +15,9 @@ from ovbench.harness.registry.methods import package_version
 PACKAGES = ("ovbench", "numpy", "pillow", "torch", "torchvision", "transformers", "diffusers",
             "open-clip-torch", "segment-anything", "pycocotools")  # fmt: skip
 
+# Linux: microseconds of CPU time, or "max", and the microseconds in which they may be spent.
+_CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
+
 
 @functools.cache
 def environment(device: str, plugins: tuple[str, ...] = ()) -> dict[str, Any]:
@@ -29,6 +32,7 @@ def environment(device: str, plugins: tuple[str, ...] = ()) -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: package_version(name) for name in (*PACKAGES, *plugins)},
         "cpu": _cpu_name(),
+        "cpu_cores": usable_cores(),
         "cpu_threads": _cpu_threads(),
         "gpu": device_name(device) if device.startswith("cuda") else None,
         "driver": _driver() if device.startswith("cuda") else None,
@@ -47,9 +51,21 @@ def device_name(device: str) -> str:
 
 
 def _cpu_threads() -> int:
-    """Threads a PyTorch operation may use; the machine's cores where PyTorch is not loaded."""
+    """Threads a PyTorch operation may use; the cores where PyTorch is not loaded."""
     torch = sys.modules.get("torch")
-    return torch.get_num_threads() if torch is not None else os.cpu_count() or 1
+    return torch.get_num_threads() if torch is not None else usable_cores()
+
+
+def usable_cores() -> int:
+    """Cores that this process may keep busy: the machine's, less what a container withholds."""
+    found = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    try:
+        spent, period = map(int, _CPU_LIMIT.read_text().split())
+    except (OSError, ValueError):
+        return found
+    return max(1, min(found, -(-spent // period)))
 
 
 def _cpu_name() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from ovbench.errors import OvbenchError, UsageError
+from ovbench.harness.contract.progress import say
+from ovbench.harness.results.environment import usable_cores
 
 T = TypeVar("T")
 
@@ -86,6 +89,27 @@ def join_world() -> World:
     # the profile would then count as the method's.
     dist.init_process_group("gloo", timeout=PATIENCE)
     return World(dist.get_rank(), size, int(os.environ.get("LOCAL_WORLD_SIZE", size)))
+
+
+def share_cores(world: World) -> None:
+    """Take no more threads than this process's share of the cores, and say where that fails.
+
+    More threads than cores wait for each other in the middle of every operation. What the user
+    asked for by ``OMP_NUM_THREADS`` or ``MKL_NUM_THREADS`` stays, and so does a smaller number.
+    """
+    torch = sys.modules.get("torch")
+    if torch is None:
+        return
+    cores, processes = usable_cores(), world.local_size
+    asked = {"OMP_NUM_THREADS", "MKL_NUM_THREADS"} & os.environ.keys()
+    if not asked and torch.get_num_threads() * processes > cores:
+        torch.set_num_threads(max(1, cores // processes))
+    threads = torch.get_num_threads()
+    if threads * processes > cores and world.rank == 0:
+        say(
+            f"{processes} × {threads} threads (processes × OMP_NUM_THREADS) on {cores} cores: "
+            "they wait for each other, and times are not the method's"
+        )
 
 
 @contextmanager

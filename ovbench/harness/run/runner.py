@@ -59,7 +59,7 @@ from ovbench.harness.results.store import (
 )
 from ovbench.harness.run.asking import ask, prepare, takes_candidates
 from ovbench.harness.run.counting import Candidates, ClassChoice, Counter, UnansweredRule
-from ovbench.harness.run.distributed import World, join_world, passing_directory
+from ovbench.harness.run.distributed import World, join_world, passing_directory, share_cores
 from ovbench.harness.run.prompted import PromptedPredictor
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
@@ -257,6 +257,7 @@ class Run:
         if self.options.save_predictions and output is None and not kept:
             raise UsageError("save_predictions needs an output directory to save them in")
         world = join_world()
+        share_cores(world)
         try:
             given = self._given() if world.rank == 0 else {}
             # Each process may hold its own device: the first one's objects speak for all.

@@ -18,6 +18,7 @@ WRONG = {
     "run -m ovdiff -d toyworld --preset nonsense": "ovdiff has no preset 'nonsense'; it has: ",
     "run -m pnp_ovss -d toyworld --set layr=1": "did you mean 'layer'",
     "run -m maskclip,rim -d toyworld --set key_smoothing=1": "no setting 'key_smoothing'",
+    "run -m maskclip -d voc --root /nowhere": "/nowhere: voc is not here",
     "run -m maskclip -d toyworld --seed -1": "seed -1: must be a whole number from 0 to 4294967295",
     "run -m maskclip -d toyworld --seed 4294967296": "seed 4294967296: must be",
     "run -m maskclip -d toyworld --seeds 1,4294967296": "seed 4294967296: must be",
@@ -43,7 +44,7 @@ print("none is imported")
 """
 
 
-def test_names_that_do_not_exist_import_nothing_heavy() -> None:
+def test_names_and_data_that_do_not_exist_import_nothing_heavy() -> None:
     command = [sys.executable, "-c", PROGRAM.format(wrong=WRONG)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout == "none is imported\n", done.stderr
