@@ -85,6 +85,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
                 "crf_iterations": 1,
             },
         ),
+        ("diffsegmenter", {"captioner": "none"}),
         ("persam", {}),
         ("matcher", MATCHER),
         ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),

@@ -40,13 +40,13 @@ def build(role: str) -> Any:
     """The transformers model; one image level has other widths than the text."""
     with torch.random.fork_rng():
         torch.manual_seed(3)
-        model = _blip() if role == "blip" else _bridgetower()
+        model = BlipForImageTextRetrieval(blip_config()) if role == "blip" else _bridgetower()
         head = model.get_submodule(HEADS[role])
         torch.nn.init.normal_(head.weight)  # so that matches differ visibly
     return model.eval()
 
 
-def _blip() -> Any:
+def blip_config() -> BlipConfig:
     text = {
         "vocab_size": len(WORDS) + 2,
         "hidden_size": 32,
@@ -67,8 +67,7 @@ def _blip() -> Any:
         "patch_size": PATCH,
         "initializer_range": 0.2,
     }
-    config = BlipConfig(text_config=text, vision_config=vision, initializer_range=0.2)
-    return BlipForImageTextRetrieval(config)
+    return BlipConfig(text_config=text, vision_config=vision, initializer_range=0.2)
 
 
 def _bridgetower() -> Any:

@@ -158,6 +158,7 @@ METHODS = Registry(
         "simseg": Entry("ovbench.adapters.pooled.simseg:SimSeg"),
         "clippy": Entry("ovbench.adapters.pooled.clippy:CLIPpy"),
         "reco": Entry("ovbench.adapters.reco:ReCo"),
+        "diffsegmenter": Entry("ovbench.adapters.diffsegmenter:DiffSegmenter"),
         "persam": Entry("ovbench.adapters.persam:PerSAM"),
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.in_context.seggpt:SegGPTMethod"),

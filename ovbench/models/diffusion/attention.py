@@ -7,7 +7,7 @@ which OVDiff follows, and Wu et al., "DiffuMask" (ICCV 2023), which RIM follows.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -85,17 +85,13 @@ class AttentionTotals:
         The pictures are the last ones of a forward's batch: in classifier-free guidance the
         half with the prompt. What the U-Net computes is left as it is.
         """
-        handles = []
-        for name, attention in unet.named_modules():
-            if name.endswith(".attn2") or self._reads_text(attention):
-                listener = _Listener(attention, partial(self._add, name))
-                handles.append(attention.to_q.register_forward_hook(listener.keep_query))
-                handles.append(attention.to_k.register_forward_hook(listener.meet_key))
-        try:
+        attentions = {
+            name: module
+            for name, module in unet.named_modules()
+            if name.endswith(".attn2") or self._reads_text(module)
+        }
+        with reading_along(attentions, self._add):
             yield
-        finally:
-            for handle in handles:
-                handle.remove()
 
     def _reads_text(self, module: Any) -> bool:
         """Whether a module is one more attention to listen to."""
@@ -144,6 +140,29 @@ class AttentionTotals:
         return flat.clamp(min=0).reshape(*total.shape[:3], *self._size)
 
 
+@contextmanager
+def reading_along(
+    attentions: Mapping[str, Any], add: Callable[[str, Any, Tensor, Tensor], None]
+) -> Iterator[None]:
+    """Be told of every pass through some attentions in this context.
+
+    Args:
+        attentions: diffusers' ``Attention``, by name.
+        add: called with the name, the attention and its query and key, ``(B, places, width)`` and
+            ``(B, sequence, width)`` with all heads.
+    """
+    handles = []
+    for name, attention in attentions.items():
+        listener = _Listener(attention, partial(add, name))
+        handles.append(attention.to_q.register_forward_hook(listener.keep_query))
+        handles.append(attention.to_k.register_forward_hook(listener.meet_key))
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
 class _Listener:
     """Brings one layer's query and key together, which are computed one after the other."""
 
@@ -169,11 +188,14 @@ def token_probabilities(attention: Any, query: Tensor, key: Tensor, tokens: Tens
     Returns:
         ``(B, n, heads, places)`` float32; softmax over the whole sequence.
     """
-    query, key = (
-        x.float().reshape(*x.shape[:2], attention.heads, -1).transpose(1, 2) for x in (query, key)
-    )
+    query, key = (by_head(attention, x) for x in (query, key))
     scores = (query * attention.scale) @ key.mT
     total = scores.logsumexp(dim=-1, keepdim=True)
     wanted = tokens.to(scores.device)[:, None, None].expand(*scores.shape[:3], -1)
     chosen: Tensor = (scores.gather(-1, wanted) - total).exp()
     return chosen.permute(0, 3, 1, 2)
+
+
+def by_head(attention: Any, states: Tensor) -> Tensor:
+    """An attention's query or key ``(B, n, width)`` as ``(B, heads, n, d)`` float32."""
+    return states.float().reshape(*states.shape[:2], attention.heads, -1).transpose(1, 2)

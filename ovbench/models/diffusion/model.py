@@ -19,7 +19,8 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.diffusion.attention import DAAM, AttentionTotals, AttributionRule
 from ovbench.models.diffusion.features import on_grid, read_modules
 from ovbench.models.diffusion.folder import Parts, load_parts
-from ovbench.models.diffusion.prompts import name_positions
+from ovbench.models.diffusion.looking import Looking
+from ovbench.models.diffusion.prompts import Continued, continued, name_positions
 from ovbench.models.diffusion.sampling import Sampling, build_solver
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate
@@ -75,6 +76,7 @@ class Diffusion:
         mean, std: per channel, of pixels scaled to 0..1, as the image encoder was trained.
         cell: pixels per latent, along both axes.
         image_size: the side in pixels of the square images it was trained on.
+        text_sizes: of the U-Net's layers that attend to texts, how many sizes there are.
     """
 
     mean = (0.5, 0.5, 0.5)
@@ -100,6 +102,9 @@ class Diffusion:
         self.device = torch.device(runtime.device)
         self.cell: int = 2 ** (len(parts.vae.config.block_out_channels) - 1)
         self.image_size: int = parts.unet.config.sample_size * self.cell
+        levels = parts.unet.config.down_block_types
+        # The innermost block, which attends to texts too, has the last level's size.
+        self.text_sizes: int = 1 + sum("CrossAttn" in level for level in levels[:-1])
 
     @property
     def output_blocks(self) -> list[str]:
@@ -215,7 +220,11 @@ class Diffusion:
             truncation=True,
             return_tensors="pt",
         )
-        states = self._parts.text_encoder(tokens.input_ids.to(self.device)).last_hidden_state
+        return self._encode_ids(tokens.input_ids)
+
+    def _encode_ids(self, ids: Tensor) -> Tensor:
+        """``(B, tokens, width)`` of padded texts ``(B, tokens)``."""
+        states = self._parts.text_encoder(ids.to(self.device)).last_hidden_state
         encoded: Tensor = states.to(self._dtype)
         return encoded
 
@@ -276,6 +285,68 @@ class Diffusion:
                 without a seed.
         """
         size = self._latent_size(images.shape[-2], images.shape[-1])
+        noisy = self._noisy(
+            images, timestep, seed, sample_latents=sample_latents, repeat_noise=repeat_noise
+        )
+        context = self._encode_texts([prompt]).expand(len(images), -1, -1)
+        unet = self._parts.unet
+        found = read_modules(unet, modules, lambda: unet(noisy, timestep, context))
+        return {name: on_grid(output, size).float() for name, output in found.items()}
+
+    def continued(self, beginning: str, rest: str) -> Continued:
+        """A text for :meth:`look`; see :func:`~ovbench.models.diffusion.prompts.continued`."""
+        return continued(self._parts.tokenizer, beginning, rest, self._text_length)
+
+    @torch.no_grad()
+    def look(
+        self,
+        image: Tensor,
+        texts: Sequence[Continued],
+        positions: Sequence[Sequence[int]],
+        *,
+        timestep: int,
+        seed: int,
+        emphasis: float = 1.0,
+    ) -> Looking:
+        """The attention of a picture with some noise on it, in one pass with each text.
+
+        All passes see the same noise, and so do all pictures: none depends on its batch.
+
+        Args:
+            image: ``(3, H, W)``, normalised; H and W multiples of :attr:`cell`.
+            texts: at least one.
+            positions: per text the tokens that are listened for, at least one.
+            timestep: of the noise schedule, from 0.
+            seed: of the latents, which are sampled, and of the noise behind them.
+            emphasis: how far the states of each name's last word are from those of an empty text,
+                in proportion to where the text encoder puts them.
+
+        Raises:
+            ValueError: a timestep that there is not, or a wrong size.
+        """
+        size = self._latent_size(image.shape[-2], image.shape[-1])
+        noisy = self._noisy(image[None], timestep, seed, sample_latents=True)
+        states = self._encode_ids(torch.tensor([text.ids for text in texts]))
+        if emphasis != 1:
+            nothing = self._encode_texts([""])[0]
+            for text, own in zip(texts, states, strict=True):
+                word = slice(text.word[0], text.word[1] + 1)
+                own[word] = nothing[word].lerp(own[word], emphasis)
+        looking = Looking(positions, size)
+        with looking.listening(self._parts.unet):
+            self._parts.unet(noisy.expand(len(texts), -1, -1, -1), timestep, states)
+        return looking
+
+    def _noisy(
+        self,
+        images: Tensor,
+        timestep: int,
+        seed: int | None,
+        *,
+        sample_latents: bool,
+        repeat_noise: bool = False,
+    ) -> Tensor:
+        """The U-Net's input, ``(B, 4, h, w)`` in its precision; see :meth:`features`."""
         steps = self._parts.scheduler["num_train_timesteps"]
         if not 0 <= timestep < steps:
             raise ValueError(f"timestep {timestep} is not one of 0..{steps - 1}")
@@ -289,10 +360,7 @@ class Diffusion:
             noise = torch.randn(latents.shape[1:], generator=generator).to(self.device)
             at = torch.tensor([timestep], device=self.device)
             noisy = self._add_noise(latents, noise[None], at)
-        context = self._encode_texts([prompt]).expand(len(images), -1, -1)
-        unet = self._parts.unet
-        found = read_modules(unet, modules, lambda: unet(noisy.to(self._dtype), timestep, context))
-        return {name: on_grid(output, size).float() for name, output in found.items()}
+        return noisy.to(self._dtype)
 
     def _encode(self, images: Tensor, generator: torch.Generator | None) -> Tensor:
         """Latents ``(B, 4, h, w)`` float32, sampled where there is a generator, else the mean."""

@@ -125,6 +125,7 @@ _STABLE_DIFFUSION = (
 LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "clip": (_one_of("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),),
     "blip": (*_MATCHER, _WEIGHTS),
+    "blip_captioner": (*_MATCHER, _WEIGHTS),
     "bridgetower": (*_MATCHER, _WEIGHTS),
     "dino": (*_ENCODER, _WEIGHTS),
     "dinov2": (*_ENCODER, _WEIGHTS),
@@ -237,6 +238,8 @@ ENTRIES: Sequence[Entry] = (
              "BLIP ViT-L, image-text matching, tuned on Flickr30k", 1780),
     _pickled("blip", "blip_coco", "Salesforce/blip-itm-large-coco", "bsd-3-clause",
              "BLIP ViT-L, image-text matching, tuned on COCO", 1780),
+    _hub("blip_captioner", "blip_captioning_large", "Salesforce/blip-image-captioning-large",
+         _UNREAD, "BLIP ViT-L, captions"),
     _pickled("bridgetower", "bridgetower_large_itm", "BridgeTower/bridgetower-large-itm-mlm",
              "mit", "BridgeTower large, image-text matching", 3670),
     _hub("dino", "dino_vitb8", "facebook/dino-vitb8", "apache-2.0", "DINO ViT-B/8", 343),
