@@ -88,17 +88,14 @@ def _answer(sam: Sam, encoded: EncodedImage, points: Tensor, asking: Asking) -> 
     count, number = points.shape[:2]
     places = sam.to_input(points.reshape(-1, 2).numpy(), encoded).float().reshape(count, number, 2)
     box = None if asking.box is None else sam.to_input(asking.box, encoded).float().reshape(1, 4)
-    low_res, iou = sam.decode(
+    low_res, iou, _ = sam.decode_many(
         encoded,
         points=places,
         labels=torch.ones((count, number), dtype=torch.int, device=sam.device),
         boxes=None if box is None else box.expand(count, -1),
         multimask=asking.multimask,
+        above=asking.pred_iou,
     )
-    low_res, iou = low_res.flatten(0, 1), iou.flatten()
-    if asking.pred_iou > 0:
-        good = iou > asking.pred_iou
-        low_res, iou = low_res[good], iou[good]
     logits = sam.upscale(low_res[:, None], encoded)[:, 0]
     threshold = sam.model.mask_threshold
     masks = logits > threshold

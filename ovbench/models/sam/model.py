@@ -24,6 +24,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.precision import DTYPES
+from ovbench.models.sam.decoding import Answers, decode_many
 from ovbench.models.sam.guidance import Guidance, guided
 from ovbench.models.weights.checkpoints import locate
 
@@ -214,9 +215,7 @@ class Sam:
         Returns:
             Logits ``(b, n, h, w)`` at low resolution and predicted IoU ``(b, n)``.
         """
-        sparse, dense = self.model.prompt_encoder(
-            points=None if points is None else (points, labels), boxes=boxes, masks=masks
-        )
+        sparse, dense = self._embedded(points, labels, boxes, masks)
         with guided(self.model.mask_decoder, guidance):
             low_res, iou = self.model.mask_decoder(
                 image_embeddings=encoded.features,
@@ -226,6 +225,43 @@ class Sam:
                 multimask_output=multimask,
             )
         return low_res, iou
+
+    @torch.inference_mode()
+    def decode_many(
+        self,
+        encoded: EncodedImage,
+        *,
+        points: Tensor,
+        labels: Tensor,
+        boxes: Tensor | None = None,
+        multimask: bool = True,
+        above: float = 0.0,
+    ) -> Answers:
+        """As :meth:`decode`, up to rounding, for many prompts; see :mod:`.decoding`.
+
+        Args:
+            above: predicted IoU of the masks that are made; 0 makes all.
+        """
+        sparse, dense = self._embedded(points, labels, boxes, None)
+        positions = self.model.prompt_encoder.get_dense_pe()
+        return decode_many(
+            self.model.mask_decoder,
+            encoded.features,
+            positions,
+            sparse,
+            dense,
+            multimask=multimask,
+            above=above,
+        )
+
+    def _embedded(
+        self, points: Tensor | None, labels: Tensor | None, boxes: Tensor | None, masks: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Prompts, sparse ``(b, k, C)`` and dense ``(b, C, h, w)``."""
+        sparse, dense = self.model.prompt_encoder(
+            points=None if points is None else (points, labels), boxes=boxes, masks=masks
+        )
+        return sparse, dense
 
     @torch.inference_mode()
     def upscale(self, low_res: Tensor, encoded: EncodedImage) -> Tensor:

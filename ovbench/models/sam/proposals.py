@@ -2,8 +2,8 @@
 
 The algorithm of ``SamAutomaticMaskGenerator`` in ``segment_anything``, without crops and
 without clean-up of small regions (both are off in its defaults). The proposals are the same
-to the bit. It is faster because masks are enlarged to the image's size only where their
-predicted IoU passes, and never take the way through run-length codes.
+up to rounding. It is faster because the prompts share what they have in common, masks are made only
+where their predicted IoU passes, and never take the way through run-length codes.
 """
 
 from __future__ import annotations
@@ -126,13 +126,11 @@ def _candidates(
 
     places = sam.to_input(points.cpu().numpy(), encoded)[:, None]
     inside = torch.ones(places.shape[:2], dtype=torch.int, device=sam.device)
-    low_res, iou = sam.decode(encoded, points=places, labels=inside)
-    points = points.repeat_interleave(iou.shape[1], dim=0)
-    low_res, iou = low_res.flatten(0, 1), iou.flatten()
+    low_res, iou, prompt = sam.decode_many(
+        encoded, points=places, labels=inside, above=settings.pred_iou_thresh
+    )
+    points = points[prompt]
     threshold = sam.model.mask_threshold
-    if settings.pred_iou_thresh > 0:
-        good = iou > settings.pred_iou_thresh
-        low_res, iou, points = low_res[good], iou[good], points[good]
     logits = sam.upscale(low_res[:, None], encoded)[:, 0]
     stability = calculate_stability_score(logits, threshold, settings.stability_score_offset)
     boxes = batched_mask_to_box(logits > threshold)
