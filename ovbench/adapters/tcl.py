@@ -43,7 +43,7 @@ class TCLSettings(SlidingSettings):
         "openai",
         "paper and released code",
         "open_clip's tag of its weights, tag@revision, or random",
-        picks="clip/{architecture} {pretrained}",
+        picks="clip/ViT-B-16 {pretrained}",
     )
     weights: str = setting(
         "tcl_vitb16",

@@ -68,6 +68,7 @@ def test_marks() -> None:
         "class oracle", "toy weights", "only the first 3 images", "incomplete", "odd count"
     ]  # fmt: skip
     assert marks(result("m", 1.0)) == []
+    assert "only the first image" in marks(result("m", 1.0, limit=1, num_images=1))
     (old,) = marks(result("m", 1.0, protocol_version=1))
     assert old.startswith("counted as protocol version 1 says")
 

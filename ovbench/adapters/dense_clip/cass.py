@@ -23,16 +23,17 @@ from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.spectra import with_graphs_of
 from ovbench.adapters.parts.vfm import for_imagenet, shown
 from ovbench.errors import UsageError
-from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.card import RANDOM, MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.last_block import own_attention
 from ovbench.models.clip.trunk import Heads, on_grid
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.windows import Windows
+from ovbench.models.weights.catalogue import look_up
 
 TOP = 2  # released code, _compute_topk_similarities
 WRONG_MEAN, WRONG_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.255)
@@ -75,6 +76,8 @@ class CASSSettings(DenseCLIPSettings):
         10.0,
         "released code, scale_factor",
         "weight of DINO's graph, times how different a pair's spectra are; CLIP's has 1",
+        least=0,
+        most=FACTOR,
     )
     sigma: float = setting(
         5.0,
@@ -96,6 +99,8 @@ class CASSSettings(DenseCLIPSettings):
         0.09,
         "released code, h_threshold, on Context; another on every set",
         "texts are one cluster up to this Ward distance of their cosine distances",
+        least=0,
+        most=FACTOR,
     )
     class_token: Literal["image", "window"] = setting(
         "image",
@@ -107,8 +112,6 @@ class CASSSettings(DenseCLIPSettings):
         super().__post_init__()
         if self.sigma <= 0 or (self.rank is not None and self.rank < 1):
             raise ValueError("sigma and rank must be positive")
-        if min(self.graph_weight, self.cluster_below) < 0:
-            raise ValueError("graph_weight and cluster_below must not be negative")
         require_shares(self, "image_weight", "text_shift")
 
 
@@ -149,6 +152,8 @@ class CASS(DenseCLIP):
 
     def __init__(self, settings: CASSSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
+        if settings.dino != RANDOM:
+            look_up("dino", settings.dino)  # a miniature would stand for any word
         self._dino = load_patch_encoder("dino", settings.dino, runtime, "dino")
         self.checkpoints = (*self.checkpoints, *self._dino.checkpoints)
         if settings.pairing == "released" and self.clip.heads != self._dino.heads:

@@ -21,7 +21,7 @@ from ovbench.adapters.parts.published import eight
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, setting
 from ovbench.models.clip.last_block import Attention, leave, own_attention, values_alone
 from ovbench.models.clip.trunk import Heads
 
@@ -60,8 +60,9 @@ class ClearCLIPProtocol(DenseCLIPSettings):
         most=SIDE,
     )
     logit_scale: float = setting(
-        50.0, "released code, logit_scale", "factor on cosines before the softmax over queries"
-    )
+        50.0, "released code, logit_scale", "factor on cosines before the softmax over queries",
+        most=FACTOR,
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -82,13 +83,12 @@ class ClearCLIPSettings(ClearCLIPProtocol):
         1,
         "released code, last_n_layers",
         "how many last blocks find something, each from CLIP's own stream; it is added up",
+        least=1,
         most=MANY,
     )
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.last_blocks < 1:
-            raise ValueError("last_blocks must be positive")
         if self.last_blocks > 1 and (self.residual or self.mlp):
             raise ValueError("last_blocks goes without residual and mlp")
 
@@ -129,7 +129,7 @@ class ClearCLIP(DenseCLIP):
 
     def __init__(self, settings: ClearCLIPSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
-        refuse_first_block(self.clip, settings.last_blocks, f"last_blocks={settings.last_blocks}")
+        refuse_first_block(self.clip, settings.last_blocks)
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""

@@ -23,7 +23,7 @@ from ovbench.adapters.parts.published import eight
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, setting
 from ovbench.models.clip.last_block import attend
 from ovbench.models.clip.trunk import Heads
 
@@ -40,6 +40,7 @@ class CLIPtraseSettings(DenseCLIPSettings):
         0.7,
         "released code, clip_self_correlation.py: 0.7 for 14x14 patches, 1.1 for 21x21",
         "how far apart the correlations of two patches of a region may be",
+        most=FACTOR,
     )
     min_samples: int = setting(
         3,

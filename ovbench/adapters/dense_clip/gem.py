@@ -37,6 +37,7 @@ class GEMSettings(ClearCLIPProtocol):
         None,
         "released code, gem.py: gem_depth=7 changes the last six, in every CLIP",
         "how many last blocks the second stream passes; none is 6, or all but the first of fewer",
+        least=1,
         most=MANY,
     )
     residual: bool = setting(
@@ -54,11 +55,6 @@ class GEMSettings(ClearCLIPProtocol):
         "released code, resample_abs_pos_embed",
         "how position embeddings come to another grid of patches",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.last_blocks is not None and self.last_blocks < 1:
-            raise ValueError("last_blocks must be positive")
 
 
 class GEM(DenseCLIP):
@@ -103,9 +99,8 @@ class GEM(DenseCLIP):
 
     def __init__(self, settings: GEMSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
-        asked = settings.last_blocks
-        refuse_first_block(self.clip, asked or 0, f"last_blocks={asked}")
-        blocks = asked or min(LAST_BLOCKS, self.clip.layers - 1)
+        refuse_first_block(self.clip, settings.last_blocks)
+        blocks = settings.last_blocks or min(LAST_BLOCKS, self.clip.layers - 1)
         self._layers = range(-blocks if settings.residual else -1, 0)
 
     def features(self, windows: Tensor) -> Tensor:

@@ -22,7 +22,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import SIDE, setting
+from ovbench.harness.contract.settings import FACTOR, SIDE, setting
 from ovbench.models.clip.trunk import Trunk, on_grid
 
 PAIRS = 2**25
@@ -49,10 +49,13 @@ class ProxyCLIPSettings(DenseCLIPSettings):
         1.2,
         "released code, beta; paper: 1.0 to 1.6 are good",
         "patches less alike than this many times the mean are left out",
+        least=0,
+        most=FACTOR,
     )
     gamma: float = setting(
-        3.0, "released code, gamma; paper: 2 to 5 are good", "factor before the softmax"
-    )
+        3.0, "released code, gamma; paper: 2 to 5 are good", "factor before the softmax",
+        most=FACTOR,
+    )  # fmt: skip
     window: int | None = setting(
         None,
         "released code, slide_crop: 336 for CLIPs trained on 224 pixels",

@@ -25,7 +25,7 @@ from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, require_shares, setting
 from ovbench.models.clip.last_block import leave
 from ovbench.models.clip.trunk import Trunk
 from ovbench.models.pixels.labels import decide
@@ -45,14 +45,18 @@ class ResCLIPSettings(NACLIPSettings):
         "share of the depth in others",
     )
     rcs_weight: float = setting(0.4, _TUNED, "share of the earlier blocks' attention")
-    rcs_scale: float = setting(2.0, "released code, configs/", "factor on the mixed attention")
+    rcs_scale: float = setting(
+        2.0, "released code, configs/", "factor on the mixed attention", least=0, most=FACTOR
+    )
     sfr: bool = setting(
         True,
         "paper, section 3.3",
         "look a second time, where patches answered alike the first time (SFR)",
     )
     sfr_weight: float = setting(0.7, _TUNED, "share of equal answers in the second attention")
-    sfr_scale: float = setting(1.8, _TUNED, "factor on its logits, before the neighbourhood's")
+    sfr_scale: float = setting(
+        1.8, _TUNED, "factor on its logits, before the neighbourhood's", least=0, most=FACTOR
+    )
     sfr_threshold: float = setting(
         0.25, _TUNED, "pixels of a lower probability answer with the first query"
     )

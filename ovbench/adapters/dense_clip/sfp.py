@@ -22,7 +22,7 @@ from ovbench.adapters.parts.self_calibration import SelfCalibration, SelfCalibra
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, setting
 from ovbench.models.clip.trunk import Heads
 
 
@@ -45,6 +45,8 @@ class SFPSettings(SelfCalibrationSettings):
         1.5,
         "released code, forward: res_cls * res_scale = 0.3 * 5",
         "on the class token's attention before a patch's own is compared with it",
+        least=0,
+        most=FACTOR,
     )
     every_block: bool = setting(
         False,

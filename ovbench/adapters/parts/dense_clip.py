@@ -24,7 +24,7 @@ from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.harness.contract.settings import MANY, SIDE, require_shares, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import CLIP, load_clip
@@ -97,8 +97,9 @@ class DenseCLIPSettings:
         "how position embeddings come to another grid of patches",
     )
     logit_scale: float = setting(
-        40.0, "released codes, logit_scale", "factor on cosines before the softmax over queries"
-    )
+        40.0, "released codes, logit_scale", "factor on cosines before the softmax over queries",
+        most=FACTOR,
+    )  # fmt: skip
     background_threshold: float = setting(
         0.0,
         "released codes, prob_thd",
@@ -142,7 +143,7 @@ class DenseCLIP(ABC):
         self.clip.refuse_without_blocks()  # before thousands of texts are embedded
         self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
         self.settings = sized(settings, self.SIZES, self.clip.image_size)
-        self._refuse_windows_that_see_too_little()
+        self._refuse_windows_that_see_too_little(by_default=settings.window_stride is None)
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:
@@ -220,7 +221,7 @@ class DenseCLIP(ABC):
             self.settings.window_multiple,
         )
 
-    def _refuse_windows_that_see_too_little(self) -> None:
+    def _refuse_windows_that_see_too_little(self, *, by_default: bool) -> None:
         window, stride = self._pixels("window"), self._pixels("window_stride")
         if 0 < window < self.clip.stride:
             raise UsageError(
@@ -229,8 +230,8 @@ class DenseCLIP(ABC):
             )
         if 0 < window < stride:
             raise UsageError(
-                f"window_stride={stride}: pixels between windows of {window} would not be seen; "
-                f"at most {window}"
+                f"window_stride={stride}{' (the default)' if by_default else ''}: pixels between "
+                f"windows of {window} would not be seen; set window_stride to at most {window}"
             )
 
     def _pixels(self, name: str) -> int:
@@ -282,10 +283,10 @@ class DenseCLIP(ABC):
         return Scores(pamr(image, scores.whole(), iterations=iterations, dilations=dilations))
 
 
-def refuse_first_block(clip: CLIP, blocks: int, asked: str) -> None:
-    """Raise UsageError where a CLIP's last blocks, so many as ``asked`` for, are all it has."""
-    if blocks >= clip.layers:
+def refuse_first_block(clip: CLIP, last_blocks: int | None, asked: str = "") -> None:
+    """Raise UsageError where a CLIP's last blocks, so many as are ``asked`` for, are all it has."""
+    if last_blocks is not None and last_blocks >= clip.layers:
         raise UsageError(
-            f"{asked}: {clip.checkpoint.name} has {clip.layers} blocks, and the first one is "
-            "always left as it is"
+            f"{asked or f'last_blocks={last_blocks}'}: {clip.checkpoint.name} has {clip.layers} "
+            "blocks, and the first one is always left as it is"
         )

@@ -20,7 +20,7 @@ from ovbench.adapters.parts.anomalies import by_density, filled
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.depth import check_blocks, early_blocks
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import MANY, require_shares, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, require_shares, setting
 from ovbench.models.clip.trunk import Heads, Mending, on_grid
 
 _DEPTH = "of a ViT-B's blocks, from 0; the same share of the depth in others"
@@ -42,11 +42,13 @@ class SelfCalibrationSettings(DenseCLIPSettings):
         "share of a window's patches that are outliers by these distances",
     )
     least_cosine: float = setting(
-        0.4, "released code, forward: thres", "cosines of patches below this are 0 in both graphs"
-    )
+        0.4, "released code, forward: thres", "cosines of patches below this are 0 in both graphs",
+        least=-1, most=1,
+    )  # fmt: skip
     sharpness: float = setting(
-        3.0, "released code, custom_attn", "factor on cosines above their mean before the softmax"
-    )
+        3.0, "released code, custom_attn", "factor on cosines above their mean before the softmax",
+        least=0, most=FACTOR,
+    )  # fmt: skip
     semantic_block: int = setting(
         8, "released code, forward", f"whose patches tell what is alike; {_DEPTH}"
     )
@@ -59,8 +61,9 @@ class SelfCalibrationSettings(DenseCLIPSettings):
         f"what leaves these is added up and follows the last block's path, if any; {_DEPTH}",
     )
     class_share: float = setting(
-        0.3, "released code, res_cls", "share of the class token that every patch is given"
-    )
+        0.3, "released code, res_cls", "share of the class token that every patch is given",
+        least=0, most=1,
+    )  # fmt: skip
 
     def __post_init__(self) -> None:
         super().__post_init__()

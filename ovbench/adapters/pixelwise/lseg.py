@@ -48,7 +48,7 @@ class LSegSettings:
         "openai",
         "released code, modules/models/lseg_vit.py",
         "open_clip's tag of its weights, tag@revision, or random",
-        picks="clip/{architecture} {pretrained}",
+        picks="clip/ViT-B-32 {pretrained}",
     )
     weights: str = setting(
         "lseg_demo_e200",
@@ -144,7 +144,7 @@ class LSegMethod(ByTexts):
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
         self.checkpoints = (self.clip.checkpoint, *self._network.checkpoints)
         self.joint = self._network.joint
-        self._refuse_windows_that_cannot_be()
+        self._refuse_windows_that_cannot_be(by_default=settings.window_stride is None)
 
     def scores(self, image: Image) -> Scores:
         """See :class:`~ovbench.adapters.pixelwise.by_texts.ByTexts`.
@@ -166,14 +166,14 @@ class LSegMethod(ByTexts):
         )
         return first._replace(added=tuple(others))
 
-    def _refuse_windows_that_cannot_be(self) -> None:
+    def _refuse_windows_that_cannot_be(self, *, by_default: bool) -> None:
         window, stride = self._pixels("window"), self._pixels("window_stride")
         if window % self._network.multiple:
             raise UsageError(f"window={window} must be a multiple of {self._network.multiple}")
         if window < stride:
             raise UsageError(
-                f"window_stride={stride}: pixels between windows of {window} would not be seen; "
-                f"at most {window}"
+                f"window_stride={stride}{' (the default)' if by_default else ''}: pixels between "
+                f"windows of {window} would not be seen; set window_stride to at most {window}"
             )
 
     def _pixels(self, name: str) -> int:

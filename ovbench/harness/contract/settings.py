@@ -33,12 +33,16 @@ SIDE = 4096
 MANY = 1000
 """For ``most``: rounds, layers, pictures or clusters."""
 
+FACTOR = 1000
+"""For ``most``: by what scores are multiplied; ten times what any paper takes."""
+
 
 def setting(
     default: Any,
     source: str,
     help: str,
     *,
+    least: float | None = None,
     most: float | None = None,
     picks: str | Mapping[str, str] | None = None,
 ) -> Any:
@@ -48,6 +52,7 @@ def setting(
         default: the value; must be immutable.
         source: a paper's section, a path in released code, or "our choice" with the reason.
         help: one line for ``ovbench list methods METHOD``.
+        least: no number of it is smaller.
         most: no number of it is further from 0: what is larger costs time or memory without
             an end, and is refused before any work.
         picks: where it chooses weights, which: ``"role/name"`` of
@@ -55,7 +60,7 @@ def setting(
             ``"sam/{sam}"`` or ``"clip/{architecture} {pretrained}"``, or that of every value.
             Written as a literal or by the name of one, since it is read from source.
     """
-    metadata = {"source": source, "help": help, "most": most, "picks": picks}
+    metadata = {"source": source, "help": help, "least": least, "most": most, "picks": picks}
     return field(default=default, metadata=metadata)
 
 
@@ -118,7 +123,8 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
     """Build settings from defaults and ``values``; strings are parsed by each field's type.
 
     Raises:
-        UsageError: an unknown name, a value that does not parse or a number that is too large.
+        UsageError: an unknown name, a value that does not parse, or a number that is out of
+            bounds.
     """
     hints = typing.get_type_hints(cls)
     known = {f.name: f for f in fields(cls)}  # type: ignore[arg-type]
@@ -131,17 +137,21 @@ def override(cls: type[S], values: Mapping[str, Any]) -> S:
             raise UsageError(
                 f"setting {name}={value!r}: expected {type_name(hints[name])}"
             ) from None
-        _refuse_excess(name, parsed[name], known[name].metadata.get("most"))
+        _refuse_excess(name, parsed[name], known[name].metadata)
     try:
         return cls(**parsed)
     except ValueError as error:  # a dataclass may check its values in __post_init__
         raise UsageError(f"settings: {error}") from None
 
 
-def _refuse_excess(name: str, value: Any, most: float | None) -> None:
-    numbers = value if isinstance(value, tuple) else (value,)
-    for number in numbers:
-        if most is not None and isinstance(number, int | float) and abs(number) > most:
+def _refuse_excess(name: str, value: Any, bounds: Mapping[str, Any]) -> None:
+    least, most = bounds.get("least"), bounds.get("most")
+    for number in value if isinstance(value, tuple) else (value,):
+        if not isinstance(number, int | float):
+            continue
+        if least is not None and number < least:
+            raise UsageError(f"setting {name}={number}: at least {least}")
+        if most is not None and abs(number) > most:
             raise UsageError(f"setting {name}={number}: at most {most}")
 
 

@@ -33,9 +33,11 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     if (version := run["protocol_version"]) != PROTOCOL_VERSION:
         found.append(f"counted as protocol version {version} says, not {PROTOCOL_VERSION}")
     if run["limit"] is not None:
-        found.append(f"only the first {run['num_images']} images")
+        few = run["num_images"]
+        found.append("only the first image" if few == 1 else f"only the first {few} images")
     if not run["complete"]:
-        found.append(f"incomplete: {len(run['bad_images'])} unreadable images left out")
+        bad = len(run["bad_images"])
+        found.append(f"incomplete: {bad} unreadable image{'' if bad == 1 else 's'} left out")
     if run.get("method_version") == LABEL_FILES:
         rule = result["config"].get("unanswered")
         found += [_UNANSWERED[rule]] if rule in _UNANSWERED else []

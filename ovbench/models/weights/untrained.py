@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,16 @@ def untrained(name: str, runtime: Runtime) -> bool:
 @contextmanager
 def seeded(runtime: Runtime) -> Iterator[None]:
     """Networks that are made in this context have the weights of the runtime's seed."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(runtime.seed)
-        yield
+    root = logging.getLogger()
+    root.addFilter(_unasked)
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(runtime.seed)
+            yield
+    finally:
+        root.removeFilter(_unasked)
+
+
+def _unasked(record: logging.LogRecord) -> bool:
+    """All but open_clip's warning of random weights, which were asked for here."""
+    return not str(record.msg).startswith("No pretrained weights loaded for model")

@@ -13,7 +13,11 @@ from ovbench.adapters.dense_clip.clearclip import ClearCLIP
 from ovbench.adapters.dense_clip.cliptrase import CLIPtrase
 from ovbench.adapters.dense_clip.gem import GEM
 from ovbench.adapters.dense_clip.naclip import NACLIP
+from ovbench.adapters.dense_clip.proxyclip import ProxyCLIP
+from ovbench.adapters.dense_clip.resclip import ResCLIP
+from ovbench.adapters.dense_clip.scclip import SCCLIP
 from ovbench.adapters.dense_clip.sclip import SCLIP
+from ovbench.adapters.dense_clip.sfp import SFP
 from ovbench.adapters.parts import dense_clip
 from ovbench.adapters.parts.affinity import gaussian_neighbourhood
 from ovbench.adapters.parts.dense_clip import DenseCLIP
@@ -55,7 +59,8 @@ def test_sizes_follow_the_training_size(method: type[DenseCLIP], expected: tuple
     ("settings", "said"),
     [
         ({"window": 4}, "sees nothing below 8 pixels"),
-        ({"window": 48, "window_stride": 49}, "at most 48"),
+        ({"window": 48, "window_stride": 49}, "window_stride=49: .* at most 48"),
+        ({"window": 8}, r"window_stride=48 \(the default\): .* set window_stride to at most 8"),
         ({"short_side": 0}, "short_side must be positive"),
         ({"window": -1}, "must not be negative"),
         ({"pamr_iterations": 1, "pamr_dilations": ""}, "needs pamr_dilations"),
@@ -78,6 +83,36 @@ def test_a_tower_without_blocks_is_refused_before_any_text(monkeypatch: pytest.M
     monkeypatch.setattr(dense_clip, "load_clip", lambda *_: clip)
     with pytest.raises(UsageError, match="only plain vision transformers"):
         built()
+
+
+@pytest.mark.parametrize(
+    ("method", "name", "value", "bound"),
+    [
+        (SCCLIP, "least_cosine", 2, "at most 1"),
+        (SCCLIP, "sharpness", -5, "at least 0"),
+        (SFP, "class_share", 1.5, "at most 1"),
+        (SFP, "class_factor", -1, "at least 0"),
+        (ProxyCLIP, "beta", 1e38, "at most 1000"),
+        (ProxyCLIP, "gamma", 1e38, "at most 1000"),
+        (ResCLIP, "rcs_scale", -1, "at least 0"),
+        (ResCLIP, "sfr_scale", 1e38, "at most 1000"),
+        (CASS, "graph_weight", -1, "at least 0"),
+        (CASS, "cluster_below", -0.1, "at least 0"),
+        (CLIPtrase, "eps", 1e38, "at most 1000"),
+        (SCLIP, "logit_scale", 1e38, "at most 1000"),
+        (ClearCLIP, "logit_scale", 1e38, "at most 1000"),
+    ],
+)
+def test_factors_and_shares_have_bounds(
+    method: type[DenseCLIP], name: str, value: float, bound: str
+) -> None:
+    with pytest.raises(UsageError, match=f"setting {name}=.*: {bound}$"):
+        override(method.Settings, {name: value})
+
+
+def test_a_miniature_stands_for_no_dino_that_there_is_not() -> None:
+    with pytest.raises(UsageError, match="no dino checkpoint 'nosuch'"):
+        built(CASS, dino="nosuch")
 
 
 @pytest.mark.parametrize("method", [ClearCLIP, GEM])

@@ -61,7 +61,7 @@ def test_pictures_of_any_size_are_answered_within_their_candidates(
     ("changes", "said"),
     [
         ({"window": 40}, r"window=40 must be a multiple of 32$"),
-        ({"window": 32, "window_stride": 33}, r"window_stride=33: pixels .*; at most 32$"),
+        ({"window": 32, "window_stride": 33}, r"window_stride=33: pixels .* to at most 32$"),
         ({"window": 0}, "window must be positive"),
         ({"scales": (1.0, 0.0)}, "scales must be positive"),
         ({"scales": ()}, "scales must be positive, and there must be one"),

@@ -355,6 +355,16 @@ def test_every_choice_of_a_setting_is_listed() -> None:
     assert {"architecture": "ViT-L-14", "pretrained": "openai"} in pairs
 
 
+@pytest.mark.parametrize(
+    ("method", "clip"), [("tcl", "clip/ViT-B-16 "), ("lseg", "clip/ViT-B-32 ")]
+)
+def test_only_clips_that_a_network_was_trained_with_are_listed(method: str, clip: str) -> None:
+    rows = json.loads(ovbench("weights", "list", method, "--json").stdout)["weights"]
+    clips = [row["checkpoint"] for row in rows if row["checkpoint"].startswith("clip/")]
+    assert clips
+    assert all(name.startswith(clip) for name in clips)
+
+
 def test_what_is_loaded_beside_a_checkpoint_is_listed_with_it() -> None:
     rows = json.loads(ovbench("weights", "list", "simseg", "--json").stdout)["weights"]
     beside = [row for row in rows if row["checkpoint"] == "tokenizer/bert_base_uncased"]

@@ -229,7 +229,7 @@ def test_a_run_ends_with_the_same_line(tmp_path: Path) -> None:
     assert str(done.exception).startswith(f"{label}: corrupt (")
     again = CliRunner().invoke(app, [*arguments, "--skip-bad"])
     assert again.exit_code == 0
-    assert "1 unreadable images left out" in again.stdout
+    assert "1 unreadable image left out" in again.stdout
 
 
 def test_a_root_that_is_a_file(tmp_path: Path) -> None:

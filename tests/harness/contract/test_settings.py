@@ -26,6 +26,7 @@ class Example:
     side: int | None = setting(None, "our choice", "short side, none keeps the image's")
     sizes: tuple[int, ...] = setting((448, 336), "paper", "window sizes")
     points: tuple[int, ...] | None = setting(None, "our choice", "points per side", most=256)
+    share: float = setting(0.5, "our choice", "of all", least=-1, most=1)
 
     def __post_init__(self) -> None:
         if self.layer < 1:
@@ -63,6 +64,8 @@ def test_values_that_are_already_typed_stay() -> None:
         ({"side": "wide"}, "expected int or none"),
         ({"layer": "0"}, "layer must be at least 1"),
         ({"points": "3,257"}, "setting points=257: at most 256"),
+        ({"share": "1.5"}, "setting share=1.5: at most 1"),
+        ({"share": "-1.5"}, "setting share=-1.5: at least -1"),
         ({"points": [-257]}, "setting points=-257: at most 256"),
     ],
 )

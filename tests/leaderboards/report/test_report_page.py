@@ -103,7 +103,7 @@ def test_numbers_and_conditions_are_told(memory_dataset: Any, made: Any) -> None
     result = contents.reference.result
     for value in (result["metrics"]["miou"], result["metrics"]["fwiou"]):
         assert f"{value:.2f}" in text
-    for words in ("only the first 8 images", "1 unreadable images left out", "because",
+    for words in ("only the first 8 images", "1 unreadable image left out", "because",
                   "image-002.jpg: truncated", result["environment"]["python"],
                   result["run"]["id"], "memory val, 8 images, with background"):  # fmt: skip
         assert words in text

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
+import logging
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import open_clip
 import pytest
 from weight_servers import COMMIT, Hub, HubHandler, serving
 
@@ -19,6 +22,7 @@ from ovbench.models.weights.catalogue import LAYOUTS, Repository
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.hub import cached
 from ovbench.models.weights.packaged import instead_of
+from ovbench.models.weights.untrained import seeded
 
 REAL, TOY = Runtime(checkpoints="real"), Runtime(checkpoints="toy")
 CLIP = "timm/vit_base_patch16_clip_224.openai"
@@ -318,3 +322,15 @@ def test_transformers_finds_pickled_weights_in_a_snapshot(cache: HubCache, tmp_p
 def test_a_miniature_is_advised_where_there_is_one() -> None:
     assert instead_of("clip") == ", or use --checkpoints toy"
     assert instead_of("segclip") == ""
+
+
+def test_random_weights_that_were_asked_for_are_not_warned_of(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    said = "No pretrained weights loaded for model"
+    assert said in inspect.getsource(open_clip.factory)
+    with seeded(REAL):
+        logging.warning(f"{said} 'tiny'. Model initialized randomly.")
+        logging.warning("another")
+    logging.warning(f"{said} 'other'.")
+    assert caplog.messages == ["another", f"{said} 'other'."]
