@@ -13,7 +13,9 @@ from ovbench.models.clip.masker import Masker, load_masker
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
+from ovbench.models.diffusion.looking import Looking
 from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
+from ovbench.models.diffusion.prompts import Continued
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.grouping.groups import Groups
 from ovbench.models.grouping.groupvit import GroupViT, load_groupvit
@@ -44,6 +46,7 @@ from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows, slide, window_starts
 from ovbench.models.pixelwise.lseg import LSeg, load_lseg
 from ovbench.models.pixelwise.student import Student, load_student
+from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
@@ -61,9 +64,11 @@ __all__ = [
     "CLIP",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "Answers",
     "Attention",
     "AttributionRule",
     "BridgeTower",
+    "Continued",
     "CrossAttention",
     "DenseCRF",
     "DenseFeatures",
@@ -76,6 +81,7 @@ __all__ = [
     "Heads",
     "ImageFeatures",
     "LSeg",
+    "Looking",
     "MaskPrediction",
     "Masker",
     "Match",
