@@ -1,6 +1,6 @@
 """Masks for a grid of points: ovbench against segment-anything's own generator.
 
-    python benchmarks/sam_grid.py [--side 16] [--pass-share 0.3]
+    python benchmarks/sam_grid.py [--side 8] [--pass-share 0.3]
 
 A SAM of the official decoder (256 channels, 64x64 places, input 1024) with random weights and a
 small image encoder, which is not timed. Predicted IoU of random weights means nothing: the

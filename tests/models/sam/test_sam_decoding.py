@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -33,15 +33,10 @@ PROMPTS = 7
 def made(depth: int = 2) -> Sam:
     """One whose biases are not the zeros that layers begin with."""
     torch.manual_seed(0)
-    config = SamConfig(**{**_fields(TINY), "decoder_depth": depth})
-    model = build_sam(config)
+    model = build_sam(replace(TINY, decoder_depth=depth))
     for parameter in model.mask_decoder.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     return Sam(model, (CheckpointRecord("sam", "tiny", None, None),), Runtime())
-
-
-def _fields(config: SamConfig) -> dict[str, Any]:
-    return {name: getattr(config, name) for name in config.__dataclass_fields__}
 
 
 def asked(points: int, boxes: bool) -> tuple[EncodedImage, dict[str, torch.Tensor | None]]:
