@@ -21,7 +21,7 @@ from ovbench.models.weights.packaged import weights_of
 from ovbench.toyworld.quality import in_context
 from ovbench.toyworld.scene import MIN_VISIBLE, Scene, render_scene
 from ovbench.toyworld.train.__main__ import main
-from ovbench.toyworld.train.roles import seggpt
+from ovbench.toyworld.train.roles.in_context import seggpt
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SIZE

@@ -21,7 +21,8 @@ from ovbench.models.weights.checkpoints import packaged
 from ovbench.toyworld.quality.places import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.__main__ import main
-from ovbench.toyworld.train.roles import clip, simseg
+from ovbench.toyworld.train.roles import clip
+from ovbench.toyworld.train.roles.pooled import simseg
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SPLITS
@@ -64,7 +65,15 @@ def test_a_window_is_captioned_by_what_it_shows(
     patches = labels[:, ::8, ::8]  # the first pixel of each
     places = functional.one_hot(patches.long(), len(NAMES)).half()
     lesson = simseg.PooledLesson(
-        places, built, None, clip.words(), bank, {"loss": "sigmoid"}, Options(Path(), 1), 0
+        simseg.RECIPE,
+        places,
+        built,
+        None,
+        clip.words(),
+        bank,
+        {"loss": "sigmoid"},
+        Options(Path(), 1),
+        0,
     )
     monkeypatch.setattr(built, "pool", lambda window: window)
     monkeypatch.setattr(

@@ -27,11 +27,7 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.inputs import pillow_resized
 from ovbench.models.pixels.labels import label_map
-from ovbench.models.towers.clippy import load_clippy
-
-# What CLIP was trained with, and open_clip's evaluation has by default.
-MEAN = (0.48145466, 0.4578275, 0.40821073)
-STD = (0.26862954, 0.26130258, 0.27577711)
+from ovbench.models.towers.clippy import MEAN, STD, load_clippy
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,20 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.towers.model import Towers
 from ovbench.models.towers.release import Release
 
+# What CLIP was trained with, and open_clip's evaluation has by default.
+MEAN = (0.48145466, 0.4578275, 0.40821073)
+STD = (0.26862954, 0.26130258, 0.27577711)
 
-def sentence_t5() -> Any:
-    """T5's encoder at the size of sentence-t5-base: the first T5's, not that of version 1.1."""
+
+def sentence_t5(**sizes: Any) -> Any:
+    """T5's encoder at the size of sentence-t5-base, or of a ``T5Config``'s values.
+
+    That is the first T5's, not that of version 1.1.
+    """
     from transformers import T5Config, T5EncoderModel
 
-    sizes = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
-    return T5EncoderModel(T5Config(**sizes))
+    base = {"d_model": 768, "d_kv": 64, "d_ff": 3072, "num_layers": 12, "num_heads": 12}
+    return T5EncoderModel(T5Config(**(sizes or base)))
 
 
 CLIPPY = Release(

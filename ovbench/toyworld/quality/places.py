@@ -21,12 +21,20 @@ SIDES = (SIZE, 2 * SIZE)
 _BATCH = 20
 
 
-def measure(model: Towers, scenes: Sequence[Scene]) -> dict[str, float]:
+Colours = tuple[Sequence[float], Sequence[float]]
+"""Mean and standard deviation of pixels, scaled to 0..1, that a network takes off its input."""
+
+IMAGENET: Colours = (IMAGENET_MEAN, IMAGENET_STD)
+
+
+def measure(
+    model: Towers, scenes: Sequence[Scene], colours: Colours = IMAGENET
+) -> dict[str, float]:
     """mIoU in percent, things and stuff (15) and the stuff names folded to background (11)."""
     labels = np.stack([scene.label for scene in scenes])
     results = {}
     for side in SIDES:
-        found = name_places(model, scenes, side)
+        found = name_places(model, scenes, side, colours)
         results[f"miou_15_{side}px"] = miou(found, labels, len(NAMES))
         folded = things_or_background(found), things_or_background(labels)
         results[f"miou_11_{side}px"] = miou(*folded, len(THINGS) + 1)
@@ -34,14 +42,16 @@ def measure(model: Towers, scenes: Sequence[Scene]) -> dict[str, float]:
 
 
 @torch.inference_mode()
-def name_places(model: Towers, scenes: Sequence[Scene], side: int) -> npt.NDArray[np.int64]:
+def name_places(
+    model: Towers, scenes: Sequence[Scene], side: int, colours: Colours = IMAGENET
+) -> npt.NDArray[np.int64]:
     """The class of the highest cosine at every pixel, ``(N, SIZE, SIZE)``."""
     texts = model.embed_queries(NAMES, TEMPLATES)
     found = []
     for start in range(0, len(scenes), _BATCH):
         images = np.stack([scene.image for scene in scenes[start : start + _BATCH]])
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        pixels = normalised(pixels, IMAGENET_MEAN, IMAGENET_STD)
+        pixels = normalised(pixels, *colours)
         pixels = F.interpolate(pixels, (side, side), mode="bicubic")
         places = F.normalize(model.places(pixels), dim=1)
         cosines = torch.einsum("qd,bdhw->bqhw", texts, places)

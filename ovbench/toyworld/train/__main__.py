@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 
@@ -12,24 +12,26 @@ from ovbench.errors import OvbenchError
 from ovbench.toyworld.arguments import positive
 from ovbench.toyworld.train.running.options import Options
 
-ROLES = (
-    "clip",
-    "groupvit",
-    "tcl",
-    "blip",
-    "bridgetower",
-    "dino",
-    "dinov2",
-    "stable_diffusion",
-    "sam",
-    "saliency",
-    "lseg",
-    "seggpt",
-    "simseg",
-    "classifier",
-    "reco",
-)
-"""Each is a module of ``roles`` that has ``STEPS`` and ``train(options)``."""
+ROLES: Mapping[str, str] = {
+    "clip": "clip",
+    "groupvit": "groupvit",
+    "tcl": "tcl",
+    "blip": "blip",
+    "bridgetower": "bridgetower",
+    "dino": "dino",
+    "dinov2": "dinov2",
+    "stable_diffusion": "stable_diffusion",
+    "sam": "sam",
+    "saliency": "saliency",
+    "lseg": "lseg",
+    "seggpt": "in_context.seggpt",
+    "painter": "in_context.painter",
+    "simseg": "pooled.simseg",
+    "clippy": "pooled.clippy",
+    "classifier": "classifier",
+    "reco": "reco",
+}
+"""Where in ``roles`` each has its module, with ``STEPS`` and ``train(options)``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -37,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     asked = _parser().parse_args(arguments)
     from ovbench.toyworld.train.running.device import require  # torch, which --help does without
 
-    module = import_module(f"ovbench.toyworld.train.roles.{asked.role}")
+    module = import_module(f"ovbench.toyworld.train.roles.{ROLES[asked.role]}")
     train: Callable[[Options], None] = module.train
     steps = module.STEPS if asked.steps is None else asked.steps
     output = asked.output or Path("toyworld-weights") / asked.role

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,13 @@ import torch.nn.functional as F  # noqa: N812 - the field's name for it
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, normalised
+from ovbench.models.pixels.inputs import normalised
 from ovbench.models.towers.model import Towers, TowersNetwork
 from ovbench.models.towers.simseg import bert
 from ovbench.models.towers.words import words_in
 from ovbench.models.weights.checkpoints import packaged
 from ovbench.models.weights.pretrained import reading
-from ovbench.toyworld.quality.places import measure
+from ovbench.toyworld.quality.places import IMAGENET, Colours, measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.roles import clip, dino
 from ovbench.toyworld.train.running.card import Card, write_card
@@ -93,7 +94,7 @@ def train(options: Options) -> None:
         share += stage["share"]
         part = replace(options, steps=round(options.steps * share) - first)
         lesson = PooledLesson(
-            places, model, lambda texts: words(texts)[0], tokens, bank, stage, part, first
+            RECIPE, places, model, lambda texts: words(texts)[0], tokens, bank, stage, part, first
         )
         optimizer = adamw(model.parameters(), RECIPE, stage["learning_rate"])
         with plain_attention(options.device):
@@ -138,16 +139,20 @@ class PooledLesson(clip.Lesson):
         places: of all scenes, from :func:`places_of`.
     """
 
-    def __init__(self, places: Tensor, *lesson: Any) -> None:
-        """What :class:`~ovbench.toyworld.train.roles.clip.Lesson` takes stands behind places."""
+    def __init__(self, recipe: Mapping[str, Any], places: Tensor, *lesson: Any) -> None:
+        """What :class:`~ovbench.toyworld.train.roles.clip.Lesson` takes stands behind places.
+
+        Args:
+            recipe: has ``windows``, in patches along a side, and ``batch``.
+        """
         super().__init__(*lesson)
-        self.places = places
+        self.recipe, self.places = recipe, places
 
     def loss(self, step: int) -> Tensor:
         """How badly captions and windows of a fresh batch find each other."""
         rng = np.random.default_rng([self.options.seed, self.first + step])
-        side = int(rng.choice(RECIPE["windows"]))
-        indices = rng.choice(len(self.bank), RECIPE["batch"], replace=False)
+        side = int(rng.choice(self.recipe["windows"]))
+        indices = rng.choice(len(self.bank), self.recipe["batch"], replace=False)
         cells = self.places.shape[1]
         rows, columns = (span(int(at), side) for at in rng.integers(cells - side + 1, size=2))
         window = self.places[torch.from_numpy(indices), rows, columns].flatten(1, 2)
@@ -161,15 +166,24 @@ class PooledLesson(clip.Lesson):
 
 
 @torch.no_grad()
-def places_of(tower: Any, bank: SceneBank) -> Tensor:
-    """A frozen tower's patches of all scenes, ``(N, h, w, width)`` float16 on the CPU."""
+def places_of(
+    tower: Any, bank: SceneBank, colours: Colours = IMAGENET, learning: int = 0
+) -> Tensor:
+    """A frozen tower's patches of all scenes, ``(N, h, w, width)`` float16 on the CPU.
+
+    Args:
+        colours: what the tower's input is normalised with.
+        learning: the last layers that are not frozen: patches are as they enter these.
+    """
     device, side = next(tower.parameters()).device, SIZE // tower.config.patch_size
     found = []
     for start in range(0, len(bank), _CHUNK):
         images, _ = bank.take(np.arange(start, min(start + _CHUNK, len(bank))))
         pixels = torch.from_numpy(images).permute(0, 3, 1, 2).float()
-        pixels = normalised(pixels, IMAGENET_MEAN, IMAGENET_STD).to(device)
-        patches = tower(pixels).last_hidden_state[:, 1:]
+        pixels = normalised(pixels, *colours).to(device)
+        states = tower(pixels, output_hidden_states=True)
+        last = states.hidden_states[-1 - learning] if learning else states.last_hidden_state
+        patches = last[:, 1:]
         found.append(patches.unflatten(1, (side, side)).half().cpu())
     return torch.cat(found)
 

@@ -1,0 +1,1 @@
+"""Roles that are shown pictures with masks, and paint another picture's."""

@@ -1,0 +1,1 @@
+"""Roles whose places and words are pooled while they learn from captions."""
