@@ -156,7 +156,7 @@ class DiffSegmenter:
         """How much of a picture's attention each name has, ``(Q, h, w)``."""
         settings, model = self.settings, self._diffusion
         with stage("caption"):
-            texts = [self._text(image, name) for name in names]
+            texts = self._texts(image, names)
         side = (model.image_size, model.image_size)
         pixels = input_tensor(
             image,
@@ -167,30 +167,35 @@ class DiffSegmenter:
             device=model.device,
             antialias=False,
         )
+        with stage("diffuse"):
+            picture = model.noisy(pixels, timestep=settings.timestep, seed=self._seed)
         found = []
         for first in range(0, len(texts), TEXTS_PER_PASS):
             part = texts[first : first + TEXTS_PER_PASS]
             with stage("diffuse"):
                 looking = model.look(
-                    pixels,
+                    picture,
                     [text for text, _ in part],
                     [positions for _, positions in part],
-                    timestep=settings.timestep,
-                    seed=self._seed,
                     emphasis=settings.emphasis,
                 )
             with stage("attention"):
                 found.append(looking.spread(weighed(looking, settings.weights)))
         return torch.cat(found)
 
-    def _text(self, image: Image, name: str) -> tuple[Continued, tuple[int, ...]]:
-        """What the picture is looked at with, and the tokens that stand for the name."""
-        beginning = f"{self.settings.prompt} {name}"
-        rest = "" if self._captioner is None else self._captioner.go_on(image, beginning)
+    def _texts(self, image: Image, names: Sequence[str]) -> list[tuple[Continued, tuple[int, ...]]]:
+        """Per name what the picture is looked at with, and the tokens that stand for the name."""
+        beginnings = [f"{self.settings.prompt} {name}" for name in names]
+        if self._captioner is None:
+            return [self._text(beginning, "") for beginning in beginnings]
+        seen = self._captioner.encode(image)
+        return [self._text(each, self._captioner.go_on(seen, each)) for each in beginnings]
+
+    def _text(self, beginning: str, rest: str) -> tuple[Continued, tuple[int, ...]]:
         text = self._diffusion.continued(beginning, rest)
         last = text.word[1]
         # Who does something looks like it: a word in -ing behind the name is the name's, too.
-        doing = rest.startswith(" ") and rest.split()[0].endswith("ing")
+        doing = rest.startswith(" ") and rest.split(maxsplit=1)[0].endswith("ing")
         return text, (last, text.follows) if doing and text.follows is not None else (last,)
 
 

@@ -129,12 +129,15 @@ def test_who_does_something_looks_like_it(
     seen: list[str] = []
 
     class Told:
-        def go_on(self, _image: Image, beginning: str) -> str:
+        def encode(self, _image: Image) -> None:
+            return None
+
+        def go_on(self, _picture: None, beginning: str) -> str:
             seen.append(beginning)
             return caption
 
     monkeypatch.setattr(method, "_captioner", Told())
-    text, positions = method._text(IMAGES[0], "red circle")
+    ((text, positions),) = method._texts(IMAGES[0], ["red circle"])
     assert seen == ["a photograph of red circle"]
     last = text.word[1]
     assert positions == ((last, last + 1) if more else (last,))
@@ -147,16 +150,45 @@ def test_pictures_are_squashed_without_averaging(
     method: DiffSegmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     given: list[torch.Tensor] = []
-    look = method._diffusion.look
-    monkeypatch.setattr(
-        method._diffusion, "look", lambda x, *a, **k: given.append(x) or look(x, *a, **k)
-    )
+    noisy = method._diffusion.noisy
+    monkeypatch.setattr(method._diffusion, "noisy", lambda x, **k: given.append(x) or noisy(x, **k))
     image = np.random.default_rng(2).integers(0, 256, (200, 150, 3), dtype=np.uint8)
     method._maps(image, NAMES[:1])
     side = method._diffusion.image_size
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None].float() / 255
     expected = 2 * functional.interpolate(pixels, (side, side), mode="bilinear") - 1
     torch.testing.assert_close(given[0], expected[0], atol=1e-5, rtol=0)
+
+
+def test_a_picture_is_encoded_once_however_many_names_there_are(
+    method: DiffSegmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By Stable Diffusion and by the captioner, and both go on from that."""
+    told, counted = [], {"autoencoder": 0, "captioner": 0}
+
+    class Told:
+        def encode(self, image: Image) -> tuple[str, bytes]:
+            counted["captioner"] += 1
+            return ("encoded", image.tobytes())
+
+        def go_on(self, picture: object, _beginning: str) -> str:
+            told.append(picture)
+            return ""
+
+    monkeypatch.setattr(method, "_captioner", Told())
+    names = [*NAMES, "star", "cross"]
+    assert len(names) > adapter.TEXTS_PER_PASS
+
+    def count(*_: object) -> None:
+        counted["autoencoder"] += 1
+
+    hook = method._diffusion._parts.vae.encoder.register_forward_hook(count)
+    try:
+        maps = method._maps(IMAGES[0], names)
+    finally:
+        hook.remove()
+    assert (len(maps), counted) == (len(names), {"autoencoder": 1, "captioner": 1})
+    assert told == [("encoded", IMAGES[0].tobytes())] * len(names)
 
 
 def test_settings_that_mean_nothing_are_refused() -> None:

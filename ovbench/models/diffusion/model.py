@@ -64,6 +64,19 @@ class Generated:
     attribution: Tensor | None
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Noisy:
+    """A picture with some noise on it, as the U-Net is given it.
+
+    Attributes:
+        latents: ``(1, 4, h, w)`` in the U-Net's precision, on the model's device.
+        timestep: of the noise schedule, from 0.
+    """
+
+    latents: Tensor
+    timestep: int
+
+
 class Diffusion:
     """A frozen Stable Diffusion.
 
@@ -298,43 +311,49 @@ class Diffusion:
         return continued(self._parts.tokenizer, beginning, rest, self._text_length)
 
     @torch.no_grad()
-    def look(
-        self,
-        image: Tensor,
-        texts: Sequence[Continued],
-        positions: Sequence[Sequence[int]],
-        *,
-        timestep: int,
-        seed: int,
-        emphasis: float = 1.0,
-    ) -> Looking:
-        """The attention of a picture with some noise on it, in one pass with each text.
-
-        All passes see the same noise, and so do all pictures: none depends on its batch.
+    def noisy(self, image: Tensor, *, timestep: int, seed: int) -> Noisy:
+        """Encode a picture for :meth:`look`; all pictures get the same noise.
 
         Args:
             image: ``(3, H, W)``, normalised; H and W multiples of :attr:`cell`.
-            texts: at least one.
-            positions: per text the tokens that are listened for, at least one.
             timestep: of the noise schedule, from 0.
             seed: of the latents, which are sampled, and of the noise behind them.
-            emphasis: how far the states of each name's last word are from those of an empty text,
-                in proportion to where the text encoder puts them.
 
         Raises:
             ValueError: a timestep that there is not, or a wrong size.
         """
-        size = self._latent_size(image.shape[-2], image.shape[-1])
-        noisy = self._noisy(image[None], timestep, seed, sample_latents=True)
+        self._latent_size(image.shape[-2], image.shape[-1])
+        return Noisy(self._noisy(image[None], timestep, seed, sample_latents=True), timestep)
+
+    @torch.no_grad()
+    def look(
+        self,
+        picture: Noisy,
+        texts: Sequence[Continued],
+        positions: Sequence[Sequence[int]],
+        *,
+        emphasis: float = 1.0,
+    ) -> Looking:
+        """The attention of a picture, in one pass with each text; none sees the others.
+
+        Args:
+            picture: from :meth:`noisy`.
+            texts: at least one.
+            positions: per text the tokens that are listened for, at least one.
+            emphasis: how far the states of each name's last word are from those of an empty text,
+                in proportion to where the text encoder puts them.
+        """
         states = self._encode_ids(torch.tensor([text.ids for text in texts]))
         if emphasis != 1:
             nothing = self._encode_texts([""])[0]
             for text, own in zip(texts, states, strict=True):
                 word = slice(text.word[0], text.word[1] + 1)
                 own[word] = nothing[word].lerp(own[word], emphasis)
-        looking = Looking(positions, size)
+        height, width = picture.latents.shape[-2:]
+        looking = Looking(positions, (height, width))
         with looking.listening(self._parts.unet):
-            self._parts.unet(noisy.expand(len(texts), -1, -1, -1), timestep, states)
+            latents = picture.latents.expand(len(texts), -1, -1, -1)
+            self._parts.unet(latents, picture.timestep, states)
         return looking
 
     def _noisy(

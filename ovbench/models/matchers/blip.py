@@ -12,9 +12,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.matchers.folder import load_parts
+from ovbench.models.matchers.folder import load_folder
 from ovbench.models.matchers.matcher import ImageFeatures, Matcher, Normalisation
-from ovbench.models.weights.checkpoints import locate
 
 ROLE = "blip"
 
@@ -81,6 +80,5 @@ def load_blip(name: str, runtime: Runtime) -> BLIP:
     """
     from transformers import BlipForImageTextRetrieval
 
-    located = locate(ROLE, name, runtime)
-    parts = load_parts(BlipForImageTextRetrieval, "itm_head", located.path)
-    return BLIP(*parts, located.records, runtime)
+    stock = (BlipForImageTextRetrieval, "itm_head")
+    return load_folder(BLIP, stock, (ROLE, name), runtime)

@@ -14,9 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.matchers.folder import load_parts
+from ovbench.models.matchers.folder import load_folder
 from ovbench.models.matchers.matcher import ImageFeatures, Matcher, Normalisation
-from ovbench.models.weights.checkpoints import locate
 
 ROLE = "bridgetower"
 
@@ -125,6 +124,5 @@ def load_bridgetower(name: str, runtime: Runtime) -> BridgeTower:
     """
     from transformers import BridgeTowerForImageAndTextRetrieval
 
-    located = locate(ROLE, name, runtime)
-    parts = load_parts(BridgeTowerForImageAndTextRetrieval, "itm_score", located.path)
-    return BridgeTower(*parts, located.records, runtime)
+    stock = (BridgeTowerForImageAndTextRetrieval, "itm_score")
+    return load_folder(BridgeTower, stock, (ROLE, name), runtime)

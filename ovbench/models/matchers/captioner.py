@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.matchers.folder import load_parts
+from ovbench.models.matchers.folder import load_folder
 from ovbench.models.matchers.matcher import Normalisation
 from ovbench.models.pixels.inputs import pillow_tensor
-from ovbench.models.weights.checkpoints import locate
 
 ROLE = "blip_captioner"
 LONGEST = 20
@@ -46,29 +46,43 @@ class Captioner:
         self.device = torch.device(runtime.device)
 
     @torch.no_grad()
-    def go_on(self, image: Image, beginning: str) -> str:
-        """The likeliest next words, one after the other.
+    def encode(self, image: Image) -> Tensor:
+        """A picture for :meth:`go_on`, ``(1, n, width)`` float32 on the model's device.
 
         Args:
             image: ``(H, W, 3)`` uint8, which is squashed to the model's square by Pillow.
+        """
+        side = (self._side, self._side)
+        pixels = pillow_tensor(
+            image, side, mean=self._mean, std=self._std, mode="bicubic", device=self.device
+        )
+        states: Tensor = self._model.vision_model(pixels[None]).last_hidden_state
+        return states
+
+    @torch.no_grad()
+    def go_on(self, picture: Tensor, beginning: str) -> str:
+        """The likeliest next words, one after the other.
+
+        Args:
+            picture: from :meth:`encode`.
             beginning: of the caption.
 
         Returns:
             What follows, in lower case, with a blank before a new word; empty where the beginning
             is a caption already, or as long as one may be.
         """
-        side = (self._side, self._side)
-        pixels = pillow_tensor(
-            image, side, mean=self._mean, std=self._std, mode="bicubic", device=self.device
-        )
         asked = self._tokenizer(beginning, return_tensors="pt").to(self.device)
         if asked.input_ids.shape[1] > LONGEST:
             return ""
-        # transformers writes the decoder's start token into the ids that it is given.
-        said = self._model.generate(
-            pixel_values=pixels[None],
-            input_ids=asked.input_ids.clone(),
-            attention_mask=asked.attention_mask,
+        # As the whole model's own generate asks its decoder, but that it encodes the picture.
+        text, start = self._model.config.text_config, asked.input_ids[:, :-1].clone()
+        start[:, 0] = text.bos_token_id
+        said = self._model.text_decoder.generate(
+            input_ids=start,
+            attention_mask=asked.attention_mask[:, :-1],
+            encoder_hidden_states=picture,
+            eos_token_id=text.sep_token_id,
+            pad_token_id=text.pad_token_id,
             max_length=LONGEST,
             do_sample=False,
             num_beams=1,
@@ -93,6 +107,5 @@ def load_captioner(name: str, runtime: Runtime) -> Captioner:
     """
     from transformers import BlipForConditionalGeneration
 
-    located = locate(ROLE, name, runtime)
-    parts = load_parts(BlipForConditionalGeneration, "text_decoder", located.path)
-    return Captioner(*parts, located.records, runtime)
+    stock = (BlipForConditionalGeneration, "text_decoder")
+    return load_folder(Captioner, stock, (ROLE, name), runtime)

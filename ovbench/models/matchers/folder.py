@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
 from ovbench.models.matchers.matcher import Normalisation
+from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
+
+Wrapper = TypeVar("Wrapper")
 
 
 class Parts(NamedTuple):
@@ -18,6 +23,26 @@ class Parts(NamedTuple):
     model: Any
     tokenizer: Any
     normalisation: Normalisation
+
+
+def load_folder(
+    wrapper: Callable[..., Wrapper],
+    stock: tuple[Any, str],
+    checkpoint: tuple[str, str],
+    runtime: Runtime,
+) -> Wrapper:
+    """Load what wraps a model of transformers, from where its checkpoint is.
+
+    Args:
+        wrapper: takes the parts, the records of the checkpoint and ``runtime``.
+        stock: the model's class and head, as :func:`load_parts` takes them.
+        checkpoint: role and name in the catalogue.
+
+    Raises:
+        UsageError: weights that cannot be had, or are not those of such a model.
+    """
+    located = locate(*checkpoint, runtime)
+    return wrapper(*load_parts(*stock, located.path), located.records, runtime)
 
 
 def load_parts(model_class: Any, head: str, folder: Path) -> Parts:

@@ -38,7 +38,8 @@ def look(
     model = wrap(parts)
     texts = [model.continued(f"a photo of a {name}", " of a light") for name in names]
     positions = [[text.word[1] + i for i in range(tokens)] for text in texts]
-    return model.look(image, texts, positions, timestep=TIMESTEP, seed=3, **options)
+    picture = model.noisy(image, timestep=TIMESTEP, seed=3)
+    return model.look(picture, texts, positions, **options)
 
 
 class Probabilities(AttnProcessor):
@@ -110,7 +111,7 @@ def test_another_seed_is_another_noise(parts: Parts, image: Tensor) -> None:
     model = wrap(parts)
     text = model.continued("a photo of a cat", "")
     first, again, other = (
-        model.look(image, [text], [[5]], timestep=TIMESTEP, seed=seed).words[1]
+        model.look(model.noisy(image, timestep=TIMESTEP, seed=seed), [text], [[5]]).words[1]
         for seed in (0, 0, 1)
     )
     assert torch.equal(first, again)
@@ -127,7 +128,8 @@ def test_a_name_is_pushed_away_from_an_empty_text(
     )
     text = model.continued("a photo of a traffic light", " of a dog")
     for emphasis in (1.0, 1.21):
-        model.look(image, [text], [[1]], timestep=TIMESTEP, seed=0, emphasis=emphasis)
+        picture = model.noisy(image, timestep=TIMESTEP, seed=0)
+        model.look(picture, [text], [[1]], emphasis=emphasis)
     nothing = model._encode_texts([""])[0]
 
     plain, pushed = (states[0].clone() for states in seen)

@@ -13,7 +13,7 @@ from transformers import BlipForConditionalGeneration, BlipImageProcessor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.matchers import captioner
+from ovbench.models.matchers import folder as matcher_folder
 from ovbench.models.matchers.captioner import LONGEST, load_captioner
 from ovbench.models.weights.checkpoints import Located
 
@@ -32,7 +32,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     mean, std = NORMALISATION
     size = {"height": SIZE, "width": SIZE}
     BlipImageProcessor(size=size, image_mean=mean, image_std=std).save_pretrained(tmp_path)
-    monkeypatch.setattr(captioner, "locate", lambda *_: Located(tmp_path, (RECORD,)))
+    monkeypatch.setattr(matcher_folder, "locate", lambda *_: Located(tmp_path, (RECORD,)))
     return tmp_path
 
 
@@ -59,9 +59,10 @@ def test_the_likeliest_words_follow(folder: Path) -> None:
 
     found = load_captioner("blip_captioning_large", Runtime())
     assert found.checkpoints == (RECORD,)
-    assert BEGINNING + found.go_on(image, BEGINNING) == expected
-    assert found.go_on(image, BEGINNING) == found.go_on(image, BEGINNING)
-    assert found.go_on(image, "cat " * LONGEST) == ""
+    picture = found.encode(image)
+    assert BEGINNING + found.go_on(picture, BEGINNING) == expected
+    assert BEGINNING + found.go_on(picture, BEGINNING) == expected  # the first left it as it was
+    assert found.go_on(picture, "cat " * LONGEST) == ""
 
 
 def test_a_matcher_is_no_captioner(folder: Path) -> None:

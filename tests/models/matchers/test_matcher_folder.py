@@ -15,6 +15,7 @@ from transformers import BridgeTowerImageProcessor
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.matchers import blip, bridgetower
+from ovbench.models.matchers import folder as matcher_folder
 from ovbench.models.matchers.folder import Parts, load_parts
 from ovbench.models.matchers.matcher import Matcher, Normalisation
 from ovbench.models.weights.checkpoints import Located
@@ -57,7 +58,7 @@ def test_loaders_wrap_what_is_located(
         asked.append(args)
         return Located(tmp_path, records)
 
-    monkeypatch.setattr(module, "locate", locate)
+    monkeypatch.setattr(matcher_folder, "locate", locate)
     matcher = load(name, runtime)
     assert asked == [(module.ROLE, name, runtime)]
     assert matcher.checkpoints == records
