@@ -18,7 +18,8 @@ from torch import Tensor
 from ovbench.adapters.ovdiff.windows import lanczos
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.vocabulary import ClassQuery
-from ovbench.models.clip.model import CLIP, TEXT_BATCH
+from ovbench.models.clip.model import CLIP
+from ovbench.models.ensembling import TEXT_BATCH
 from ovbench.models.pixels.inputs import input_tensor, squashed
 
 FilterRule: TypeAlias = Literal["direct", "released_code"]
@@ -49,7 +50,7 @@ class CategoryFilter:
         article = "a " if self._released else ""
         self._names = [f"{article}{query.name}" for query in classes]
         queries = [(text, i) for i, query in enumerate(classes) for text in query.queries]
-        self._single = clip.encode_text([f"a {text}" for text, _ in queries])
+        self._single = clip.embed_queries([text for text, _ in queries], ("a {}",))
         self._owner = torch.tensor([owner for _, owner in queries], device=clip.device)
         self._known: OrderedDict[Subset, Tensor] = OrderedDict()
         self.texts = self.passes = 0

@@ -7,13 +7,15 @@ import io
 import json
 import os
 import zipfile
-from collections.abc import Callable, Mapping
-from functools import cache
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack, suppress
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
+from ovbench.harness.contract.progress import progress
 from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
 
@@ -60,8 +62,69 @@ def remembered(
     Raises:
         UnwritableError: the cache is full or cannot be written to.
     """
-    key = {**key, "code": _code_of(build)}
-    path = cache_home() / kind / f"{digest_of_key(key)}.npz"
+    return _kept(kind, {**key, "code": code_of(build)}, build, must_keep)
+
+
+def remembered_in_turn(
+    kind: str,
+    keys: Sequence[Mapping[str, Any]],
+    build: Callable[[int], Mapping[str, npt.NDArray[Any]]],
+    *,
+    title: str,
+    sizes: Sequence[int],
+) -> list[Mapping[str, npt.NDArray[Any]]]:
+    """As :func:`remembered`, piece by piece: whoever is killed has only lost the last one.
+
+    A cache that cannot be written to costs time and nothing else.
+
+    Args:
+        keys: of every piece.
+        build: makes the piece of an index. One process at a time calls it for a list of keys.
+        title: what they are, for whoever watches; shown while some are made.
+        sizes: how many of it are in every piece.
+    """
+    code = code_of(build)
+    keys = [{**key, "code": code} for key in keys]
+    paths = [_path(kind, key) for key in keys]
+    found = _there(paths)
+    if len(found) < len(keys):
+        with ExitStack() as stack:
+            with suppress(UnwritableError):
+                whole = _path(kind, {"all": [path.stem for path in paths]})
+                stack.enter_context(alone(whole, f"making {kind}"))
+            found = _there(paths)
+            missing = [i for i in range(len(keys)) if i not in found]
+            advance = stack.enter_context(progress(title, sum(sizes[i] for i in missing)))
+            for i in missing:
+                found[i] = _kept(kind, keys[i], partial(build, i), must_keep=False)
+                advance(sizes[i])
+    return [found[i] for i in range(len(keys))]
+
+
+def _there(paths: Sequence[Path]) -> dict[int, Mapping[str, npt.NDArray[Any]]]:
+    """The pieces that are kept, by their indices."""
+    found = {i: _read(path) for i, path in enumerate(paths)}
+    return {i: piece for i, piece in found.items() if piece is not None}
+
+
+def code_of(build: Callable[..., Any]) -> str:
+    """A digest of the modules in the folder of a function's own."""
+    code = getattr(build, "__code__", None)
+    return "" if code is None else _modules_digest(Path(code.co_filename).parent)
+
+
+def _path(kind: str, key: Mapping[str, Any]) -> Path:
+    return cache_home() / kind / f"{digest_of_key(key)}.npz"
+
+
+def _kept(
+    kind: str,
+    key: Mapping[str, Any],
+    build: Callable[[], Mapping[str, npt.NDArray[Any]]],
+    must_keep: bool,
+) -> Mapping[str, npt.NDArray[Any]]:
+    """See :func:`remembered`; the key has all in it."""
+    path = _path(kind, key)
     found = _read(path)
     if found is not None:
         return found
@@ -76,12 +139,6 @@ def remembered(
         if must_keep:
             raise
     return dict(build()) if found is None else found
-
-
-def _code_of(build: Callable[[], Any]) -> str:
-    """A digest of the modules in the folder of a function's own."""
-    code = getattr(build, "__code__", None)
-    return "" if code is None else _modules_digest(Path(code.co_filename).parent)
 
 
 @cache
@@ -103,13 +160,15 @@ def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> b
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[Any]] | None:
-    """What a file holds, or None where there is none or it is damaged."""
+    """What a file holds, or None where there is none, it is damaged or another one's."""
     try:
         with zipfile.ZipFile(regular(path)) as archive:
             # Whole members: only at its end a member's checksum is compared.
             contents = {name: archive.read(name) for name in archive.namelist()}
         # Damage at the file's end can hide members.
-        names = json.loads(contents[_ABOUT])["arrays"]
-        return {name: array_of(contents[f"{name}.npy"]) for name in names}
+        about = json.loads(contents[_ABOUT])
+        if digest_of_key(about["key"]) != path.stem:
+            return None
+        return {name: array_of(contents[f"{name}.npy"]) for name in about["arrays"]}
     except Exception:  # damage shows in many ways, and is mended in one
         return None

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import cached_property
-from importlib.metadata import version
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -17,11 +13,11 @@ from torch.nn import functional
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.harness.files.cache import remembered
 from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_trunk
+from ovbench.models.ensembling import TEXT_BATCH, TextTower, ensembled
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
@@ -30,8 +26,6 @@ from ovbench.models.weights.open_clip_tags import config_of, known_architecture
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "clip"
-TEXT_BATCH = 256
-"""Texts per forward pass: about 1 GiB of activations in the largest text towers."""
 
 
 class CLIP:
@@ -130,10 +124,10 @@ class CLIP:
         with progress("texts embedded", len(unique)) as advance:
             for start in range(0, len(unique), TEXT_BATCH):
                 batch = unique[start : start + TEXT_BATCH]
-                tokens = self._tokenizer(batch).to(self.device)
-                embedded.append(self._model.encode_text(tokens, normalize=unit))
+                embedded.append(self._embedded(*self._tokens(batch)))
                 advance(len(batch))
-        return torch.cat(embedded)[[place[text] for text in texts]]
+        found = torch.cat(embedded)[[place[text] for text in texts]]
+        return functional.normalize(found, dim=-1) if unit else found
 
     @torch.inference_mode()
     def embed_queries(
@@ -141,7 +135,7 @@ class CLIP:
     ) -> Tensor:
         """Embed queries by prompt ensembling, as in CLIP's own zero-shot evaluation.
 
-        85 templates of 171 names take minutes on a CPU, so the answer is kept in the cache.
+        The answer is kept in the cache, see :func:`~ovbench.models.ensembling.ensembled`.
 
         Args:
             queries: such as ``"cat"``.
@@ -151,39 +145,16 @@ class CLIP:
         Returns:
             ``(n, d)`` float32: the mean over the templates' embeddings, L2-normalised.
         """
+        tower = TextTower(self._tokens, self._embedded, self._model, without=("visual",))
+        return ensembled(tower, queries, templates, unit=unit).to(self.device)
 
-        def build() -> dict[str, npt.NDArray[np.float32]]:
-            prompts = [template.format(query) for query in queries for template in templates]
-            embedded = self.encode_text(prompts, unit=unit).reshape(
-                len(queries), len(templates), -1
-            )
-            ensembled = functional.normalize(embedded.mean(dim=1), dim=-1)
-            return {"embeddings": ensembled.cpu().numpy()}
+    def _tokens(self, texts: list[str]) -> tuple[Tensor]:
+        return (self._tokenizer(texts),)
 
-        found: Mapping[str, npt.NDArray[np.float32]]
-        if self.checkpoint.sha256 is None:  # random weights have no name to keep anything under
-            found = build()
-        else:
-            how = {} if unit else {"unit": False}
-            key = {
-                **self._text_key(),
-                **how,
-                "queries": list(queries),
-                "templates": list(templates),
-            }
-            found = remembered("clip-texts", key, build, must_keep=False)
-        return torch.from_numpy(found["embeddings"]).to(self.device)
-
-    def _text_key(self) -> dict[str, Any]:
-        """What decides the embedding of a text, to the last bit."""
-        return {
-            "weights": self.checkpoint.sha256,
-            # Its layers with their sizes and activations, which the weights do not tell.
-            "model": hashlib.sha256(repr(self._model).encode()).hexdigest(),
-            # Sums round differently on another kind of device and in another release.
-            "device": self.device.type,
-            "packages": {name: version(name) for name in ("torch", "open-clip-torch")},
-        }
+    def _embedded(self, tokens: Tensor) -> Tensor:
+        """``(n, d)`` float32, of any length."""
+        joint: Tensor = self._model.encode_text(tokens.to(self.device))
+        return joint
 
     @torch.inference_mode()
     def encode_image(self, images: Tensor) -> Tensor:

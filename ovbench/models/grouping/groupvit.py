@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.ensembling import ensembled
+from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.grouping.authors import stock_names
 from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
@@ -73,7 +73,9 @@ class GroupViT:
     @torch.inference_mode()
     def embed_queries(self, queries: Sequence[str], templates: Sequence[str]) -> Tensor:
         """See :class:`~ovbench.models.grouping.groups.Grouper`."""
-        return ensembled(self._project, queries, templates, unit=False)
+        without = ("vision_model", "visual_projection")
+        tower = TextTower(self._tokens, self._project, self._model, without)
+        return ensembled(tower, queries, templates, unit=False).to(self.device)
 
     @torch.inference_mode()
     def groups(self, images: Tensor) -> Groups:
@@ -85,11 +87,15 @@ class GroupViT:
         joint, shares = grouped(self._model, patches)
         return Groups.of(joint, shares, grid)
 
-    def _project(self, prompts: list[str]) -> Tensor:
-        """Texts in the joint space, ``(n, d)`` float32, not normalised."""
+    def _tokens(self, prompts: list[str]) -> Sequence[Tensor]:
+        """What :meth:`_project` takes."""
         length = self._model.config.text_config.max_position_embeddings
-        tokens = self._tokenize(prompts, length).to(self.device)
-        joint: Tensor = self._model.get_text_features(tokens).pooler_output
+        return (self._tokenize(prompts, length),)
+
+    def _project(self, *tokens: Tensor) -> Tensor:
+        """Texts in the joint space, ``(n, d)`` float32, not normalised."""
+        (ids,) = tokens
+        joint: Tensor = self._model.get_text_features(ids.to(self.device)).pooler_output
         return joint
 
 

@@ -8,7 +8,7 @@ Xu et al., "Learning Open-vocabulary Semantic Segmentation Models From Natural L
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from math import log
 
 import torch
@@ -89,10 +89,13 @@ class OVSegmentor(GroupViT):
         super().__init__(network, checkpoints, runtime)
         self._words = words
 
-    def _project(self, prompts: list[str]) -> Tensor:
+    def _tokens(self, prompts: list[str]) -> Sequence[Tensor]:
+        return self._words(prompts)
+
+    def _project(self, *tokens: Tensor) -> Tensor:
         """The first token's vector, as the last layer leaves it, in the joint space."""
-        tokens, there = (rows.to(self.device) for rows in self._words(prompts))
-        read = self._model.text_model(input_ids=tokens, attention_mask=there.long())
+        ids, there = (rows.to(self.device) for rows in tokens)
+        read = self._model.text_model(input_ids=ids, attention_mask=there.long())
         joint: Tensor = self._model.text_projection(read.last_hidden_state[:, 0])
         return joint
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.ensembling import ensembled
+from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.patches.encoder import PatchEncoder, Reading
 from ovbench.models.patches.positions import Positions
 from ovbench.models.precision import DTYPES
@@ -104,10 +104,12 @@ class Towers:
         Returns:
             ``(n, d)`` float32.
         """
-        return ensembled(self._embedded, queries, templates, unit=True)
+        without = ("image", "image_projection")
+        tower = TextTower(self._words, self._embedded, self._network, without)
+        return ensembled(tower, queries, templates, unit=True).to(self.device)
 
-    def _embedded(self, texts: Sequence[str]) -> Tensor:
-        tokens, there = (rows.to(self.device) for rows in self._words(texts))
+    def _embedded(self, tokens: Tensor, there: Tensor) -> Tensor:
+        tokens, there = tokens.to(self.device), there.to(self.device)
         states = self._network.text(input_ids=tokens, attention_mask=there.long())
         # A projection without a bias may stand on either side of a mean.
         joint: Tensor = self._network.text_projection(states.last_hidden_state)
