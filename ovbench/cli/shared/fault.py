@@ -9,7 +9,7 @@ from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
-from ovbench.harness.profile.isolated import is_out_of_memory
+from ovbench.harness.contract.stages import is_out_of_memory
 
 
 def told(error: Exception) -> str:

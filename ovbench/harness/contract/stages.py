@@ -114,6 +114,17 @@ def peak_memory(device: str) -> PeakMemory:
     return PeakMemory(_peak_rss(), allocated, reserved)
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that the GPU's or the machine's memory does not suffice."""
+    if isinstance(error, MemoryError):
+        return True
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        return True
+    # PyTorch's allocator for the CPU has no exception of its own.
+    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
+
+
 def _peak_rss() -> int | None:
     try:
         # Linux's getrusage begins with the peak of the process that started this one.

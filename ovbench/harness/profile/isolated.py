@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from ovbench.errors import OvbenchError
+from ovbench.harness.contract.stages import is_out_of_memory
 
 Status: TypeAlias = Literal["ok", "out_of_memory", "failed"]
 
@@ -66,17 +67,6 @@ def _serve() -> None:
         outcome = {"status": status, "reason": _reason(error)}
     with reply:
         json.dump(outcome, reply, allow_nan=False)
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the GPU's or the machine's memory does not suffice."""
-    if isinstance(error, MemoryError):
-        return True
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        return True
-    # PyTorch's allocator for the CPU has no exception of its own.
-    return isinstance(error, RuntimeError) and "DefaultCPUAllocator" in str(error)
 
 
 def _reason(error: Exception) -> str:

@@ -154,7 +154,13 @@ def _check_cost(cost: Cost) -> None:
 
 def _check_session(session: Session) -> None:
     words = (session.started, session.command, session.device, *session.notes)
-    counts = (session.rank, session.world_size, session.batch_size, session.parameters or 0)
+    counts = (
+        session.rank,
+        session.world_size,
+        session.batch_size,
+        session.parameters or 0,
+        session.fitting or 0,
+    )
     possible = (
         all(isinstance(word, str) for word in words)
         and all(map(_is_count, counts))

@@ -89,6 +89,8 @@ class Session:
         notes: what the method says of its preparation.
         parameters: of the networks that the method holds when it segments; None where label
             maps come from files.
+        fitting: images given at once from here on, where memory did not suffice for
+            ``batch_size``.
     """
 
     started: str
@@ -102,6 +104,7 @@ class Session:
     environment: Mapping[str, Any]
     notes: Sequence[str] = ()
     parameters: int | None = None
+    fitting: int | None = None
 
 
 Record = ImageRecord | BadImage | Session

@@ -68,6 +68,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
                 *identity["warnings"],
                 *shift_warnings(records.tally.confusion),
                 *_environment_warnings(records.sessions),
+                *_memory_warnings(records.sessions),
                 *_absent_classes(quality["per_class"]),
                 *_interval_warnings(per_image, dataset),
             ],
@@ -229,6 +230,18 @@ def _environment_warnings(sessions: Sequence[Session]) -> list[str]:
     if len(kinds) == 1:
         return []
     return [f"measured in {len(kinds)} environments: devices, package versions or commits differ"]
+
+
+def _memory_warnings(sessions: Sequence[Session]) -> list[str]:
+    """That batches were not what was asked for: the time of an image depends on it."""
+    fitting = [session for session in sessions if session.fitting]
+    if not fitting:
+        return []
+    least = min(fitting, key=lambda session: session.fitting or 0)
+    return [
+        f"memory did not suffice for {least.batch_size} images at once: later ones were given "
+        f"{least.fitting} at a time"
+    ]
 
 
 def number(value: float) -> float | None:

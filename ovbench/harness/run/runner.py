@@ -14,8 +14,9 @@ import warnings
 from collections import Counter as Counts
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, Protocol
@@ -60,6 +61,7 @@ from ovbench.harness.results.store import (
 from ovbench.harness.run.asking import ask, prepare, takes_candidates
 from ovbench.harness.run.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.run.distributed import World, join_world, passing_directory, share_cores
+from ovbench.harness.run.portions import Portions
 from ovbench.harness.run.prompted import PromptedPredictor
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
@@ -115,7 +117,8 @@ class Options:
             the image's ground truth holds, as some released code does; "predicted" tells it
             which ones a class filter finds. Both mark the result.
         limit: only the first images, and marks the result.
-        batch_size: images given to the method at once.
+        batch_size: images given to the method at once; half as many, and half of that, where
+            memory does not suffice for them, which the result says.
         save_predictions: keep every label map in the run directory, as ``predictions/<id>.png``.
         skip_bad: record unreadable images and go on; the result is then incomplete.
         workers: threads that read ahead; None chooses by the machine.
@@ -381,7 +384,11 @@ class Run:
             if self.class_filter:
                 self.class_filter.prepare(self.dataset.vocabulary)
             notes = self.predictor.prepare()
-        shard.append([self._session(preparation, notes, world)])
+        session = self._session(preparation, notes, world)
+        shard.append([session])
+        portions = Portions(
+            self.options.batch_size, lambda size: shard.append([replace(session, fitting=size)])
+        )
         indices = [i for batch in batches for i in batch]
         if self.observer:
             ids = self.ids
@@ -396,27 +403,38 @@ class Run:
         seen = 0
         with closing(prefetch(self.dataset, indices, workers=self.options.workers)) as stream:
             for loaded, wait_s in _batched(stream, [len(b) for b in batches]):
-                # A method that draws from a global generator answers the same after a resume.
-                seed_everything(self.runtime.seed + loaded[0].index)
                 samples = self._readable(loaded, shard)
-                if not samples:
-                    continue
-                candidates = counter.candidates(samples)
-                with measure(self.runtime.device) as spent:
-                    if self.class_filter:
-                        candidates = self.class_filter.select(samples, self.dataset.vocabulary)
-                    maps = self.predictor.predict(samples, candidates)
-                warmup = seen < WARMUP_IMAGES
-                records = counter.count(
-                    samples, maps, candidates, spent, self.runtime, wait_s=wait_s, warmup=warmup
-                )
-                seen += len(samples)
-                if self.options.save_predictions:
-                    store.save_predictions([sample.id for sample in samples], maps)
-                fresh = [record for record in records if record.image not in done]
-                shard.append(fresh)
-                for record in fresh:
-                    self._tell(record.image, record.confusion)
+                ask = partial(self._ask, counter, self.runtime.seed + loaded[0].index)
+                for portion, (maps, candidates, spent) in portions.answered(samples, ask):
+                    records = counter.count(
+                        portion,
+                        maps,
+                        candidates,
+                        spent,
+                        self.runtime,
+                        wait_s=wait_s * len(portion) / len(samples),
+                        warmup=seen < WARMUP_IMAGES,
+                    )
+                    seen += len(portion)
+                    if self.options.save_predictions:
+                        store.save_predictions([sample.id for sample in portion], maps)
+                    fresh = [record for record in records if record.image not in done]
+                    shard.append(fresh)
+                    for record in fresh:
+                        self._tell(record.image, record.confusion)
+
+    def _ask(
+        self, counter: Counter, seed: int, samples: Sequence[Sample]
+    ) -> tuple[Sequence[LabelMap], Candidates, Measurement]:
+        """Label maps, the candidates they were chosen from, and what they took."""
+        # A method that draws from a global generator answers the same after a resume.
+        seed_everything(seed)
+        candidates = counter.candidates(samples)
+        with measure(self.runtime.device) as spent:
+            if self.class_filter:
+                candidates = self.class_filter.select(samples, self.dataset.vocabulary)
+            maps = self.predictor.predict(samples, candidates)
+        return maps, candidates, spent
 
     def _readable(self, loaded: Sequence[Loaded], shard: ShardWriter) -> list[Sample]:
         samples = []

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ovbench.harness.profile.isolated import Outcome, call_isolated, is_out_of_memory
+from ovbench.harness.contract.stages import is_out_of_memory
+from ovbench.harness.profile.isolated import Outcome, call_isolated
 
 
 def test_the_answer_comes_back() -> None:
