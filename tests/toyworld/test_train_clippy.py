@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -12,15 +13,19 @@ from torch.nn import functional
 
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.pixels.inputs import normalised
-from ovbench.models.towers.clippy import CLIPPY, MEAN, STD
+from ovbench.models.towers.clippy import CLIPPY, MEAN, STD, load_clippy
 from ovbench.models.towers.model import Towers
 from ovbench.models.towers.words import words_in
+from ovbench.models.weights.checkpoints import packaged
+from ovbench.toyworld.quality.places import measure
+from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.__main__ import main
 from ovbench.toyworld.train.roles import clip
 from ovbench.toyworld.train.roles.pooled import clippy, simseg
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.train.teaching.words import write_tokenizer
+from ovbench.toyworld.world import SPLITS
 
 
 @pytest.fixture(scope="module")
@@ -71,3 +76,14 @@ def test_the_command_writes_what_the_method_loads(
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["steps"] == 4
     assert not list(tmp_path.glob("*.pt"))
+
+
+def test_the_shipped_weights_are_those_of_their_card() -> None:
+    folder = packaged("clippy").path
+    card = json.loads((folder / "card.json").read_text())
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert card["weights"] == [{"file": "model.safetensors", "bytes": 1907336, "sha256": digest}]
+    assert card["recipe"]["start_sha256"] == packaged("dino").records[0].sha256
+    scenes = [render_scene(seed) for seed in SPLITS["test"][:4]]
+    found = measure(load_clippy("", Runtime(checkpoints="toy")), scenes, (MEAN, STD))
+    assert found["miou_15_192px"] > 25  # of four scenes; the floor is held on many

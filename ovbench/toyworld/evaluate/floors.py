@@ -23,6 +23,7 @@ FLOORS: Mapping[str, Figures] = {
     "lseg": {"miou_15_96px": 60.0},
     "seggpt": {"in_context_iou_things": 0.60},
     "simseg": {"miou_15_192px": 60.0},
+    "clippy": {"miou_15_192px": 55.0},
     "groupvit": {"miou_15_192px": 45.0},
     "tcl": {"miou_15_192px": 65.0},
 }
@@ -47,6 +48,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "lseg": _lseg,
         "seggpt": _seggpt,
         "simseg": _simseg,
+        "clippy": _clippy,
     }
     return measures[role](scenes)
 
@@ -142,3 +144,10 @@ def _simseg(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import places
 
     return places.measure(load_simseg("simseg_vitb", _TOY), scenes)
+
+
+def _clippy(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.towers.clippy import MEAN, STD, load_clippy
+    from ovbench.toyworld.quality import places
+
+    return places.measure(load_clippy("clippy_5k", _TOY), scenes, (MEAN, STD))

@@ -20,10 +20,13 @@ from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.pixelwise.lseg import load_lseg
 from ovbench.models.sam.model import load_sam
 from ovbench.models.seggpt import load_seggpt
+from ovbench.models.towers import clippy
+from ovbench.models.towers.clippy import load_clippy
 from ovbench.models.towers.simseg import load_simseg
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet
 from ovbench.toyworld.quality import pixelwise
+from ovbench.toyworld.quality.places import IMAGENET
 from ovbench.toyworld.quality.proposals import SETTINGS
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.world import NAMES, SPLITS, THINGS
@@ -52,6 +55,14 @@ def _matching() -> sheets.Rows:
 def _naming() -> sheets.Rows:
     texts = load_clip("ViT-B-32", "openai", _TOY).embed_queries(NAMES, pixelwise.TEMPLATES)
     return sheets.naming(_SCENES, load_lseg("lseg_demo_e200", _TOY), texts)
+
+
+def _places() -> sheets.Rows:
+    models = [
+        ("SimSeg", load_simseg("simseg_vitb", _TOY), IMAGENET),
+        ("CLIPpy", load_clippy("clippy_5k", _TOY), (clippy.MEAN, clippy.STD)),
+    ]
+    return sheets.places(_SCENES, models)
 
 
 def _generation(names: tuple[str, ...]) -> sheets.Rows:
@@ -97,9 +108,9 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
         lambda: sheets.painting(_SCENES, _OTHERS, load_seggpt("seggpt_vit_large", _TOY)),
     ),
     "places": (
-        "The class that every place is nearest to for the miniature SimSeg, of all 15; below, the "
-        "labels.",
-        lambda: sheets.places(_SCENES, load_simseg("simseg_vitb", _TOY)),
+        "The class that every place is nearest to for the miniature SimSeg and CLIPpy, of all 15; "
+        "below, the labels.",
+        _places,
     ),
     "groups": (
         "What the miniature GroupViT puts together, a colour a group, and the class that each "

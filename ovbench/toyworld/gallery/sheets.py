@@ -26,7 +26,7 @@ from ovbench.toyworld.quality import grouping, in_context, masking, pixelwise
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
-from ovbench.toyworld.quality.places import name_places
+from ovbench.toyworld.quality.places import Colours, name_places
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE
 
@@ -94,14 +94,13 @@ def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
     ]
 
 
-def places(scenes: Sequence[Scene], model: Towers) -> Rows:
+def places(scenes: Sequence[Scene], models: Sequence[tuple[str, Towers, Colours]]) -> Rows:
     """The class that every place is nearest to."""
-    named = name_places(model, scenes, 2 * SIZE)
-    return [
-        [Tile(scene.image) for scene in scenes],
-        [Tile(paint(labels), "nearest") for labels in named],
-        [Tile(paint(scene.label), "labels") for scene in scenes],
-    ]
+    rows = [[Tile(scene.image) for scene in scenes]]
+    for name, model, colours in models:
+        named = name_places(model, scenes, 2 * SIZE, colours)
+        rows.append([Tile(paint(labels), name) for labels in named])
+    return [*rows, [Tile(paint(scene.label), "labels") for scene in scenes]]
 
 
 def naming(scenes: Sequence[Scene], model: LSeg, texts: Tensor) -> Rows:

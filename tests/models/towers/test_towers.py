@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.towers.clippy import load_clippy
+from ovbench.models.towers.clippy import CLIPPY, load_clippy
 from ovbench.models.towers.model import Towers, TowersNetwork
 from ovbench.models.towers.release import Release
 from ovbench.models.towers.simseg import SIMSEG, load_simseg
@@ -251,20 +251,19 @@ def test_half_precision_is_of_places_alone(
     assert torch.equal(texts, exact.embed_queries(["cat"], ["a {}"]))
 
 
-@pytest.mark.parametrize("asked", ["clippy_5k", "random"])
-def test_there_is_no_miniature_of_clippy(asked: str) -> None:
-    with pytest.raises(UsageError, match=r"no miniature of clippy; .* --checkpoints real$"):
-        load_clippy(asked, Runtime(checkpoints="toy"))
-
-
+@pytest.mark.parametrize(("load", "release", "joint"), [(load_simseg, SIMSEG, 64),
+                                                        (load_clippy, CLIPPY, 128)])  # fmt: skip
 @torch.inference_mode()
-def test_the_miniature_of_simseg_knows_its_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ovbench.models.towers.simseg.SIMSEG", SIMSEG)
-    model = load_simseg("any", Runtime(checkpoints="toy"))
-    assert (model.patch, model.checkpoints[0].role) == (8, "simseg")
+def test_a_miniature_knows_its_words(
+    load: Load, release: Release, joint: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    role = release.role
+    monkeypatch.setattr(f"ovbench.models.towers.{role}.{role.upper()}", release)
+    model = load("any", Runtime(checkpoints="toy"))
+    assert (model.patch, model.checkpoints[0].role) == (8, role)
     star, water = model.embed_queries(["star", "water"], ["a photo of a {}."])
     assert float(star @ water) < 0.9
-    assert model.places(torch.randn(1, 3, 96, 120)).shape == (1, 64, 12, 15)
+    assert model.places(torch.randn(1, 3, 96, 120)).shape == (1, joint, 12, 15)
 
 
 def test_what_to_fetch_without_a_network(
