@@ -124,6 +124,12 @@ class Described:
                 licence = weight.licence or "no licence known"
                 size = size_in_words(weight.bytes)
                 lines.append(("weights", f"{weight.name}, {size}, {licence}, {weight.state}"))
+            if row.trained:
+                data = [f"{name} ({labels})" for name, labels in row.trained.data.items()]
+                unknown = [f"{name} (unknown)" for name in row.trained.unknown]
+                lines.append(("trained with", ", ".join([*data, *unknown]) or "nothing"))
+                if benchmarks := row.trained.benchmarks:
+                    lines.append(("saw training images of", ", ".join(benchmarks)))
             memory = "not measured" if card.gpu_gib is None else f"{card.gpu_gib:g} GiB"
             lines.append(("GPU memory", memory))
         if row.needs_exemplars:

@@ -20,7 +20,16 @@ from ovbench.errors import UsageError
 from ovbench.harness.registry.left_out import LEFT_OUT, LeftOut
 
 _LEFT_OUT_HEADINGS = ("left out", "system", "why", "source", "reported figures")
-_HEADINGS = ("method", "paper", "kind", "made of", "licence of code", "of weights", "presets")
+_HEADINGS = (
+    "method",
+    "paper",
+    "kind",
+    "made of",
+    "trained with",
+    "licence of code",
+    "of weights",
+    "presets",
+)
 
 
 def methods(
@@ -70,6 +79,7 @@ def to_markdown(rows: Sequence[Row]) -> str:
     cells = [
         (
             *(row.name, row.origin, row.kind, row.made_of),
+            row.trained.words if row.trained else "",
             *(row.code_licence, row.weights_licence, row.chosen_presets),
         )
         for row in rows
@@ -90,14 +100,16 @@ def methods_table(rows: Sequence[Row]) -> Table:
     """The methods as a table."""
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("method, paper", overflow="fold")
-    table.add_column("kind, made of", overflow="fold")
+    table.add_column("kind, made of (trained with)", overflow="fold")
     table.add_column("weights")
     table.add_column("licence of code, weights", overflow="fold")
     table.add_column("presets", overflow="fold")
     for row in rows:
+        words = row.trained.words if row.trained else ""
+        trained = "" if words in ("", "nothing") else f"({words})"
         table.add_row(
             _lines(styled(row.name, "bold"), row.origin),
-            _lines(row.kind, row.made_of),
+            _lines(row.kind, row.made_of, trained),
             row.here,
             _lines(row.code_licence or (row.weights_licence and "–"), row.weights_licence),
             row.chosen_presets,

@@ -9,8 +9,10 @@ from typing import Any
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.supervision import Supervision
 from ovbench.harness.registry.glance import card_of, missing_packages, needs_exemplars, preset_names
 from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.trainings import supervision_of
 
 _ROW_OF_A_TABLE = re.compile(r"table\d")
 
@@ -84,6 +86,11 @@ class Row:
         """What it learns from."""
         return self.card.kind if self.card else ""
 
+    @cached_property
+    def trained(self) -> Supervision | None:
+        """What its default weights were trained with."""
+        return supervision_of(self.card)
+
     @property
     def made_of(self) -> str:
         """The models behind it."""
@@ -128,6 +135,7 @@ class Row:
             "missing_packages": list(self.missing),
             "presets": list(self.presets),
             "weights": [asdict(weight) for weight in self.weights],
+            "trained": self.trained.content() if self.trained else None,
         }
 
 

@@ -55,6 +55,21 @@ def leaderboard(
             help="End the overview with the mean over its benchmarks, and order it by that.",
         ),
     ] = False,
+    supervision: Annotated[
+        str | None,
+        typer.Option(
+            "--supervision",
+            metavar="A,B,...",
+            help="Only what was trained with these labels at the dearest: nothing, images, "
+            "captions, classes, boxes, outlines (masks without names), masks, unknown.",
+        ),
+    ] = None,
+    by_supervision: Annotated[
+        bool,
+        typer.Option(
+            "--by-supervision", help="Tables of their own for what was trained with other labels."
+        ),
+    ] = False,
     with_reported: Annotated[
         bool,
         typer.Option("--with-reported", help="Add what papers print for a benchmark."),
@@ -88,8 +103,8 @@ def leaderboard(
     from ovbench.errors import UsageError
     from ovbench.leaderboards.tables.fields import View
 
-    chosen = tuple(name.strip() for name in (columns or "").split(",") if name.strip())
-    view = View(metric, chosen, sort, average)
+    chosen, labels = _listed(columns), _listed(supervision)
+    view = View(metric, chosen, sort, average, by_supervision)
     datasets = [name.strip() for given in dataset or [] for name in given.split(",")]
     if reported == bool(runs):
         raise UsageError("give either run directories or --reported")
@@ -98,16 +113,18 @@ def leaderboard(
     if update and format != "markdown":
         raise UsageError(f"--format {format}: --update is Markdown")
     if reported:
-        _refuse_beside_reported(format, with_reported or view != View())
-    elif (chosen or average) and format not in _DOCUMENTS:
-        raise UsageError(f"--columns and --average: {format} has every column and no overview")
+        _refuse_beside_reported(format, with_reported or bool(labels) or view != View())
+    elif (chosen or average or by_supervision) and format not in _DOCUMENTS:
+        raise UsageError(
+            f"--columns, --average, --by-supervision: {format} has every column and no overview"
+        )
     pages = _reported(datasets) if reported and format == "markdown" else {}
     if pages:
         text = "\n".join(pages.values())
     elif reported:
         text = _figures(datasets, format)
     else:
-        text = _measured(runs or [], format, datasets, view, with_reported)
+        text = _measured(runs or [], format, datasets, labels, view, with_reported)
     _put(text, pages, output, update)
 
 
@@ -174,14 +191,24 @@ def _meant(datasets: list[str]) -> dict[str, tuple[str, str | None]]:
     return {name: ALIASES.get(name, (name, None)) for name in datasets}
 
 
+def _listed(given: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (given or "").split(",") if name.strip())
+
+
 def _measured(
-    runs: list[Path], format: str, datasets: list[str], view: View, with_reported: bool
+    runs: list[Path],
+    format: str,
+    datasets: list[str],
+    labels: tuple[str, ...],
+    view: View,
+    with_reported: bool,
 ) -> str:
     from ovbench.cli.shared.console import tell
     from ovbench.leaderboards.formats.publish import publish, unreported
+    from ovbench.leaderboards.tables.supervision import of_supervision
     from ovbench.leaderboards.tables.table import find_results, of_datasets
 
-    results = of_datasets(find_results(runs), _meant(datasets))
+    results = of_supervision(of_datasets(find_results(runs), _meant(datasets)), labels)
     if with_reported and (without := unreported(results)):
         where = ", ".join(without)
         tell(f"--with-reported adds nothing: no paper here has figures for these runs on {where}")

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
+
+from ovbench.harness.contract.supervision import LABELS, Labels
 
 MethodKind: TypeAlias = Literal[
     "training-free", "weakly trained", "mask-supervised", "image-prompted", "floor"
@@ -37,9 +39,12 @@ class MethodCard:
             is no code, or nobody has looked.
         gpu_gib: memory of a GPU that it takes by default, or None where nobody has measured it.
         packages: what it cannot do without besides ovbench's own dependencies, as pip calls it.
+        trained: what its weights were trained with, such as ``{"CC12M": "captions", "COCO":
+            "masks"}``, where these are not ovbench's own, of which
+            :mod:`ovbench.harness.registry.trainings` tells.
 
     Raises:
-        ValueError: a kind that is none, or words where a tuple of words belongs.
+        ValueError: a kind or labels that are none, or words where a tuple of words belongs.
     """
 
     summary: str
@@ -51,6 +56,7 @@ class MethodCard:
     code_licence: str = ""
     gpu_gib: float | None = None
     packages: tuple[str, ...] = ()
+    trained: Mapping[str, Labels] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         kinds = get_args(MethodKind)
@@ -63,6 +69,13 @@ class MethodCard:
         for name in ("summary", "paper", "code_licence"):
             if not isinstance(getattr(self, name), str):
                 raise ValueError(f"{name}={getattr(self, name)!r} is no text")
+        if not isinstance(self.trained, dict):
+            raise ValueError(f"trained={self.trained!r} is no dictionary of data sets")
+        for name, labels in self.trained.items():
+            if not isinstance(name, str) or labels not in LABELS:
+                raise ValueError(
+                    f"trained={self.trained!r}: {labels!r} is none of {', '.join(LABELS)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -103,3 +116,23 @@ class Pick:
 def settings_in(means: str | Mapping[str, str], own: str) -> tuple[str, ...]:
     """The settings that choose together; ``own`` is the one that says so."""
     return tuple(_FIELD.findall(means)) if isinstance(means, str) else (own,)
+
+
+def picked(weights: Sequence[str], picks: Sequence[Pick], values: Mapping[str, str]) -> list[str]:
+    """``"role/name"`` of what a method loads: a choice takes the place of what its default chose.
+
+    Args:
+        weights: of the method's card.
+        picks: its settings that choose.
+        values: of these settings; those that are not given keep their defaults.
+    """
+    found = dict.fromkeys(weights)
+    for pick in picks:
+        if not pick.defaults.keys() & values.keys():
+            continue
+        others = [other.checkpoint({}) for other in picks if other is not pick]
+        if (usual := pick.checkpoint({})) not in others:
+            found.pop(str(usual), None)
+        if (other := pick.checkpoint(values)) is not None:
+            found[other] = None
+    return list(found)

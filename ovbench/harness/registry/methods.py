@@ -15,16 +15,20 @@ from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointFlavour, CheckpointRecord, Precision, Runtime
 from ovbench.harness.contract.segmenters import Segmenter, SegmenterClass
 from ovbench.harness.contract.settings import override, resolved, settings_of
-from ovbench.harness.registry.glance import refuse_missing_packages, refuse_unknown_names
+from ovbench.harness.contract.supervision import TRAINED_ON_MASKS, Supervision
+from ovbench.harness.registry.glance import (
+    card_of,
+    refuse_missing_packages,
+    refuse_unknown_names,
+)
 from ovbench.harness.registry.names import METHODS
+from ovbench.harness.registry.picking import picks_of
 from ovbench.harness.registry.presets import choose_preset
 from ovbench.harness.registry.sources import code_of, code_of_entry
+from ovbench.harness.registry.trainings import supervision_of
 
 UNREGISTERED = "unregistered"
 """The version of a method that is given from Python."""
-
-TRAINED_ON_MASKS = "trained on masks: not comparable with methods that never saw one"
-"""Of a method whose card says "mask-supervised"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class Subject:
         code: digests of the source that answers, as
             :func:`~ovbench.harness.registry.sources.code_of` gives them.
         warnings: what a result must say of it.
+        trained: what its weights were trained with, of miniatures and of what is not registered
+            None.
     """
 
     name: str
@@ -58,6 +64,7 @@ class Subject:
     tuning: Mapping[str, Any] | None = None
     published: Mapping[str, Any] | None = None
     warnings: tuple[str, ...] = ()
+    trained: Supervision | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +140,7 @@ def load_method(
         tuning,
         choice.published,
         _warnings(choice.method_class),
+        _trained(name, choice.settings) if checkpoints == "real" else None,
     )
     return Method(subject, segmenter)
 
@@ -178,6 +186,11 @@ def _warnings(method_class: SegmenterClass) -> tuple[str, ...]:
     card = getattr(method_class, "card", None)
     supervised = isinstance(card, MethodCard) and card.kind == "mask-supervised"
     return (TRAINED_ON_MASKS,) if supervised else ()
+
+
+def _trained(name: str, settings: Any) -> Supervision | None:
+    values = {setting: str(value) for setting, value in resolved(settings).items()}
+    return supervision_of(card_of(name), picks_of(name), values)
 
 
 def _checkpoints(segmenter: Segmenter) -> tuple[CheckpointRecord, ...]:

@@ -51,8 +51,11 @@ _RUN_ADVICE = "or measure again with --fresh"
 
 
 def essence(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """An identity without the names of folders and files, whose content it knows by digests."""
-    bare = dict(identity)
+    """An identity without the names of folders and files, whose content it knows by digests.
+
+    What weights were trained with moves no number, either: its digests tell the weights.
+    """
+    bare = {name: value for name, value in identity.items() if name != "trained"}
     if "vocabulary" in bare:
         bare["vocabulary"] = _without(bare["vocabulary"], "source", "known_as")
     if "prompts" in bare:

@@ -88,6 +88,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "prompts": identity.get("prompts"),
         "tuning": identity.get("tuning"),
         "published": identity.get("published"),
+        "trained": identity.get("trained"),
         "code": identity.get("code"),
         "files": identity.get("files"),
         "environment": last.environment,

@@ -356,6 +356,7 @@ class Run:
             **({"filter": self.class_filter.identity()} if self.class_filter else {}),
             **({"tuning": tuned_on(subject.tuning, self.ids)} if subject.tuning else {}),
             **({"published": dict(subject.published)} if subject.published else {}),
+            **({"trained": subject.trained.content()} if subject.trained else {}),
             "code": self._code(),
             **({"state": {role: state.digest for role, state in states.items()}} if states else {}),
         }

@@ -14,6 +14,7 @@ from ovbench.leaderboards.reported.counterparts import Counterpart, counterpart
 from ovbench.leaderboards.tables.board_sheet import reported_beside
 from ovbench.leaderboards.tables.fields import View
 from ovbench.leaderboards.tables.marks import marks
+from ovbench.leaderboards.tables.supervision import dearest_labels
 from ovbench.leaderboards.tables.table import Board, Result
 from ovbench.text import visible
 
@@ -89,6 +90,8 @@ def _row(result: Result) -> dict[str, Any]:
         "device": run["device"],
         "precision": run["precision"],
         "batch_size": run["batch_size"],
+        "supervision": dearest_labels(result),
+        "trained": result.get("trained"),
         "marks": marks(result),
     }
 

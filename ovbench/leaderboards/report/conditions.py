@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
+from ovbench.harness.contract.supervision import Supervision
 from ovbench.leaderboards.report.contents import Contents
 from ovbench.leaderboards.report.markup import Content, Html, details, el
 from ovbench.leaderboards.report.tables import facts
@@ -19,6 +20,7 @@ def conditions(contents: Contents) -> Html:
     parts: Mapping[str, Part] = {
         "Run": _run,
         "Settings": _settings,
+        "Trained with": _trained,
         "Checkpoints": _checkpoints,
         "Environment": _environment,
     }
@@ -78,6 +80,14 @@ def _published(result: Result) -> dict[str, str]:
 
 def _settings(result: Result) -> dict[str, str]:
     return {name: _text(value) for name, value in result["config"].items()}
+
+
+def _trained(result: Result) -> dict[str, str]:
+    """The labels of each data set behind the weights."""
+    found = Supervision.of(result)
+    if found is None:
+        return {}
+    return {**found.data, **dict.fromkeys(found.unknown, "unknown")}
 
 
 def _checkpoints(result: Result) -> dict[str, str]:

@@ -8,6 +8,7 @@ from difflib import get_close_matches
 from typing import Any, Literal
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.supervision import Supervision
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.leaderboards.tables.numbers import mebibytes, percent, seconds
 from ovbench.leaderboards.tables.sheet import DASH, number
@@ -51,12 +52,14 @@ class View:
         columns: names of fields, or "paper"; empty: the usual ones.
         sort: name of the field that orders the rows instead of the metric.
         average: the overview ends with the mean over the benchmarks and is ordered by it.
+        by_supervision: tables of their own for what was trained with other labels.
     """
 
     metric: str = "miou"
     columns: tuple[str, ...] = ()
     sort: str | None = None
     average: bool = False
+    by_supervision: bool = False
 
     def fields(self) -> Sequence[Field]:
         """The columns behind the method's, the metric's first unless they are chosen.
@@ -140,6 +143,11 @@ def _device(result: Result) -> str:
     return f"{run['device']}, {run['precision']}, batch {run['batch_size']}"
 
 
+def _trained(result: Result) -> str | None:
+    found = Supervision.of(result)
+    return found.words if found else None
+
+
 def _text(value: str | None) -> str:
     return DASH if value is None else value
 
@@ -163,6 +171,7 @@ FIELDS: Mapping[str, Field] = {
         Field("peak_gpu", "peak GPU MiB", lambda r: r["profile"]["peak_gpu_bytes"], mebibytes),
         Field("peak_rss", "peak RSS MiB", lambda r: r["profile"]["peak_rss_bytes"], mebibytes),
         Field("parameters", "parameters M", lambda r: r["profile"].get("parameters"), _millions),
+        Field("supervision", "trained with", _trained, _text, numeric=False),
         Field("input", "input", _input, _text, numeric=False),
         Field("device", "device", _device, _text, numeric=False),
         Field("run", "run", lambda r: r["run"]["id"], _text, numeric=False, verbatim=True),

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ovbench.harness.contract.supervision import TRAINED_ON_MASKS, Supervision
 from ovbench.harness.contract.version import LABEL_FILES, PROTOCOL_VERSION
+
+SEEN = "seen in training"
+"""Begins the mark of a benchmark whose training images a method's weights were trained with."""
 
 _UNANSWERED = {
     "miss": "predicted void on scored pixels is a miss",
@@ -30,6 +34,10 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     if varying := (result.get("published") or {}).get("varying"):
         verb = "varies" if len(varying) == 1 else "vary"
         found.append(f"tuned per benchmark, as published: {', '.join(varying)} {verb}")
+    if trained := Supervision.of(result):
+        found += [TRAINED_ON_MASKS] if "masks" in trained.data.values() else []
+        if seen := "; ".join(trained.seen(run["dataset"])):
+            found.append(f"{SEEN}: {seen}")
     if (version := run["protocol_version"]) != PROTOCOL_VERSION:
         found.append(f"counted as protocol version {version} says, not {PROTOCOL_VERSION}")
     if run["limit"] is not None:
@@ -41,7 +49,7 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     if run.get("method_version") == LABEL_FILES:
         rule = result["config"].get("unanswered")
         found += [_UNANSWERED[rule]] if rule in _UNANSWERED else []
-    return found + list(run["warnings"])
+    return list(dict.fromkeys([*found, *run["warnings"]]))  # older results warn of masks
 
 
 def _tuned(tuning: Mapping[str, Any], num_images: int) -> str:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.card import RANDOM, Pick
+from ovbench.harness.contract.card import RANDOM, Pick, picked
 from ovbench.models.weights import catalogue
 from ovbench.models.weights.catalogue import look_up
 
@@ -70,26 +70,19 @@ def chosen(
             there = f"there are: {', '.join(choosing)}" if choosing else "there are none"
             hint = f"did you mean {close[0]!r}?" if close else there
             raise UsageError(f"{method} has no setting {name!r} that chooses weights; {hint}")
-    found = dict.fromkeys(weights)
     for pick in picks:
-        if not pick.defaults.keys() & asked.keys():
-            continue
-        others = [other.checkpoint({}) for other in picks if other is not pick]
-        if (usual := pick.checkpoint({})) not in others:
-            found.pop(str(usual), None)
-        if (other := _asked(pick, asked)) is not None:
-            found[other] = None
-    return _with_all_beside(found)
+        _refuse_strange(pick, asked)
+    return _with_all_beside(picked(weights, picks, asked))
 
 
-def _asked(pick: Pick, asked: Mapping[str, str]) -> str | None:
-    found = pick.checkpoint(asked)
-    if found is None and not isinstance(pick.means, str):
-        (name,) = pick.defaults
-        if asked[name] != RANDOM:
-            known = ", ".join(pick.means)
-            raise UsageError(f"{name}={asked[name]!r} names no weights; there are: {known}")
-    return found
+def _refuse_strange(pick: Pick, asked: Mapping[str, str]) -> None:
+    """Refuse a value that stands in no list of a setting's."""
+    if isinstance(pick.means, str) or not pick.defaults.keys() & asked.keys():
+        return
+    (name,) = pick.defaults
+    if asked[name] not in {*pick.means, RANDOM}:
+        known = ", ".join(pick.means)
+        raise UsageError(f"{name}={asked[name]!r} names no weights; there are: {known}")
 
 
 def _with_all_beside(names: Iterable[str]) -> list[str]:

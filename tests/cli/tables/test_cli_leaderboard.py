@@ -35,6 +35,22 @@ def test_the_options_reach_the_table(tmp_path: Path) -> None:
     assert ovbench("leaderboard", tmp_path, "--with-reported").stderr == ""
 
 
+def test_only_what_was_trained_with_some_labels(tmp_path: Path) -> None:
+    masked = {**result("m", 20.0), "trained": {"data": {"COCO": "masks"}, "unknown": []}}
+    for one in (result("old", 12.345), masked):
+        (tmp_path / one["run"]["id"]).mkdir()
+        path = tmp_path / one["run"]["id"] / "result.json"
+        path.write_text(json.dumps(sealed(one)))
+    done = ovbench("leaderboard", tmp_path, "--supervision", "masks,boxes")
+    assert done.stdout == publish([masked], "markdown")
+    done = ovbench("leaderboard", tmp_path, "--by-supervision")
+    view = View(by_supervision=True)
+    assert done.stdout == publish([result("old", 12.345), masked], "markdown", view)
+    done = ovbench("leaderboard", tmp_path, "--by-supervision", "-f", "csv")
+    assert done.returncode == 2
+    assert "csv has every column" in done.stderr
+
+
 def test_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "result.json").write_text(json.dumps(sealed(result("a", 12.345))))
     command = ["leaderboard", str(tmp_path)]

@@ -106,6 +106,11 @@ def test_packages_that_are_missing_are_named_before_anything_is_imported(
         ("card = MethodCard(summary='s', kind='best')", "kind='best' is none of training-free,"),
         ("card = MethodCard(summary='s', kind='floor', backbones='CLIP')", "no tuple of words"),
         ("card = MethodCard(summary=1, kind='floor')", "summary=1 is no text"),
+        ("card = MethodCard(summary='s', kind='floor', trained=('a',))", "is no dictionary"),
+        (
+            "card = MethodCard(summary='s', kind='floor', trained={'COCO': 'pixels'})",
+            "'pixels' is none of images, captions",
+        ),
         ("card = MethodCard(kind='floor')", "missing 1 required keyword-only argument"),
         ("card = MethodCard(summary='s', kind='floor', colour='red')", "unexpected keyword"),
     ],
