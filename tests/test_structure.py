@@ -67,6 +67,7 @@ ALLOWED: dict[str, set[str]] = {
     "datasets.*": {*READING, "datasets.choosing", "datasets.prompting", "harness.registry",
                    "toyworld.*"},
     "datasets.derived": {*CONTRACT, "datasets"},
+    "harness.suite": {*RUN, "datasets", "harness.profile", "models.weights"},
     "scaffold": {*FILES, "harness.registry", "datasets"},
     "leaderboards.reported": WORDS,
     "leaderboards.tables": TABLES - {"leaderboards.tables"},
@@ -219,6 +220,8 @@ def test_an_adapter_never_asks_which_weights_it_got() -> None:
         ["support", "--help"],
         ["profile", "--help"],
         ["report", "--help"],
+        ["suite", "--help"],
+        ["status", "--help"],
     ],
 )
 def test_cheap_commands_do_not_import_torch(arguments: list[str]) -> None:

@@ -9,10 +9,21 @@ import typer
 
 from ovbench.cli.catalogue import datasets, new, weights
 from ovbench.cli.catalogue import list as listing
-from ovbench.cli.measure import check, explain, profile, rescore, run, score, segment, support, tune
+from ovbench.cli.measure import (
+    check,
+    explain,
+    profile,
+    rescore,
+    run,
+    score,
+    segment,
+    suite,
+    support,
+    tune,
+)
 from ovbench.cli.shared.command import Group, add
 from ovbench.cli.shared.console import say
-from ovbench.cli.tables import compare, export, leaderboard, regress, report
+from ovbench.cli.tables import compare, export, leaderboard, regress, report, status
 
 app = typer.Typer(
     name="ovbench",
@@ -47,6 +58,8 @@ def main(
 
 for _command in (
     run.run,
+    suite.suite,
+    status.status,
     tune.tune,
     segment.segment,
     explain.explain,

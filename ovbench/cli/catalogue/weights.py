@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -15,8 +14,7 @@ from rich.text import Text
 from ovbench.cli.shared import completion
 from ovbench.cli.shared import options as opt
 from ovbench.cli.shared.command import Group, add
-from ovbench.cli.shared.console import say, say_json, show, styled, tell
-from ovbench.errors import UsageError
+from ovbench.cli.shared.console import say, say_json, show, styled
 from ovbench.harness.contract.card import Pick
 from ovbench.harness.contract.settings import parse_assignments
 from ovbench.harness.registry.glance import card_of
@@ -103,34 +101,14 @@ def fetch(
     What no program can fetch is told with the page, the name of the file and where to put it; the
     exit code is 2 then.
     """
-    from ovbench.cli.progress.working import work_shown
-    from ovbench.models.weights.catalogue import look_up, size_in_words
-    from ovbench.models.weights.inventory import item_of
+    from ovbench.cli.progress.fetching import fetch_all
     from ovbench.models.weights.needs import chosen
-    from ovbench.models.weights.obtain import obtain
 
     asked = parse_assignments(settings or [])
     names = chosen(method, *_declared(method), asked)
     if not names:
         say(f"{method} loads no weights" + (" with these settings" if asked else ""))
-    entries = {name: look_up(*name.split("/", 1)) for name in names}
-    for name, entry in entries.items():
-        item = item_of(name)
-        if item is not None and item.state == "missing":
-            tell(f"{name}: {size_in_words(entry.size)}, {entry.licence or 'licence unknown'}")
-    failures = []
-    for name in sorted(names, key=lambda one: entries[one].by_hand):
-        try:
-            with work_shown():
-                found = obtain(entries[name])
-        except UsageError as error:
-            failures.append(error)
-        else:
-            say(f"{name}: {found if isinstance(found, Path) else found.path}")
-    for failure in failures[:-1]:
-        tell(f"error: {failure}")
-    if failures:
-        raise failures[-1]
+    fetch_all(names)
 
 
 def _declared(method: str) -> tuple[Sequence[str], Sequence[Pick]]:

@@ -19,8 +19,9 @@ _PANELS = {
     "Pictures of classes": "model prompt negative solver steps guidance peak-normalised count "
     "threshold",
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
-    "trials samples keep-archives fresh",
-    "What is shown": "all metric columns sort average images pictures with-reported reported",
+    "trials samples keep-archives fresh jobs lines retry-failed",
+    "What is shown": "all metric columns sort average images pictures with-reported reported "
+    "dry-run",
     "Reference": "paper expected pin tolerance",
     "Output": "output json markdown format update save-predictions labels plot to logdir project "
     "quiet",
@@ -29,6 +30,8 @@ _PANEL_OF = {f"--{name}": panel for panel, names in _PANELS.items() for name in 
 
 EXAMPLES = {
     "run": "--method maskclip --dataset voc --root ~/data --output runs/maskclip-voc",
+    "suite": "training-free-2026 --root ~/data --dry-run",
+    "status": "runs/",
     "tune": "--method pnp_ovss --dataset voc --root ~/data --limit 50",
     "segment": 'photo.jpg --method maskclip --names "cat, dog"',
     "explain": "runs/ovdiff-voc 2007_000033 --at 120,80",

@@ -30,3 +30,10 @@ def methods(incomplete: str) -> list[str]:
         return [name for name in METHODS.entries if name.startswith(incomplete)]
     except OvbenchError:  # a shell shows no messages
         return []
+
+
+def suites(incomplete: str) -> list[str]:
+    """The suites that come with ovbench whose names begin so."""
+    from ovbench.harness.suite.shelf import shipped
+
+    return [name for name in shipped() if name.startswith(incomplete)]

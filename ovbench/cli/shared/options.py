@@ -137,9 +137,9 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON."
 
 def flavour(choice: Literal["auto", "toy", "real"], info: DatasetInfo) -> CheckpointFlavour:
     """What ``--checkpoints auto`` means on a dataset."""
-    if choice == "auto":
-        return "toy" if info.rendered else "real"
-    return choice
+    from ovbench.harness.contract.runtime import flavour_on
+
+    return flavour_on(choice, info.rendered)
 
 
 def listed(text: str, option: str) -> list[str]:

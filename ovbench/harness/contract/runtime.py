@@ -32,6 +32,17 @@ class CheckpointRecord:
     sha256: str | None
 
 
+def flavour_on(choice: Literal["auto", "toy", "real"], rendered: bool) -> CheckpointFlavour:
+    """Which weights a choice means on a dataset.
+
+    Args:
+        rendered: it is one on which the miniatures are at home.
+    """
+    if choice == "auto":
+        return "toy" if rendered else "real"
+    return choice
+
+
 SEEDS = 2**32
 """Seeds are whole numbers below this: what every generator takes."""
 

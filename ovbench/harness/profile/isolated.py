@@ -50,7 +50,7 @@ def call_isolated(function: Callable[[Any], Any], argument: Any) -> Outcome:
         return Outcome(**json.loads(done.stdout))
     except ValueError:
         return Outcome(
-            "failed", reason=_death(done.returncode, done.stderr.decode("utf-8", "replace"))
+            "failed", reason=death(done.returncode, done.stderr.decode("utf-8", "replace"))
         )
 
 
@@ -76,8 +76,13 @@ def _reason(error: Exception) -> str:
     return f"{type(error).__name__}: {lines[0]}".removesuffix(": ")
 
 
-def _death(code: int, stderr: str) -> str:
-    """Why a process ended without a reply."""
+def death(code: int, stderr: str) -> str:
+    """Why a process ended without a reply.
+
+    Args:
+        code: negative for a signal.
+        stderr: of which the last line tells, where it was not killed.
+    """
     if code < 0:
         # Linux kills so when memory runs out; nothing tells it from any other kill.
         hint = "; perhaps out of memory" if -code == signal.SIGKILL else ""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -127,20 +127,14 @@ def load_method(
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     with progress(f"load {name}", total=None):
         segmenter = choice.method_class(choice.settings, runtime)
-    subject = Subject(
-        name,
-        choice.version,
-        runtime,
-        preset,
+    subject = replace(
+        subject_of(name, choice, runtime, preset),
         # A method may fill in settings that depend on its weights; a result has no blanks.
-        resolved(getattr(segmenter, "settings", choice.settings)),
-        choice.changes,
-        _checkpoints(segmenter),
-        {**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
-        tuning,
-        choice.published,
-        _warnings(choice.method_class),
-        _trained(name, choice.settings) if checkpoints == "real" else None,
+        settings=resolved(getattr(segmenter, "settings", choice.settings)),
+        checkpoints=_checkpoints(segmenter),
+        code={**code_of(segmenter), **code_of_entry(METHODS.entry(name))},
+        tuning=tuning,
+        trained=_trained(name, choice.settings) if checkpoints == "real" else None,
     )
     return Method(subject, segmenter)
 
@@ -179,6 +173,20 @@ def choose_method(
     changes = {key: v for key, v in resolved(parsed).items() if v != baseline[key]}
     version, published = package_version(entry.package), chosen.record(settings)
     return MethodChoice(method_class, version, parsed, changes, published)
+
+
+def subject_of(name: str, choice: MethodChoice, runtime: Runtime, preset: str | None) -> Subject:
+    """What a result will say was measured, as far as that is known before weights are loaded."""
+    return Subject(
+        name,
+        choice.version,
+        runtime,
+        preset,
+        resolved(choice.settings),
+        choice.changes,
+        published=choice.published,
+        warnings=_warnings(choice.method_class),
+    )
 
 
 def _warnings(method_class: SegmenterClass) -> tuple[str, ...]:

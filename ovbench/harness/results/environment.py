@@ -85,19 +85,22 @@ def _source_commit() -> tuple[str | None, bool | None]:
     must be tracked for the commit to be ours.
     """
     here = Path(__file__).parent
-    if _run("git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name) is None:
+    if (
+        command_output("git", "-C", str(here), "ls-files", "--error-unmatch", Path(__file__).name)
+        is None
+    ):
         return None, None
-    commit = _run("git", "-C", str(here), "rev-parse", "HEAD")
-    status = _run("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no")
+    commit = command_output("git", "-C", str(here), "rev-parse", "HEAD")
+    status = command_output("git", "-C", str(here), "status", "--porcelain", "--untracked-files=no")
     return commit, None if status is None else bool(status)
 
 
 def _driver() -> str | None:
-    answer = _run("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
+    answer = command_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader")
     return answer.splitlines()[0] if answer else None
 
 
-def _run(*command: str) -> str | None:
+def command_output(*command: str) -> str | None:
     """A command's output, None where it is missing or fails."""
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=True)

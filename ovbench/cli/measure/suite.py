@@ -1,0 +1,155 @@
+"""``ovbench suite``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ovbench.cli.shared import completion
+from ovbench.cli.shared import options as opt
+
+if TYPE_CHECKING:
+    from ovbench.harness.suite.ledger import Ledger
+    from ovbench.harness.suite.measuring import Errand
+    from ovbench.harness.suite.prospects import Prospect
+    from ovbench.harness.suite.suite_file import Suite
+
+
+def suite(
+    file: Annotated[
+        str,
+        typer.Argument(
+            metavar="FILE|NAME",
+            help="A suite in YAML, or one that comes with ovbench: demo, seed-papers, "
+            "training-free-2026, image-prompted.",
+            autocompletion=completion.suites,
+        ),
+    ],
+    root: opt.Root = None,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Show what is done, what is missing and what is to come."),
+    ] = False,
+    fetch: Annotated[
+        bool, typer.Option("--fetch", help="Fetch every weight that is missing; measure nothing.")
+    ] = False,
+    retry_failed: Annotated[
+        bool, typer.Option("--retry-failed", help="Start again what failed before.")
+    ] = False,
+    fresh: Annotated[
+        bool,
+        typer.Option(
+            "--fresh", help="Measure again what was measured with other code, labels or values."
+        ),
+    ] = False,
+    device: opt.Device = "auto",
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "--jobs",
+            min=1,
+            help="Runs at a time; default: one on each GPU, on a CPU one. They share the cores.",
+        ),
+    ] = None,
+    lines: Annotated[
+        Literal["torchrun", "sbatch"] | None,
+        typer.Option("--lines", help="Start nothing: print a command for each run that is left."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output", "-o", metavar="DIR", help="Folder of the runs; default runs/<suite>."
+        ),
+    ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", "-q", help="No progress: only the table, and what failed.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print --dry-run as JSON.")] = False,
+) -> None:
+    """Measure methods × benchmarks × presets × names × seeds, each a run like any other.
+
+    The same command goes on where a suite was cut short: what is done is not measured again, and
+    what failed is listed and stops nothing else. It ends with the leaderboard.
+    """
+    from ovbench.cli.shared.console import say
+    from ovbench.errors import UsageError
+    from ovbench.harness.files.alone import alone_in
+    from ovbench.harness.suite.executors import Lines
+    from ovbench.harness.suite.ledger import Ledger
+    from ovbench.harness.suite.measuring import Errand
+    from ovbench.harness.suite.prospects import Prospects
+    from ovbench.harness.suite.shelf import suite_path
+    from ovbench.harness.suite.suite_file import read_suite
+
+    if as_json and not dry_run:
+        raise UsageError("--json goes with --dry-run")
+    asked = read_suite(suite_path(file))
+    folder = output or Path("runs") / asked.name
+    ledger = Ledger.open(folder, asked.name, [run.name for run in asked.runs])
+    look = Prospects(folder, root)
+    prospects = [look.of(run) for run in asked.runs]
+    errand = Errand(folder, root, device, fresh, retry_failed)
+    again = f"ovbench suite {file}"
+    if fetch:
+        from ovbench.cli.progress.fetching import fetch_all
+        from ovbench.harness.suite.missing import missing_weights
+
+        fetch_all([need.name for need in missing_weights(prospects)])
+    elif dry_run:
+        from ovbench.cli.shared.grid import show_grid
+
+        show_grid(asked, prospects, ledger, again, as_json=as_json)
+    elif lines is not None:
+        left = errand.jobs(prospects, ledger)
+        for _ in Lines(lines, say).execute(left, lambda _jobs: None):
+            pass
+    else:
+        with alone_in(folder):
+            _measure(asked, prospects, ledger, errand, jobs, quiet, again)
+
+
+def _measure(
+    asked: Suite,
+    prospects: Sequence[Prospect],
+    ledger: Ledger,
+    errand: Errand,
+    at_once: int | None,
+    quiet: bool,
+    again: str,
+) -> None:
+    from ovbench.cli.progress.suite import observer
+    from ovbench.cli.shared.console import document, tell
+    from ovbench.cli.shared.grid import reasons, weights_line
+    from ovbench.errors import OvbenchError
+    from ovbench.harness.suite.estimates import Estimate, estimates
+    from ovbench.harness.suite.local import Local, slots
+    from ovbench.harness.suite.measuring import measure
+    from ovbench.leaderboards.formats.publish import publish
+    from ovbench.leaderboards.tables.table import find_results
+
+    jobs = errand.jobs(prospects, ledger)
+    for line in [*reasons(prospects, ledger), *weights_line(prospects, again)]:
+        tell(line)
+    known = estimates(errand.folder, prospects, ledger)
+    expected = {job.name: known.get(job.name, Estimate()) for job in jobs}
+    done = sum(one.state == "done" for one in prospects)
+    places = slots(errand.device, at_once)
+    there = sum(one.state != "left out" for one in prospects)
+    with observer(asked.name, there, done, expected, len(places), quiet=quiet) as watching:
+        failed = measure(jobs, Local(places), ledger, watching)
+    measured = {job.name for job in jobs} - set(failed)
+    whole = [
+        errand.folder / one.run.name / "result.json"
+        for one in prospects
+        if one.state == "done" or one.run.name in measured
+    ]
+    if whole:
+        document(publish(find_results(whole), "markdown"))
+    if len(whole) < there:
+        raise OvbenchError(
+            f"{there - len(whole)} of {there} runs are not done; `{again} --dry-run` says why"
+            + (", --retry-failed starts again what failed" if ledger.failures else "")
+        )
