@@ -8,5 +8,5 @@ runs=$(mktemp -d)
 trap 'rm -rf "$runs"' EXIT
 export OVBENCH_CACHE="$runs/cache" # what methods prepare is made by the code that is tested
 export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"
-bash ci/gate.sh ci/cpu_gate.txt "$runs" "$(getconf _NPROCESSORS_ONLN)"
+python ci/forks.py ci/cpu_gate.txt "$runs" "$(getconf _NPROCESSORS_ONLN)"
 ovbench regress "$runs" --expected ci/expected/cpu "$@"

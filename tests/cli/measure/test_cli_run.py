@@ -1,4 +1,4 @@
-"""The real command line, in processes of its own."""
+"""``ovbench run``; what is killed, and what shares a run, in processes of their own."""
 
 from __future__ import annotations
 
@@ -12,14 +12,10 @@ import time
 from pathlib import Path
 
 import pytest
+from in_process import ovbench
 
 OVBENCH = [sys.executable, "-m", "ovbench"]
 TOYWORLD = ["run", "--method", "random", "--dataset", "toyworld", "--device", "cpu"]
-
-
-def ovbench(*arguments: str | Path, **options) -> subprocess.CompletedProcess[str]:
-    command = [*OVBENCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
 
 
 def numbers(result: dict) -> tuple:
@@ -43,8 +39,11 @@ def test_json_on_stdout_is_the_result_and_nothing_else(tmp_path: Path) -> None:
     assert json.loads(done.stdout) == json.loads((tmp_path / "result.json").read_text())
 
 
-def test_the_default_directory_is_named_after_the_run(tmp_path: Path) -> None:
-    assert ovbench(*TOYWORLD, "--limit", "2", cwd=tmp_path).returncode == 0
+def test_the_default_directory_is_named_after_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert ovbench(*TOYWORLD, "--limit", "2").returncode == 0
     (run,) = (tmp_path / "runs").iterdir()
     identity = json.loads((run / "result.json").read_text())["run"]["id"]
     assert run.name == f"random-toyworld-{identity}"
@@ -65,7 +64,7 @@ def kill_after(process: subprocess.Popen[bytes], run: Path, images: int) -> None
 
 
 def test_killed_five_times_at_random_moments_equals_never_killed(tmp_path: Path) -> None:
-    arguments = [*TOYWORLD, "--batch-size", "3"]
+    arguments = [*TOYWORLD, "--batch-size", "3", "--limit", "150"]
     assert ovbench(*arguments, "--output", tmp_path / "whole").returncode == 0
     run, moments = tmp_path / "run", random.Random(0)
     for _ in range(5):
@@ -75,12 +74,12 @@ def test_killed_five_times_at_random_moments_equals_never_killed(tmp_path: Path)
         assert process.returncode == -signal.SIGKILL
         assert not (run / "result.json").exists()
     before = records_in(run)
-    assert 5 <= before < 500
+    assert 5 <= before < 150
     done = ovbench(*arguments, "--output", run)
     assert done.returncode == 0, done.stderr
     results = [json.loads((d / "result.json").read_text()) for d in (run, tmp_path / "whole")]
     assert numbers(results[0]) == numbers(results[1])
-    assert records_in(run) == 500
+    assert records_in(run) == 150
 
 
 def torchrun(processes: int, *arguments: str | Path) -> list[str]:
@@ -115,7 +114,7 @@ def children_of(parent: int) -> list[int]:
 @pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="needs /proc")
 @pytest.mark.parametrize("processes", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_a_killed_process_is_made_up_for(tmp_path: Path, processes: int) -> None:
-    arguments = [*TOYWORLD, "--batch-size", "4"]
+    arguments = [*TOYWORLD, "--batch-size", "4", "--limit", "200"]
     run = tmp_path / "run"
     command = torchrun(processes, *arguments, "--output", run)
     parent = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -124,7 +123,7 @@ def test_a_killed_process_is_made_up_for(tmp_path: Path, processes: int) -> None
     os.kill(children_of(parent.pid)[-1], signal.SIGKILL)
     assert parent.wait() != 0
     assert not (run / "result.json").exists()
-    assert 20 <= records_in(run) < 500
+    assert 20 <= records_in(run) < 200
     done = ovbench(*arguments, "--output", run)  # the rest, by one process
     assert done.returncode == 0, done.stderr
     assert ovbench(*arguments, "--output", tmp_path / "one").returncode == 0

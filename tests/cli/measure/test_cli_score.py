@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from in_process import ovbench
 from PIL import Image
 
 from ovbench.harness.files.images import read_label, write_label
 
 
-def ovbench(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "ovbench", *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, cwd=cwd)
+@pytest.fixture(autouse=True)
+def _runs_lie_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
 
 
 def ground_truth(root: Path) -> Path:
     return root / "VOCdevkit" / "VOC2012" / "SegmentationClass"
 
 
-def score(folder: Path, root: Path, cwd: Path, *more: str) -> dict:
-    done = ovbench("score", folder, "--dataset", "voc", "--root", root, "--json", *more, cwd=cwd)
+def score(folder: Path, root: Path, *more: str) -> dict:
+    done = ovbench("score", folder, "--dataset", "voc", "--root", root, "--json", *more)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -62,36 +61,36 @@ def shuffled(root: Path, folder: Path) -> Path:
 def test_ground_truth_scores_100_and_shuffled_labels_what_they_should(
     tiny_voc: Path, tmp_path: Path
 ) -> None:
-    perfect = score(ground_truth(tiny_voc), tiny_voc, tmp_path)
+    perfect = score(ground_truth(tiny_voc), tiny_voc)
     assert perfect["metrics"]["miou"] == 100.0
     assert perfect["metrics"]["boundary_iou"] == 100.0
     assert perfect["run"]["method"] == "SegmentationClass"
     folder = shuffled(tiny_voc, tmp_path / "shuffled")
-    result = score(folder, tiny_voc, tmp_path)
+    result = score(folder, tiny_voc)
     assert result["metrics"]["miou"] == pytest.approx(brute_force(tiny_voc, folder, 21), abs=1e-9)
 
 
 def test_the_same_on_real_images(sample_data: Path, tmp_path: Path) -> None:
     root = sample_data / "voc"
-    assert score(ground_truth(root), root, tmp_path)["metrics"]["miou"] == 100.0
+    assert score(ground_truth(root), root)["metrics"]["miou"] == 100.0
     folder = shuffled(root, tmp_path / "shuffled")
-    result = score(folder, root, tmp_path)
+    result = score(folder, root)
     assert result["metrics"]["miou"] == pytest.approx(brute_force(root, folder, 21), abs=1e-9)
 
 
 def test_files_in_the_datasets_own_encoding(tiny_voc: Path, tmp_path: Path) -> None:
     options = ("--background", "ignore", "--encoding", "dataset")
-    result = score(ground_truth(tiny_voc), tiny_voc, tmp_path, *options)
+    result = score(ground_truth(tiny_voc), tiny_voc, *options)
     assert result["metrics"]["miou"] == 100.0
     assert len(result["per_class"]) == 20
 
 
 def test_changed_files_are_another_run(tiny_voc: Path, tmp_path: Path) -> None:
     folder = shuffled(tiny_voc, tmp_path / "mine")
-    before = score(folder, tiny_voc, tmp_path)
+    before = score(folder, tiny_voc)
     for path in ground_truth(tiny_voc).glob("*.png"):
         (folder / path.name).write_bytes(path.read_bytes())
-    after = score(folder, tiny_voc, tmp_path)
+    after = score(folder, tiny_voc)
     assert before["metrics"]["miou"] < 100.0
     assert after["metrics"]["miou"] == 100.0
 
@@ -99,15 +98,15 @@ def test_changed_files_are_another_run(tiny_voc: Path, tmp_path: Path) -> None:
 def test_saved_predictions_score_as_the_run_did(tiny_voc: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     asked = ("run", "--method", "random", "--dataset", "voc", "--root", tiny_voc)
-    done = ovbench(*asked, "--save-predictions", "--json", "--output", run, cwd=tmp_path)
+    done = ovbench(*asked, "--save-predictions", "--json", "--output", run)
     measured = json.loads(done.stdout)
-    scored = score(run / "predictions", tiny_voc, tmp_path)
+    scored = score(run / "predictions", tiny_voc)
     assert scored["metrics"] == measured["metrics"]
     assert scored["per_class"] == measured["per_class"]
 
 
-def refused(tmp_path: Path, *arguments: str | Path) -> str:
-    done = ovbench(*arguments, cwd=tmp_path)
+def refused(*arguments: str | Path) -> str:
+    done = ovbench(*arguments)
     assert done.returncode in (1, 2), done.stdout
     return done.stderr.strip().splitlines()[-1]
 
@@ -119,28 +118,28 @@ def test_what_is_wrong_with_a_prediction_is_named(tiny_voc: Path, tmp_path: Path
     asked = ("score", folder, "--dataset", "voc", "--root", tiny_voc)
 
     write_label(first, np.where(label == 255, 255, 77).astype(np.uint8))
-    line = refused(tmp_path, *asked)
+    line = refused(*asked)
     assert "2007_000027" in line
     assert "77" in line
     write_label(first, label[:-1])
-    assert "2007_000027" in refused(tmp_path, *asked)
+    assert "2007_000027" in refused(*asked)
     Image.fromarray(np.zeros((*label.shape, 3), np.uint8)).save(first)
-    assert f"{first}: a label map needs one index per pixel" in refused(tmp_path, *asked)
+    assert f"{first}: a label map needs one index per pixel" in refused(*asked)
     first.unlink()
-    assert "no prediction for image 2007_000027" in refused(tmp_path, *asked)
-    assert "no such folder" in refused(tmp_path, *asked[:1], tmp_path / "no", *asked[2:])
+    assert "no prediction for image 2007_000027" in refused(*asked)
+    assert "no such folder" in refused(*asked[:1], tmp_path / "no", *asked[2:])
 
 
 def test_verify_finds_what_is_wrong_and_says_how_much(tiny_voc: Path, tmp_path: Path) -> None:
     asked = ("datasets", "verify", "voc", "--root", tiny_voc)
-    done = ovbench(*asked, cwd=tmp_path)
+    done = ovbench(*asked)
     assert done.returncode == 0
     assert "warning: voc val has 5 images here; the official list has 1449" in done.stdout
     home = tiny_voc / "VOCdevkit" / "VOC2012"
     picture = home / "JPEGImages" / "2007_000033.jpg"
     picture.write_bytes(picture.read_bytes()[:200])
     (home / "SegmentationClass" / "2007_000061.png").unlink()
-    done = ovbench(*asked, cwd=tmp_path)
+    done = ovbench(*asked)
     assert done.returncode == 2
     problems = [line for line in done.stdout.splitlines() if line.startswith("problem: ")]
     assert [str(picture) in p or "2007_000061.png: no such file" in p for p in problems] == [
@@ -153,9 +152,9 @@ def test_a_bad_file_stops_a_run_unless_it_may_be_skipped(tiny_voc: Path, tmp_pat
     picture = tiny_voc / "VOCdevkit" / "VOC2012" / "JPEGImages" / "2007_000033.jpg"
     picture.write_bytes(picture.read_bytes()[:200])
     asked = ("run", "--method", "constant", "--dataset", "voc", "--root", tiny_voc)
-    line = refused(tmp_path, *asked)
+    line = refused(*asked)
     assert line.startswith(f"error: {picture}: ")
-    done = ovbench(*asked, "--skip-bad", "--json", cwd=tmp_path)
+    done = ovbench(*asked, "--skip-bad", "--json")
     result = json.loads(done.stdout)
     assert result["run"]["complete"] is False
     assert [b["image"] for b in result["run"]["bad_images"]] == ["2007_000033"]
