@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.run.runner import Options, evaluate
-    from ovbench.leaderboards.formats.frames import Runs, load_runs
 
 _HOME = {
     "Background": "ovbench.harness.contract.vocabulary",
@@ -33,7 +32,6 @@ _HOME = {
     "Exemplar": "ovbench.harness.contract.vocabulary",
     "Options": "ovbench.harness.run.runner",
     "Prompt": "ovbench.harness.contract.datasets",
-    "Runs": "ovbench.leaderboards.formats.frames",
     "Runtime": "ovbench.harness.contract.runtime",
     "Sample": "ovbench.harness.contract.datasets",
     "Segmenter": "ovbench.harness.contract.segmenters",
@@ -42,7 +40,6 @@ _HOME = {
     "load_dataset": "ovbench.datasets",
     "load_filter": "ovbench.harness.registry.filters",
     "load_method": "ovbench.harness.registry.methods",
-    "load_runs": "ovbench.leaderboards.formats.frames",
 }
 
 __all__ = [
@@ -53,7 +50,6 @@ __all__ = [
     "Exemplar",
     "Options",
     "Prompt",
-    "Runs",
     "Runtime",
     "Sample",
     "Segmenter",
@@ -62,7 +58,6 @@ __all__ = [
     "load_dataset",
     "load_filter",
     "load_method",
-    "load_runs",
 ]
 
 

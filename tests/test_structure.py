@@ -52,6 +52,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.grouping": {*MODELS, "models.clip", "models.towers"},
     "models.matchers": MODELS,
     "models.pixelwise": {*MODELS, "models.clip"},
+    "models.prompted": MODELS,
     "models.sam": MODELS,
     "models.towers": MODELS,
     "support": {*FILES, "drawing", "models"},

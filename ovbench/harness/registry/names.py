@@ -163,6 +163,8 @@ METHODS = Registry(
         "matcher": Entry("ovbench.adapters.matcher:Matcher"),
         "seggpt": Entry("ovbench.adapters.in_context.seggpt:SegGPTMethod"),
         "painter": Entry("ovbench.adapters.in_context.painter:PainterMethod"),
+        "sam3": Entry("ovbench.adapters.prompted.sam3:Sam3Method"),
+        "activesam": Entry("ovbench.adapters.prompted.activesam:ActiveSAM"),
         "constant": Entry("ovbench.adapters.chance:Constant"),
         "random": Entry("ovbench.adapters.chance:Random"),
     },

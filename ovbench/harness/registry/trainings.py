@@ -95,6 +95,10 @@ TRAININGS: Mapping[str, Training] = {
         {"LAION-5B": "captions"}, "model cards: subsets of LAION-5B"
     ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
+    "sam3/sam3": Training(
+        {"SA-Co": "masks", "Meta's pairs": "captions"},
+        "Carion et al., arXiv:2511.16719: begun from the Perception Encoder",
+    ),
     "saliency/found_dino_vits8": Training(
         {"DUTS-TR": "images"}, "Siméoni et al., CVPR 2023, section 4"
     ),

@@ -93,7 +93,11 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
         "files": identity.get("files"),
         "environment": last.environment,
         **quality,
-        "profile": _profile(costs if asked else [], sessions if asked else [_UNKNOWN]),
+        "profile": _profile(
+            costs if asked else [],
+            sessions if asked else [_UNKNOWN],
+            len(vocabulary.get("queries") or vocabulary["names"]),
+        ),
     }
     return sealed(content)
 
@@ -160,7 +164,7 @@ def _quality(
     }
 
 
-def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, Any]:
+def _profile(costs: Sequence[Cost], sessions: Sequence[Session], queries: int) -> dict[str, Any]:
     # A run shorter than the warm-up has nothing else to show; it says so.
     measured = [c for c in costs if not c.warmup] or list(costs)
     compute = np.array([c.compute_s for c in measured])
@@ -176,6 +180,8 @@ def _profile(costs: Sequence[Cost], sessions: Sequence[Session]) -> dict[str, An
             "p95": percentile(compute, 95),
         },
         "images_per_s": number(1 / mean if mean > 0 else math.nan),
+        "queries": queries,
+        "per_query_s": number(mean / queries),
         "wait_s": _mean(c.wait_s for c in measured),
         "evaluate_s": _mean(c.evaluate_s for c in measured),
         "stages": stage_shares([c.stages_s for c in measured], mean),

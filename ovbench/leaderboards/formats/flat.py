@@ -82,6 +82,8 @@ def _row(result: Result) -> dict[str, Any]:
         "paper_delta": found.delta if isinstance(found, Counterpart) else None,
         "paper_note": None if matched else found,
         "s_per_image": profile["per_image_s"]["mean"],
+        "queries": profile.get("queries"),
+        "s_per_query": profile.get("per_query_s"),
         "images_per_s": profile["images_per_s"],
         "prepare_s": profile["prepare_s"],
         "peak_gpu_bytes": profile["peak_gpu_bytes"],

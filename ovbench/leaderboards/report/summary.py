@@ -88,6 +88,7 @@ def _metrics(results: Sequence[Result]) -> list[tuple[Content, list[Content]]]:
         rows.append((words, [percent(one["metrics"][key]) for one in results]))
     rows.append(("seconds per image", [_time(one, "mean") for one in results]))
     rows.append(("p50, p95", [f"{_time(one, 'p50')}, {_time(one, 'p95')}" for one in results]))
+    rows.append(("of each query", [seconds(one["profile"].get("per_query_s")) for one in results]))
     rows.append(("measured on", [_where(one) for one in results]))
     rows.append(("images per second", _each(results, "images_per_s", lambda v: number(v, ".1f"))))
     rows.append(("prepare, seconds", _each(results, "prepare_s", seconds)))

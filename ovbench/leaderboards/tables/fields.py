@@ -166,6 +166,13 @@ FIELDS: Mapping[str, Field] = {
         _score("fwiou", "fwIoU", usual=False),
         _score("boundary_iou", "boundary IoU"),
         Field("s_per_image", "s/image", lambda r: r["profile"]["per_image_s"]["mean"], seconds),
+        Field(
+            "s_per_query",
+            "s/query",
+            lambda r: r["profile"].get("per_query_s"),
+            seconds,
+            usual=False,
+        ),
         Field("images_per_s", "images/s", lambda r: r["profile"]["images_per_s"], _rate, "highest"),
         Field("prepare_s", "prepare s", lambda r: r["profile"]["prepare_s"], seconds),
         Field("peak_gpu", "peak GPU MiB", lambda r: r["profile"]["peak_gpu_bytes"], mebibytes),

@@ -38,11 +38,13 @@ class Repository:
         id: ``"owner/name"``, optionally with ``@revision`` (a branch, tag or commit).
         needs: what is taken from it.
         pickled: it had no safetensors when it was looked at, but in unmerged pull requests.
+        gated: its page has a licence to accept before anything of it is given out.
     """
 
     id: str
     needs: tuple[Need, ...]
     pickled: bool = False
+    gated: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +132,8 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "dino": (*_ENCODER, _WEIGHTS),
     "dinov2": (*_ENCODER, _WEIGHTS),
     "groupvit": (*_all_of("config.json"), _WEIGHTS),
+    "sam3": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
-    "painter": (*_all_of("config.json"), _WEIGHTS),
     "stable_diffusion": _STABLE_DIFFUSION,
     "tokenizer": _all_of("tokenizer.json"),
 }
@@ -150,6 +152,11 @@ def _pickled(
 ) -> Entry:
     source = Repository(repository, LAYOUTS[role], pickled=True)
     return Entry(role, name, source, licence, summary, megabytes * 10**6)
+
+
+def _gated(role: str, name: str, repository: str, licence: str, summary: str) -> Entry:
+    source = Repository(repository, LAYOUTS[role], gated=True)
+    return Entry(role, name, source, f"{licence}, gated", summary, None)
 
 
 def _clip(name: str, repository: str, licence: str, summary: str, megabytes: int = 0) -> Entry:
@@ -203,7 +210,6 @@ def _reco_file(benchmark: str, categories: int) -> Entry:
 
 
 _UNREAD = "see its page"
-_GATED = "DINOv3 License, gated"
 _NVIDIA = "none stated; the code is non-commercial"
 
 ENTRIES: Sequence[Entry] = (
@@ -272,10 +278,10 @@ ENTRIES: Sequence[Entry] = (
          "DINOv2 ViT-B/14 with registers"),
     _hub("dinov2", "dinov2_registers_large", "facebook/dinov2-with-registers-large", "apache-2.0",
          "DINOv2 ViT-L/14 with registers"),
-    _hub("dinov2", "dinov3_vitb16", "facebook/dinov3-vitb16-pretrain-lvd1689m", _GATED,
-         "DINOv3 ViT-B/16"),
-    _hub("dinov2", "dinov3_vitl16", "facebook/dinov3-vitl16-pretrain-lvd1689m", _GATED,
-         "DINOv3 ViT-L/16"),
+    _gated("dinov2", "dinov3_vitb16", "facebook/dinov3-vitb16-pretrain-lvd1689m",
+           "DINOv3 License", "DINOv3 ViT-B/16"),
+    _gated("dinov2", "dinov3_vitl16", "facebook/dinov3-vitl16-pretrain-lvd1689m",
+           "DINOv3 License", "DINOv3 ViT-L/16"),
     _pickled("groupvit", "groupvit_gcc_yfcc", "nvidia/groupvit-gcc-yfcc", _NVIDIA,
              "GroupViT trained on CC3M, CC12M and YFCC14M", 223),
     _pickled("groupvit", "groupvit_gcc_redcaps", "nvidia/groupvit-gcc-redcaps", _NVIDIA,
@@ -347,7 +353,7 @@ ENTRIES: Sequence[Entry] = (
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.
-    Entry("painter", "painter_vit_large",
+    Entry("seggpt", "painter_vit_large",
           OfficialFile("https://huggingface.co/BAAI/Painter/resolve/main/painter_vit_large.pth",
                        "painter_vit_large.pth", None),
           "mit", "Painter ViT-L, input 896x448", None),
@@ -366,6 +372,7 @@ ENTRIES: Sequence[Entry] = (
     _sam("sam_vit_h", "sam_vit_h_4b8939.pth",
          "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
          "Segment Anything ViT-H", 2_564_550_879),
+    _gated("sam3", "sam3", "facebook/sam3", "SAM License", "SAM 3, asked for by noun phrases"),
     Entry("saliency", "found_dino_vits8",
           OfficialFile("https://raw.githubusercontent.com/valeoai/FOUND/"
                        "1ad22bacf1a6854faff1b5d4be300d54cad6f277/data/weights/decoder_weights.pt",

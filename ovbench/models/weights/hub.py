@@ -160,9 +160,17 @@ def _advice(repository: Repository, size: int | None, reason: str) -> str:
     command = f"hf download {name} {' '.join(_likely_files(repository))}{revision}"
     return (
         f"weights {name}{at} ({wanted(repository)}; {size_in_words(size)}) are not in the Hugging "
-        f"Face cache and the download failed ({reason}); run `{command}` on a machine with network "
-        "and point HF_HOME at its cache"
+        f"Face cache and the download failed ({reason}); {_permission(repository)}run `{command}` "
+        "on a machine with network and point HF_HOME at its cache"
     )
+
+
+def _permission(repository: Repository) -> str:
+    """What has to be done first where a page gives nothing out to strangers."""
+    if not repository.gated:
+        return ""
+    page = f"https://huggingface.co/{split(repository.id)[0]}"
+    return f"accept the licence on {page}, put your token into HF_TOKEN or `hf auth login`, and "
 
 
 def _likely_files(repository: Repository) -> Iterator[str]:
