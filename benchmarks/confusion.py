@@ -1,6 +1,6 @@
 """Time counting one image's confusions against torchmetrics and three histograms.
 
-    python benchmarks/confusion.py [FOLDER]
+    python -m benchmarks.confusion [FOLDER]
 
 FOLDER may hold label maps (PNG, uint8, 255 = ignored; searched recursively); predictions are
 then those maps with their borders moved. The counts of all contestants are compared before
@@ -18,8 +18,7 @@ All of them start from the same uint8 maps.
 from __future__ import annotations
 
 import argparse
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,10 +27,9 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 from torchmetrics.functional.classification import multiclass_confusion_matrix
 
+from benchmarks.comparison import Row, in_turn, show
 from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.metrics.tally import Tally
 
@@ -58,7 +56,7 @@ class Case:
 
 
 def main() -> None:
-    """Print one table per thread count."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="label maps, PNG")
     parser.add_argument("--repeats", type=int, default=25)
@@ -66,11 +64,20 @@ def main() -> None:
     cases = list(read_cases(arguments.folder) if arguments.folder else made_cases())
     if not cases:
         parser.error(f"no label maps (PNG, one channel, 8 bits) below {arguments.folder}")
-    for case in cases:
+    show(rows(cases, arguments.repeats))
+
+
+def rows(cases: Iterable[Case] | None = None, repeats: int = 25) -> Iterator[Row]:
+    """Milliseconds per image, one thread each."""
+    torch.set_num_threads(1)
+    for case in cases or made_cases():
         check(case)
-    for threads in dict.fromkeys((1, torch.get_num_threads())):
-        torch.set_num_threads(threads)
-        Console(width=120).print(table(cases, arguments.repeats, threads))
+        spent = in_turn(contestants(case), repeats, per_second=1000)
+        ours = spent.pop("ovbench")
+        height, width = case.gt.shape
+        name = f"{case.name}, {height}×{width}, {case.num_labels} labels"
+        for against, theirs in spent.items():
+            yield Row.of(name, against, "ms", ours, theirs)
 
 
 def made_cases() -> Iterator[Case]:
@@ -78,7 +85,7 @@ def made_cases() -> Iterator[Case]:
     rng = np.random.default_rng(0)
     for height, width, num_labels in SIZES:
         gt = blobs(rng, height, width, num_labels)
-        yield Case("blobs", gt, moved(rng, gt), num_labels)
+        yield Case("realistic", gt, moved(rng, gt), num_labels)
     for height, width, num_labels in SIZES:
         gt, pred = rng.integers(0, num_labels, (2, height, width), dtype=np.uint8)
         yield Case("noise", gt, pred, num_labels)
@@ -152,8 +159,8 @@ def contestants(case: Case) -> Mapping[str, Callable[[], Any]]:
     return {
         "ovbench": lambda: confusion(case.gt, case.pred, labels, IGNORE),
         "torchmetrics": lambda: theirs(True),
-        "unvalidated": lambda: theirs(False),
-        "3 histograms": lambda: three_histograms(gt, pred, labels),
+        "torchmetrics, unvalidated": lambda: theirs(False),
+        "three histograms": lambda: three_histograms(gt, pred, labels),
     }
 
 
@@ -168,37 +175,6 @@ def check(case: Case) -> None:
         (expected.intersection, expected.pred, expected.gt), histograms, strict=True
     ):
         np.testing.assert_array_equal(area, other.numpy())
-
-
-def medians(runs: Mapping[str, Callable[[], Any]], repeats: int) -> dict[str, float]:
-    """Milliseconds; contestants take turns so that a busy machine is unfair to none."""
-    spent: dict[str, list[float]] = {name: [] for name in runs}
-    for _ in range(repeats):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            spent[name].append(1000 * (time.perf_counter() - start))
-    return {name: float(np.median(times)) for name, times in spent.items()}
-
-
-def table(cases: list[Case], repeats: int, threads: int) -> Table:
-    """One row per case: milliseconds, and how many times ours that is."""
-    result = Table(title=f"milliseconds per image, {threads} torch thread(s)")
-    result.add_column("map")
-    for title in ("size", "labels", "pixels per run", *contestants(cases[0])):
-        result.add_column(title, justify="right")
-    for case in cases:
-        ours, *others = medians(contestants(case), repeats).values()
-        height, width = case.gt.shape
-        result.add_row(
-            case.name,
-            f"{height}x{width}",
-            str(case.num_labels),
-            f"{case.pixels_per_run:.1f}",
-            f"{ours:.2f}",
-            *(f"{other:.1f} ({other / ours:.0f}x)" for other in others),
-        )
-    return result
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
 """Time reading samples, and ask whether the reader keeps up with a fast model.
 
-    python benchmarks/datasets.py
+    python -m benchmarks.datasets
 
 Photographs and label maps of the sizes of VOC (500 x 375) and COCO (640 x 480) are written to a
 temporary folder: smooth noise, whose JPEGs are about as large as the benchmarks'. Then, in one run:
 
-- where the time of one sample goes: JPEG, PNG, table of labels;
-- images per second of ``prefetch`` with 1, 2 and 4 threads, and of torch's ``DataLoader`` with as
-  many processes, which is what a user would write;
+- the time of an image of ``prefetch`` with 1, 2 and 4 threads, and of torch's ``DataLoader`` with
+  as many processes, which is what a user would write;
 - the time of a loop whose model takes 10 ms an image, divided by that of the model alone. The model
   waits, as for a GPU, or computes on one core of the CPU.
 """
@@ -29,14 +28,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 from torch.utils.data import DataLoader
 
+from benchmarks.comparison import Row, in_turn, show
 from ovbench.datasets import load_dataset
 from ovbench.datasets.reading.files import FileDataset
 from ovbench.harness.contract.datasets import Sample
-from ovbench.harness.files.images import read_image, read_label, write_label
+from ovbench.harness.files.images import write_label
 from ovbench.harness.files.loader import prefetch
 
 SIZES = {"VOC": (375, 500), "COCO": (480, 640)}
@@ -46,20 +44,22 @@ WORKERS = (1, 2, 4)
 
 
 def main() -> None:
-    """Print one table per question."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--repeats", type=int, default=5)
     arguments = parser.parse_args()
+    show(rows(arguments.images, arguments.repeats))
+
+
+def rows(images: int = 200, repeats: int = 5) -> Iterator[Row]:
+    """Milliseconds an image."""
     torch.set_num_threads(1)
-    console = Console(width=110)
     with tempfile.TemporaryDirectory() as folder:
-        sets = {
-            name: made(Path(folder) / name, size, arguments.images) for name, size in SIZES.items()
-        }
-        console.print(parts(sets, arguments.repeats))
-        console.print(rates(sets, arguments.repeats))
-        console.print(keeping_up(sets, arguments.repeats))
+        for name, size in SIZES.items():
+            dataset = made(Path(folder) / name, size, images)
+            yield from rates(name, dataset, repeats)
+            yield from keeping_up(name, dataset, repeats)
 
 
 def made(root: Path, size: tuple[int, int], count: int) -> FileDataset:
@@ -88,55 +88,31 @@ def smooth(rng: np.random.Generator, size: tuple[int, int]) -> npt.NDArray[np.ui
     return np.clip(np.asarray(blobs) + grain, 0, 255).astype(np.uint8)
 
 
-def parts(sets: dict[str, FileDataset], repeats: int) -> Table:
-    """Milliseconds of each part of a sample, in one thread."""
-    table = Table("", "JPEG KiB", "JPEG", "label PNG", "table", title="ms per image, one thread")
-    for name, dataset in sets.items():
-        path, label = dataset.images.source("0"), dataset.labels.source("0")
-        raw = read_label(label)
-        calls: list[Callable[[], object]] = [
-            partial(read_image, path),
-            partial(read_label, label),
-            partial(dataset.decode, raw, label),
-        ]
-        times = [f"{1000 * timed(call, repeats * 10):.2f}" for call in calls]
-        table.add_row(name, f"{path.stat().st_size / 1024:.0f}", *times)
-    return table
+def rates(name: str, dataset: FileDataset, repeats: int) -> Iterator[Row]:
+    """Without a model, by threads or processes."""
+    for workers in WORKERS:
+        calls = {
+            "ours": lambda n=workers: consumed(reader(dataset, n), ignore),
+            "theirs": lambda n=workers: consumed(torch_loader(dataset, n), ignore),
+        }
+        spent = in_turn(calls, repeats, per_second=1000 / len(dataset.ids))
+        what = f"{name}, {workers} thread{'s' * (workers > 1)} or processes"
+        yield Row.of(what, "DataLoader", "ms", spent["ours"], spent["theirs"])
 
 
-def rates(sets: dict[str, FileDataset], repeats: int) -> Table:
-    """Images per second without a model."""
-    table = Table("", "workers", "ovbench", "DataLoader", "ratio", title="images per second")
-    for name, dataset in sets.items():
-        for workers in WORKERS:
-            ours, theirs = [], []
-            for _ in range(repeats):
-                ours.append(consumed(reader(dataset, workers), ignore))
-                theirs.append(consumed(torch_loader(dataset, workers), ignore))
-            count, ratio = len(dataset.ids), median(theirs) / median(ours)
-            table.add_row(
-                name,
-                str(workers),
-                f"{count / median(ours):.0f}",
-                f"{count / median(theirs):.0f}",
-                f"{ratio:.2f}",
-            )
-    return table
-
-
-def keeping_up(sets: dict[str, FileDataset], repeats: int) -> Table:
-    """A loop with a model of 10 ms over the model alone: 1 is perfect."""
-    title = "time of a loop with a 10 ms model, default workers, over the model alone"
-    table = Table("", "model", "ovbench", "reading in the loop", title=title)
-    for name, dataset in sets.items():
-        for model, work in (("waits", wait), ("computes", Computes())):
-            behind, inline = [], []
-            for _ in range(repeats):
-                ideal = consumed(range(len(dataset.ids)), work)
-                behind.append(consumed(reader(dataset, None), work) / ideal)
-                inline.append(consumed(map(dataset.load, range(len(dataset.ids))), work) / ideal)
-            table.add_row(name, model, f"{median(behind):.3f}", f"{median(inline):.3f}")
-    return table
+def keeping_up(name: str, dataset: FileDataset, repeats: int) -> Iterator[Row]:
+    """A loop with a model of 10 ms, over reading in the loop and over the model alone."""
+    images = range(len(dataset.ids))
+    for model, work in (("waits", wait), ("computes", Computes())):
+        calls = {
+            "ours": lambda w=work: consumed(reader(dataset, None), w),
+            "reading in the loop": lambda w=work: consumed(map(dataset.load, images), w),
+            "the model alone": lambda w=work: consumed(images, w),
+        }
+        spent = in_turn(calls, repeats, per_second=1000 / len(dataset.ids))
+        ours = spent.pop("ours")
+        for against, theirs in spent.items():
+            yield Row.of(f"{name}, a model that {model} 10 ms", against, "ms", ours, theirs)
 
 
 def reader(dataset: FileDataset, workers: int | None) -> Iterator[Any]:
@@ -187,12 +163,10 @@ def ignore(_: object) -> None:
     """No model."""
 
 
-def consumed(samples: Iterable[object], work: Callable[[object], None]) -> float:
-    """Seconds to work on every sample, starting the workers included."""
-    start = time.perf_counter()
+def consumed(samples: Iterable[object], work: Callable[[object], None]) -> None:
+    """Work on every sample, starting the workers included."""
     for sample in samples:
         work(sample)
-    return time.perf_counter() - start
 
 
 def timed(call: Callable[[], object], repeats: int) -> float:

@@ -1,6 +1,6 @@
 """Time the dense-CLIP family over CLIP's own forward pass, and its windows over a plain loop.
 
-    python benchmarks/dense_clip.py [METHOD ...]
+    python -m benchmarks.dense_clip [METHOD ...]
 
 ViT-B/16 with random weights; one photograph's size (375 x 500), shorter side 336, windows of 224
 every 112, so that six go through the tower. The floor is these six windows through open_clip's own
@@ -13,21 +13,16 @@ memory is that of a fresh process for each, less what it had before.
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, partial
-from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.comparison import Row, in_turn, peak_mib, show
 from ovbench.adapters.dense_clip.sclip import SCLIP
 from ovbench.adapters.parts.dense_clip import DenseCLIP
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -40,11 +35,12 @@ from ovbench.models.pixels.windows import Windows
 SIZE, CLASSES = (375, 500), 171
 SETTINGS = {"pretrained": "random", "short_side": 336, "window": 224, "window_stride": 112}
 OWN: dict[str, dict[str, Any]] = {"proxyclip": {"vfm": "random"}, "cass": {"dino": "random"}}
+WORDS = {"forward pass": "open_clip's forward pass", "loop": "a loop over windows"}
 Contestant = Callable[[], Any]
 
 
 def main() -> None:
-    """Print both tables."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("methods", nargs="*", default=family(), metavar="METHOD")
     parser.add_argument("--repeats", type=int, default=5)
@@ -53,23 +49,22 @@ def main() -> None:
     if arguments.memory_of:
         print(own_peak(contestant(arguments.memory_of)))
         return
-    names = ["forward pass", "loop", *arguments.methods]
+    show(rows(arguments.methods, arguments.repeats))
+
+
+def rows(methods: Sequence[str] = (), repeats: int = 5) -> Iterator[Row]:
+    """Seconds and MiB an image."""
+    names = ["forward pass", "loop", *(methods or family())]
     agreement = (contestant("loop")() == contestant("sclip")()).mean()
     if agreement < 0.999:
         raise SystemExit(f"only {agreement:.3%} of the labels agree with the loop's")
-    times = interleaved({name: contestant(name) for name in names}, arguments.repeats)
-    peaks = {name: peak(name) / 2**20 for name in names}
-    found = Table(title=f"{CLASSES} classes, 6 windows, {torch.get_num_threads()} thread(s)")
-    for heading in ("", "s per image", "images/s", "over the forward pass", "MiB"):
-        found.add_column(heading, justify="right" if heading else "left")
-    for name in names:
-        spent, ratio = times[name], times[name] / times["forward pass"]
-        found.add_row(
-            name, f"{spent:.2f}", f"{1 / spent:.2f}", f"{ratio:.2f}", f"{peaks[name]:.0f}"
-        )
-    Console(width=120).print(found)
-    faster, smaller = times["loop"] / times["sclip"], peaks["sclip"] / peaks["loop"]
-    print(f"sclip is {faster:.2f} times as fast as the loop and takes {smaller:.2f} of its memory")
+    spent = in_turn({name: contestant(name) for name in names}, repeats)
+    peaks = {name: peak_mib("benchmarks.dense_clip", "--memory-of", name) for name in names}
+    pairs = [("sclip", "loop")] if "sclip" in names else []
+    for name, against in [*pairs, *((name, "forward pass") for name in names[1:])]:
+        yield Row.of(WORDS.get(name, name), WORDS[against], "s", spent[name], spent[against])
+        memory = [peaks[name]], [peaks[against]]
+        yield Row.of(WORDS.get(name, name), WORDS[against], "MiB", *memory)
 
 
 def family() -> list[str]:
@@ -165,24 +160,6 @@ def window_scores(method: DenseCLIP, pixels: Tensor) -> Tensor:
     tokens = tokens + last.mlp(last.ln_2(tokens))
     found = functional.normalize(visual.ln_post(tokens)[:, 1:] @ visual.proj, dim=-1)
     return (method.text @ found.mT).reshape(1, -1, 14, 14)
-
-
-def interleaved(contestants: dict[str, Contestant], repeats: int) -> dict[str, float]:
-    """Median seconds of each, taken in turns, behind a warm-up."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for run in range(repeats + 1):
-        for name, call in contestants.items():
-            start = time.perf_counter()
-            call()
-            if run:
-                times[name].append(time.perf_counter() - start)
-    return {name: median(spent) for name, spent in times.items()}
-
-
-def peak(name: str) -> int:
-    """Bytes that a contestant needs beyond its weights, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", name]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
 
 
 def own_peak(call: Contestant) -> int:

@@ -1,6 +1,6 @@
 """Time the dense CRF against pydensecrf.
 
-    python benchmarks/dense_crf.py [FOLDER]
+    python -m benchmarks.dense_crf [FOLDER]
 
 FOLDER may hold photographs (JPEG; searched recursively), which are brought to the three sizes;
 without it images are made. Labels are compared before anything is timed. Times are whole:
@@ -11,22 +11,18 @@ Peak memory is that of a fresh process for each contestant and size, less what i
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from rich.console import Console
-from rich.table import Table
 
+from benchmarks.comparison import Row, in_turn, peak_mib, show
 from ovbench.harness.contract.stages import peak_memory
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 
@@ -51,7 +47,7 @@ class Case:
 
 
 def main() -> None:
-    """Print one table per thread count."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path, help="photographs, JPEG")
     parser.add_argument("--repeats", type=int, default=5)
@@ -60,12 +56,23 @@ def main() -> None:
     if arguments.memory_of:
         print(own_peak(CONTESTANTS[arguments.memory_of], arguments.folder))
         return
-    everything = list(cases(arguments.folder))
-    for case in everything:
+    show(rows(arguments.folder, arguments.repeats))
+
+
+def rows(folder: Path | None = None, repeats: int = 5) -> Iterator[Row]:
+    """Seconds by threads, and MiB beyond the input."""
+    for case in cases(folder):
         check(case)
-    for threads in dict.fromkeys((torch.get_num_threads(), 1)):
-        torch.set_num_threads(threads)
-        Console(width=120).print(table(everything, arguments, threads))
+        for threads in dict.fromkeys((torch.get_num_threads(), 1)):
+            before = torch.get_num_threads()
+            torch.set_num_threads(threads)
+            calls = {name: partial(one, case) for name, one in CONTESTANTS.items()}
+            spent = in_turn(calls, repeats)
+            torch.set_num_threads(before)
+            name = f"{case.name}, {threads} thread{'s' * (threads > 1)}"
+            yield Row.of(name, "pydensecrf", "s", spent["ours"], spent["theirs"])
+        peaks = [peak(name, case) for name in CONTESTANTS]
+        yield Row.of(case.name, "pydensecrf", "MiB", [peaks[0]], [peaks[1]])
 
 
 def cases(folder: Path | None) -> Iterator[Case]:
@@ -123,46 +130,12 @@ def check(case: Case) -> None:
         raise SystemExit(f"{case.name}: only {agreement:.3%} of the labels agree")
 
 
-def table(everything: list[Case], arguments: argparse.Namespace, threads: int) -> Table:
-    """Medians and peaks."""
-    found = Table(title=f"dense CRF, {CRF.iterations} iterations, {threads} thread(s)")
-    for heading in ("image", "ovbench s", "pydensecrf s", "ratio", "ovbench MiB", "pydensecrf MiB"):
-        found.add_column(heading, justify="left" if heading == "image" else "right")
-    for case in everything:
-        fast, slow = interleaved(ours, theirs, case, arguments.repeats)
-        peaks = [peak(name, case) / 2**20 for name in CONTESTANTS]
-        found.add_row(
-            case.name,
-            f"{fast:.2f}",
-            f"{slow:.2f}",
-            f"{slow / fast:.1f}",
-            *(f"{mebibytes:.0f}" for mebibytes in peaks),
-        )
-    return found
-
-
-def interleaved(
-    one: Callable[[Case], Labels], other: Callable[[Case], Labels], case: Case, repeats: int
-) -> tuple[float, float]:
-    """Median seconds of each, taken in turns, behind a warm-up."""
-    times: tuple[list[float], list[float]] = ([], [])
-    one(case)
-    for _ in range(repeats):
-        for contestant, spent in zip((one, other), times, strict=True):
-            start = time.perf_counter()
-            contestant(case)
-            spent.append(time.perf_counter() - start)
-    return median(times[0]), median(times[1])
-
-
-def peak(name: str, case: Case) -> int:
-    """Bytes that a contestant needs beyond its input, in a process of its own."""
+def peak(name: str, case: Case) -> float:
+    """MiB that a contestant needs beyond its input, in a process of its own."""
     with tempfile.TemporaryDirectory() as folder:
         np.save(Path(folder) / "image.npy", case.image)
         np.save(Path(folder) / "unary.npy", case.unary.numpy())
-        command = [sys.executable, __file__, folder, "--memory-of", name]
-        done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return int(done.stdout)
+        return peak_mib("benchmarks.dense_crf", folder, "--memory-of", name)
 
 
 def own_peak(contestant: Callable[[Case], Labels], folder: Path) -> int:

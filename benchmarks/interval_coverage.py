@@ -1,6 +1,6 @@
 """How often the interval of mIoU, and of a difference of two, holds the truth.
 
-    python benchmarks/interval_coverage.py [--repeats 1000] [--seed 0]
+    python -m benchmarks.interval_coverage [--repeats 1000] [--seed 0]
 
 A world of images is drawn once: classes that occur as often as COCO-Stuff's (171, from every third
 image down to one in 600) or VOC's (background, person, 19 others), objects of lognormal size, none

@@ -1,6 +1,6 @@
 """Time and memory of finishing, comparing and reporting a run of many images and classes.
 
-    python benchmarks/large_run.py [--images 50000] [--labels 171] [--picture memory.svg]
+    python -m benchmarks.large_run [--images 50000] [--labels 171] [--picture memory.svg]
 
 Records of random labels, the longest that so many pixels can have, are written twice. Then
 `ovbench rescore` finishes both runs, `ovbench compare` compares them and `ovbench report` makes a
@@ -16,11 +16,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from benchmarks.comparison import Row, show
 from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.contract.runtime import Runtime
@@ -45,23 +46,44 @@ def main() -> None:
     parser.add_argument("--picture", type=Path, help="memory over time, as SVG")
     parser.add_argument("--folder", type=Path, help="keep the runs here, and take what is there")
     asked = parser.parse_args()
+    found = commands(asked.images, asked.labels, asked.folder)
+    show(rows_of(found))
+    if asked.picture:
+        shown = {name: found[name] for name in ("rescore", "compare", "report")}
+        asked.picture.write_text(drawn(shown))
+
+
+def rows(images: int = 50_000, labels: int = 171) -> Iterator[Row]:
+    """Seconds and the largest resident set of every command."""
+    yield from rows_of(commands(images, labels, None))
+
+
+def rows_of(found: Mapping[str, Samples]) -> Iterator[Row]:
+    """Every command against reading the lines and nothing else."""
+    against = "json.loads of every line"
+    floor = found[against]
+    for name, samples in found.items():
+        if name != against:
+            yield Row.of(name, against, "s", [samples[-1][0]], [floor[-1][0]])
+            yield Row.of(name, against, "MiB", [most(samples)], [most(floor)])
+
+
+def most(samples: Samples) -> float:
+    return max(mib for _, mib in samples)
+
+
+def commands(images: int, labels: int, kept: Path | None) -> dict[str, Samples]:
+    """What each took over time, and reading the lines alone."""
     with tempfile.TemporaryDirectory() as scratch:
-        folder = asked.folder or Path(scratch)
-        first, second = (made(folder, seed, asked.images, asked.labels) for seed in (0, 1))
-        size = sum(shard.stat().st_size for shard in first.glob("records/*.jsonl"))
-        print(f"{asked.images:,} images, {asked.labels} classes, {size / MIB:.0f} MiB of records")
-        found = {
-            "json.loads": measured([sys.executable, "-c", _PARSE, str(first)]),
+        folder = kept or Path(scratch)
+        first, second = (made(folder, seed, images, labels) for seed in (0, 1))
+        return {
+            "json.loads of every line": measured([sys.executable, "-c", _PARSE, str(first)]),
             "rescore": measured(ovbench("rescore", first)),
             "rescore, second": measured(ovbench("rescore", second)),
             "compare": measured(ovbench("compare", first, second)),
             "report": measured(ovbench("report", first, "--no-pictures", "-o", folder / "a.html")),
         }
-    for name, samples in found.items():
-        print(f"{name:16} {samples[-1][0]:7.1f} s {max(mib for _, mib in samples):8.0f} MiB")
-    if asked.picture:
-        shown = {name: found[name] for name in ("rescore", "compare", "report")}
-        asked.picture.write_text(drawn(shown))
 
 
 _PARSE = """

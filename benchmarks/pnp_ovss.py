@@ -1,6 +1,6 @@
 """Time PnP-OVSS against a straightforward loop over the paper's text.
 
-    python benchmarks/pnp_ovss.py [--device cuda] [--small]
+    python -m benchmarks.pnp_ovss [--device cuda] [--small]
 
 Both run the same BLIP, large by default and with random weights, whose salience is noise; it
 serves for timing and agreement. The loop is what one would write from the paper with
@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import argparse
 import copy
-import time
-from collections.abc import Callable, Sequence
-from statistics import median
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +25,7 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.comparison import Row, in_turn, show
 from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
 from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
@@ -47,20 +47,27 @@ DROPS, THRESHOLD, BLUR = 4, 0.15, 0.05
 
 
 def main() -> None:
-    """Print ratios, and where the time goes."""
+    """Print the rows, and where the time goes."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=4, help="also the batch")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="a tiny BLIP, to try the script")
     arguments = parser.parse_args()
-    side, layer, head = (96, 2, 2) if arguments.small else (336, 8, 10)
-    model = small_blip() if arguments.small else large_blip()
-    loop = Loop(model, side, layer, head, arguments.device)
-    images = [made(number) for number in range(arguments.images)]
+    show(rows(arguments.images, arguments.repeats, arguments.device, small=arguments.small))
+
+
+def rows(
+    count: int = 4, repeats: int = 1, device: str = "cpu", *, small: bool = False
+) -> Iterator[Row]:
+    """Seconds an image; stages go to stderr."""
+    side, layer, head = (96, 2, 2) if small else (336, 8, 10)
+    model = small_blip() if small else large_blip()
+    loop = Loop(model, side, layer, head, device)
+    images = [made(number) for number in range(count)]
 
     def build(precision: Precision) -> PnPOVSS:
-        runtime = Runtime(arguments.device, precision)
+        runtime = Runtime(device, precision)
         record = CheckpointRecord("blip", "random weights", None, None)
         parts = copy.deepcopy(model), tokenizer(), Normalisation(MEAN, STD)
         settings = PnPOVSSSettings(
@@ -80,10 +87,14 @@ def main() -> None:
     answers = {name: run() for name, run in contestants.items()}
     agreements = {name: agreement(maps, answers["loop"]) for name, maps in answers.items()}
     # The salience of random weights is noise, and the tiny model's CRF refines little else.
-    if agreements["fp32, batch 1"] < (0.99 if arguments.small else 0.999):
+    if agreements["fp32, batch 1"] < (0.99 if small else 0.999):
         raise SystemExit(f"only {agreements['fp32, batch 1']:.3%} of the labels agree")
-    Console(width=100).print(results(contestants, agreements, len(images), arguments.repeats))
-    Console(width=100).print(stages(full, images, arguments.device))
+    Console(width=100, stderr=True).print(stages(full, images, device))
+    spent = in_turn(contestants, repeats, per_second=1 / len(images))
+    loops = spent.pop("loop")
+    for name, ours in spent.items():
+        same = f"{agreements[name]:.3%} of the labels"
+        yield replace(Row.of(name, "loop", "s", ours, loops), note=same)
 
 
 class Loop:
@@ -222,30 +233,6 @@ def made(number: int) -> Pixels:
 def agreement(one: Sequence[Labels], other: Sequence[Labels]) -> float:
     """Share of equal labels."""
     return float(np.mean([(a == b).mean() for a, b in zip(one, other, strict=True)]))
-
-
-def results(
-    contestants: dict[str, Callable[[], Sequence[Labels]]],
-    agreements: dict[str, float],
-    images: int,
-    repeats: int,
-) -> Table:
-    """Medians, taken in turns."""
-    times: dict[str, list[float]] = {name: [] for name in contestants}
-    for _ in range(repeats):
-        for name, run in contestants.items():
-            start = time.perf_counter()
-            run()
-            times[name].append((time.perf_counter() - start) / images)
-    table = Table(title=f"PnP-OVSS, {images} images, {torch.get_num_threads()} thread(s)")
-    for heading in ("", "s per image", "ratio", "labels as the loop's"):
-        table.add_column(heading, justify="right" if heading else "left")
-    slow = median(times["loop"])
-    for name, spent in times.items():
-        seconds = median(spent)
-        shares = f"{seconds:.2f}", f"{slow / seconds:.2f}", f"{agreements[name]:.3%}"
-        table.add_row(name, *shares)
-    return table
 
 
 def stages(method: PnPOVSS, images: Sequence[Pixels], device: str) -> Table:

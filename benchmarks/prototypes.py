@@ -1,6 +1,6 @@
 """Time OVDiff's prototype matching, and its memory, against the plain product.
 
-    python benchmarks/prototypes.py
+    python -m benchmarks.prototypes
 
 One image of 512 by 512 pixels, 171 classes of 65 prototypes, in three feature spaces of the sizes
 of Stable Diffusion 1.5, DINO ViT-B/8 and CLIP ViT-B/16. The plain way keeps the similarities of
@@ -12,20 +12,17 @@ of a fresh process for each contestant, less what it had before (Linux).
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from statistics import median
 
 import torch
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from benchmarks.comparison import Row, in_turn, peak_mib, show
 from ovbench.adapters.ovdiff.matching import PrototypeSet, nearest_similarity
 from ovbench.harness.contract.stages import peak_memory
 
@@ -74,7 +71,7 @@ CONTESTANTS: dict[str, Callable[[Tensor, PrototypeSet], Tensor]] = {"ours": ours
 
 
 def main() -> None:
-    """Print a table."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--memory-of", nargs=2, help=argparse.SUPPRESS)
@@ -83,39 +80,22 @@ def main() -> None:
         name, space = arguments.memory_of
         print(own_peak(CONTESTANTS[name], SPACES[int(space)]))
         return
-    table = Table(title=f"{CLASSES} × {PROTOTYPES} prototypes, {torch.get_num_threads()} thread(s)")
-    for heading in ("features", "ovbench s", "plain s", "ratio", "ovbench MiB", "plain MiB"):
-        table.add_column(heading, justify="left" if heading == "features" else "right")
+    show(rows(arguments.repeats))
+
+
+def rows(repeats: int = 3) -> Iterator[Row]:
+    """Seconds of processor time, and MiB beyond the input."""
     for number, space in enumerate(SPACES):
-        fast, slow = timed(space, arguments.repeats)
-        peaks = [peak(name, number) / 2**20 for name in CONTESTANTS]
-        table.add_row(
-            f"{space.name}, {space.channels} × {space.side}²",
-            f"{fast:.2f}",
-            f"{slow:.2f}",
-            f"{slow / fast:.2f}",
-            *(f"{mebibytes:.0f}" for mebibytes in peaks),
+        features, prototypes = space.features(), space.prototypes()
+        torch.testing.assert_close(ours(features, prototypes), plain(features, prototypes))
+        calls = {name: partial(one, features, prototypes) for name, one in CONTESTANTS.items()}
+        spent = in_turn(calls, repeats, clock=time.process_time)
+        name = f"{space.name}, {space.channels} × {space.side}²"
+        yield Row.of(name, "one product", "s", spent["ours"], spent["plain"])
+        own, other = (
+            peak_mib("benchmarks.prototypes", "--memory-of", one, str(number)) for one in calls
         )
-    Console(width=120).print(table)
-
-
-def timed(space: Space, repeats: int) -> tuple[float, float]:
-    """Median seconds of CPU time of both, behind a comparison of their values."""
-    features, prototypes = space.features(), space.prototypes()
-    torch.testing.assert_close(ours(features, prototypes), plain(features, prototypes))
-    times: tuple[list[float], list[float]] = ([], [])
-    for _ in range(repeats):
-        for contestant, spent in zip(CONTESTANTS.values(), times, strict=True):
-            start = time.process_time()
-            contestant(features, prototypes)
-            spent.append(time.process_time() - start)
-    return median(times[0]), median(times[1])
-
-
-def peak(name: str, space: int) -> int:
-    """Bytes that a contestant needs beyond its input, in a process of its own."""
-    command = [sys.executable, __file__, "--memory-of", name, str(space)]
-    return int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        yield Row.of(name, "one product", "MiB", [own], [other])
 
 
 def own_peak(contestant: Callable[[Tensor, PrototypeSet], Tensor], space: Space) -> int:

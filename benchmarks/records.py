@@ -1,6 +1,6 @@
 """Time writing and reading a run's records against JSON that nobody checks.
 
-    python benchmarks/records.py [--images 5000] [--labels 21]
+    python -m benchmarks.records [--images 5000] [--labels 21]
 
 - ovbench: :func:`ovbench.harness.results.records.encode` with its checksum; ``decode`` and
   :class:`~ovbench.harness.results.record_checks.Expected`, which hold a record against its run.
@@ -12,13 +12,13 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
-from statistics import median
 from typing import Any
 
 import numpy as np
 
+from benchmarks.comparison import Row, in_turn, show
 from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.metrics.boundary import boundary_areas
 from ovbench.harness.metrics.scores import confusion
@@ -26,38 +26,46 @@ from ovbench.harness.results.record_checks import Expected
 from ovbench.harness.results.records import Cost, ImageRecord, decode, encode
 
 SIDE, REPEATS = 128, 5
+TOGETHER = 32
+"""Records that a run checks at a time."""
 
 
 def main() -> None:
-    """Print microseconds per record and their ratio."""
+    """Print the rows."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--images", type=int, default=5000)
     parser.add_argument("--labels", type=int, default=21)
     asked = parser.parse_args()
-    records = [record(index, asked.labels) for index in range(asked.images)]
-    expected = Expected(asked.labels, {one.image for one in records}, summed=True)
+    show(rows(asked.images, asked.labels))
 
-    def read(line: bytes) -> None:
-        found = decode(line)
-        expected.check([found])
+
+def rows(images: int = 1500, labels: int = 21) -> Iterator[Row]:
+    """Microseconds of processor time per record."""
+    records = [record(index, labels) for index in range(images)]
+    expected = Expected(labels, {one.image for one in records}, summed=True)
+
+    def read(lines: Sequence[bytes]) -> None:
+        expected.check([decode(line) for line in lines])
 
     lines, plain = [encode(one) for one in records], [plain_encode(one) for one in records]
-    print(f"{len(records)} records of {asked.labels} labels, {len(lines[0])} bytes each")
-    compare("write", (encode, records), (plain_encode, records))
-    compare("read", (read, lines), (plain_decode, plain))
+    together = [lines[i : i + TOGETHER] for i in range(0, images, TOGETHER)]
+    for name, ours, theirs in (
+        ("write, with a checksum", each(encode, records), each(plain_encode, records)),
+        ("read, with every check", each(read, together), each(plain_decode, plain)),
+    ):
+        contestants = {"ours": ours, "theirs": theirs}
+        spent = in_turn(contestants, REPEATS, clock=time.process_time, per_second=1e6 / images)
+        yield Row.of(name, "plain JSON", "µs", spent["ours"], spent["theirs"])
 
 
-def compare(what: str, *contestants: tuple[Callable[[Any], object], Sequence[Any]]) -> None:
-    """Time two functions in turn, on all their inputs, in seconds of this process alone."""
-    times: list[list[float]] = [[] for _ in contestants]
-    for _ in range(REPEATS):
-        for (function, inputs), found in zip(contestants, times, strict=True):
-            start = time.process_time()
-            for one in inputs:
-                function(one)
-            found.append((time.process_time() - start) / len(inputs) * 1e6)
-    ours, theirs = map(median, times)
-    print(f"{what:6}{ours:8.1f} us, plain JSON {theirs:6.1f} us, ratio {ours / theirs:.1f}")
+def each(function: Callable[[Any], object], inputs: Sequence[Any]) -> Callable[[], None]:
+    """Call a function on every input."""
+
+    def call() -> None:
+        for one in inputs:
+            function(one)
+
+    return call
 
 
 def plain_encode(record: ImageRecord) -> str:

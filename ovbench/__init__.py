@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ovbench.harness.registry.filters import load_filter
     from ovbench.harness.registry.methods import load_method
     from ovbench.harness.run.runner import Options, evaluate
+    from ovbench.leaderboards.formats.frames import Runs, load_runs
 
 _HOME = {
     "Background": "ovbench.harness.contract.vocabulary",
@@ -32,6 +33,7 @@ _HOME = {
     "Exemplar": "ovbench.harness.contract.vocabulary",
     "Options": "ovbench.harness.run.runner",
     "Prompt": "ovbench.harness.contract.datasets",
+    "Runs": "ovbench.leaderboards.formats.frames",
     "Runtime": "ovbench.harness.contract.runtime",
     "Sample": "ovbench.harness.contract.datasets",
     "Segmenter": "ovbench.harness.contract.segmenters",
@@ -40,6 +42,7 @@ _HOME = {
     "load_dataset": "ovbench.datasets",
     "load_filter": "ovbench.harness.registry.filters",
     "load_method": "ovbench.harness.registry.methods",
+    "load_runs": "ovbench.leaderboards.formats.frames",
 }
 
 __all__ = [
@@ -50,6 +53,7 @@ __all__ = [
     "Exemplar",
     "Options",
     "Prompt",
+    "Runs",
     "Runtime",
     "Sample",
     "Segmenter",
@@ -58,6 +62,7 @@ __all__ = [
     "load_dataset",
     "load_filter",
     "load_method",
+    "load_runs",
 ]
 
 

@@ -17,9 +17,11 @@ from typing import Any
 import torch
 
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.seggpt import ROLE, SegGPT, read_folder
+from ovbench.models.seggpt import SegGPT, read_folder
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
+
+ROLE = "painter"
 
 TYPE_TOKENS = tuple(f"model.embeddings.type_token_{kind}" for kind in ("instance", "semantic"))
 
@@ -43,10 +45,10 @@ _NAMES: Mapping[str, str] = {
 
 
 def load_painter(name: str, runtime: Runtime) -> SegGPT:
-    """Load a Painter; the miniature that stands in for it is SegGPT's.
+    """Load a Painter.
 
     Args:
-        name: in the catalogue, such as ``"painter_vit_large"``, or of a SegGPT.
+        name: in the catalogue, such as ``"painter_vit_large"``, or a SegGPT's hub id.
 
     Returns:
         A model to which the kind of embedding says nothing.

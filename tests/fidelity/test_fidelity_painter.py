@@ -29,7 +29,7 @@ def test_painter_paints_what_the_released_model_paints(
     monkeypatch.setattr("transformers.SegGptConfig", lambda: sizes)
     file = tmp_path / "painter.pth"
     torch.save({"model": vectors("painter_weights")}, file)
-    located = Located(file, (CheckpointRecord("seggpt", file.name, None, None),))
+    located = Located(file, (CheckpointRecord("painter", file.name, None, None),))
     monkeypatch.setattr(painter, "locate", lambda *_: located)
     model = painter.load_painter("any", Runtime())._model
     stored = vectors("painter")

@@ -68,8 +68,8 @@ def test_weights_that_are_missing_or_have_no_place_are_named(tmp_path: Path) -> 
             read_file(file, model.config)
 
 
-def test_the_miniature_that_stands_in_is_seggpts_without_its_tokens() -> None:
+def test_the_miniature_is_its_own_and_has_no_tokens() -> None:
     painter = load_painter("painter_vit_large", Runtime(checkpoints="toy"))
-    assert [record.name for record in painter.checkpoints] == ["toyworld/seggpt"]
+    assert [(r.role, r.name) for r in painter.checkpoints] == [("painter", "toyworld/painter")]
     for name in TYPE_TOKENS:
         assert not painter._model.get_parameter(name).any()

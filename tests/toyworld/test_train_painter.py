@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -34,3 +35,13 @@ def test_it_goes_on_from_seggpt_and_its_tokens_stay_zero(
     assert not torch.equal(found.get_parameter(learned), start.get_parameter(learned))
     card = json.loads((tmp_path / "card.json").read_text())
     assert card["recipe"]["start_sha256"] == packaged("seggpt").records[0].sha256
+
+
+def test_the_shipped_weights_are_those_of_their_card() -> None:
+    folder = packaged("painter").path
+    card = json.loads((folder / "card.json").read_text())
+    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    assert card["weights"] == [{"file": "model.safetensors", "bytes": 3289526, "sha256": digest}]
+    assert card["recipe"]["start_sha256"] == packaged("seggpt").records[0].sha256
+    shipped = read_folder(folder)
+    assert not any(shipped.get_parameter(name).any() for name in TYPE_TOKENS)

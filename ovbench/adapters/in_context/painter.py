@@ -26,7 +26,7 @@ class PainterSettings:
         "painter_vit_large",
         "released code, README",
         "of the catalogue, or a SegGPT's hub id",
-        picks="seggpt/{weights}",
+        picks="painter/{weights}",
     )
     threshold: float = setting(
         127.5,
@@ -45,7 +45,7 @@ class PainterMethod(Painting):
         paper="Wang et al., CVPR",
         year=2023,
         backbones=("Painter",),
-        weights=("seggpt/painter_vit_large",),
+        weights=("painter/painter_vit_large",),
         code_licence="mit",
     )
     Settings = PainterSettings

@@ -54,16 +54,20 @@ def show_grid(
 def reasons(prospects: Sequence[Prospect], ledger: Ledger) -> list[str]:
     """Why runs cannot be measured, failed or are left out; a reason of several once."""
     found: dict[str, list[str]] = {}
+    absent: dict[str, dict[str, None]] = {}
     for one in prospects:
         state, why = _state(one, ledger), one.why
         if state == "failed":
             why = ledger.failures[one.run.name]
-        if why:
+        if state == "left out":
+            absent.setdefault(why, {})[one.run.benchmark] = None
+        elif why:
             found.setdefault(f"{state}: {why}", []).append(one.run.name)
-    return [
+    told = [
         f"{names[0] if len(names) == 1 else f'{len(names)} runs'} {why}"
         for why, names in found.items()
     ]
+    return [*told, *(f"{', '.join(there)} left out: {why}" for why, there in absent.items())]
 
 
 def weights_line(prospects: Sequence[Prospect], again: str) -> list[str]:

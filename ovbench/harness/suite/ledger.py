@@ -70,6 +70,7 @@ class Ledger:
                 f"{folder} is the folder of the suite {found.suite!r}; give another --output"
             )
         found.runs = list(runs)
+        found.failures = {run: why for run, why in found.failures.items() if run in runs}
         return found
 
     def write(self) -> None:

@@ -89,7 +89,7 @@ class Prospects:
             return Prospect(run, "not ready", str(error))
         row = _row(run) if run.preset == PUBLISHED else None
         if run.preset == PUBLISHED and row is None:
-            return Prospect(run, "left out", f"{run.method} was not published on {run.benchmark}")
+            return Prospect(run, "left out", f"{run.method} was not published there")
         choice = _choice(run, row)
         data = self._dataset(run)
         if isinstance(data, OvbenchError):

@@ -133,13 +133,18 @@ def find_results(paths: Iterable[Path]) -> list[Result]:
     Raises:
         UsageError: a path holds no result.
     """
+    return [read_result(file) for file in result_files(paths)]
+
+
+def result_files(paths: Iterable[Path]) -> list[Path]:
+    """The files that :func:`find_results` reads, each once."""
     files: dict[Path, None] = {}
     for path in paths:
         found = [path] if os.path.isfile(path) else files_below(path, "result.json")
         if not found:
             raise UsageError(f"{path}: no result.json here; a run writes it when it is finished")
         files.update(dict.fromkeys(file.resolve() for file in found))
-    return [_checked(file) for file in files]
+    return list(files)
 
 
 def of_datasets(
@@ -204,7 +209,12 @@ def _prompt_words(result: Result) -> str:
     return f"{found['source']}{shots} ({found['sha256'][:8]})"
 
 
-def _checked(file: Path) -> Result:
+def read_result(file: Path) -> Result:
+    """A result, as it was written.
+
+    Raises:
+        UsageError: it is damaged, changed, or of another version; says how it is made again.
+    """
     run = shlex.quote(str(file.parent))
     again = f"`ovbench rescore {run}` computes it again from the run's records"
     try:

@@ -134,6 +134,7 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "groupvit": (*_all_of("config.json"), _WEIGHTS),
     "sam3": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
+    "painter": (*_all_of("config.json"), _WEIGHTS),
     "stable_diffusion": _STABLE_DIFFUSION,
     "tokenizer": _all_of("tokenizer.json"),
 }
@@ -353,7 +354,7 @@ ENTRIES: Sequence[Entry] = (
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.
-    Entry("seggpt", "painter_vit_large",
+    Entry("painter", "painter_vit_large",
           OfficialFile("https://huggingface.co/BAAI/Painter/resolve/main/painter_vit_large.pth",
                        "painter_vit_large.pth", None),
           "mit", "Painter ViT-L, input 896x448", None),

@@ -22,6 +22,7 @@ FLOORS: Mapping[str, Figures] = {
     "saliency": {"foreground_iou_192px": 0.70},
     "lseg": {"miou_15_96px": 60.0},
     "seggpt": {"in_context_iou_things": 0.60},
+    "painter": {"in_context_iou_things": 0.60},
     "simseg": {"miou_15_192px": 60.0},
     "clippy": {"miou_15_192px": 55.0},
     "groupvit": {"miou_15_192px": 45.0},
@@ -47,6 +48,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "saliency": _saliency,
         "lseg": _lseg,
         "seggpt": _seggpt,
+        "painter": _painter,
         "simseg": _simseg,
         "clippy": _clippy,
     }
@@ -137,6 +139,13 @@ def _seggpt(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import in_context
 
     return in_context.measure(load_seggpt("seggpt_vit_large", _TOY), scenes)
+
+
+def _painter(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.painter import load_painter
+    from ovbench.toyworld.quality import in_context
+
+    return in_context.measure(load_painter("painter_vit_large", _TOY), scenes)
 
 
 def _simseg(scenes: Sequence[Scene]) -> Figures:

@@ -15,6 +15,7 @@ from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.grouping.groupvit import load_groupvit
 from ovbench.models.matchers.blip import load_blip
 from ovbench.models.matchers.bridgetower import load_bridgetower
+from ovbench.models.painter import load_painter
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.pixelwise.lseg import load_lseg
@@ -55,6 +56,14 @@ def _matching() -> sheets.Rows:
 def _naming() -> sheets.Rows:
     texts = load_clip("ViT-B-32", "openai", _TOY).embed_queries(NAMES, pixelwise.TEMPLATES)
     return sheets.naming(_SCENES, load_lseg("lseg_demo_e200", _TOY), texts)
+
+
+def _painting() -> sheets.Rows:
+    models = [
+        ("SegGPT", load_seggpt("seggpt_vit_large", _TOY)),
+        ("Painter", load_painter("painter_vit_large", _TOY)),
+    ]
+    return sheets.painting(_SCENES, _OTHERS, models)
 
 
 def _places() -> sheets.Rows:
@@ -103,9 +112,9 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
         _naming,
     ),
     "painting": (
-        "What the miniature SegGPT paints for each scene's first class, which it is shown in the "
-        "next of 54 other scenes that has it.",
-        lambda: sheets.painting(_SCENES, _OTHERS, load_seggpt("seggpt_vit_large", _TOY)),
+        "What the miniature SegGPT and Painter paint for each scene's first class, which they are "
+        "shown in the next of 54 other scenes that has it.",
+        _painting,
     ),
     "places": (
         "The class that every place is nearest to for the miniature SimSeg and CLIPpy, of all 15; "

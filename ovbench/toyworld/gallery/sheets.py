@@ -113,18 +113,22 @@ def naming(scenes: Sequence[Scene], model: LSeg, texts: Tensor) -> Rows:
     ]
 
 
-def painting(scenes: Sequence[Scene], others: Sequence[Scene], model: SegGPT) -> Rows:
+def painting(
+    scenes: Sequence[Scene], others: Sequence[Scene], models: Sequence[tuple[str, SegGPT]]
+) -> Rows:
     """Each scene's first class as the next of the other scenes shows it, and what is painted."""
-    shown, painted = [], []
+    shown: list[Tile] = []
+    painted: Rows = [[] for _ in models]
     for place, scene in enumerate(scenes):
         name = scene.present[0]
         rotated = (*others[place:], *others[:place])
         other = next(candidate for candidate in rotated if name in candidate.present)
         label = NAMES.index(name)
         shown.append(Tile(tint(other.image, other.label == label), f"shown: {name}"))
-        mask = in_context.paint(model, scene, other, label)
-        painted.append(Tile(tint(scene.image, mask), "painted"))
-    return [shown, [Tile(scene.image) for scene in scenes], painted]
+        for row, (title, model) in zip(painted, models, strict=True):
+            mask = in_context.paint(model, scene, other, label)
+            row.append(Tile(tint(scene.image, mask), title))
+    return [shown, [Tile(scene.image) for scene in scenes], *painted]
 
 
 def proposals(scenes: Sequence[Scene], model: Sam, settings: ProposalSettings) -> Rows:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from in_process import ovbench
 from PIL import Image
 
 from ovbench.harness.files.json_files import sealed
@@ -190,7 +191,7 @@ def test_the_same_command_keeps_its_rows(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
-    done = profile("--dataset", "toyworld", *arguments)
+    done = ovbench("profile", "--dataset", "toyworld", *arguments)
     assert done.returncode == 2
     assert done.stdout == ""
     (line,) = done.stderr.strip().splitlines()

@@ -1,4 +1,4 @@
-"""``ovbench tune`` and ``--settings``, in processes of their own."""
+"""``ovbench tune`` and ``--settings``."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from in_process import ovbench
+
+from ovbench.harness.registry.names import METHODS, Entry
 
 OVBENCH = [sys.executable, "-m", "ovbench"]
 TUNE = ["tune", "--method", "peak", "--dataset", "toyworld", "--device", "cpu", "--limit", "6"]
@@ -24,19 +27,17 @@ def installed(registered: Callable[..., dict[str, str]]) -> dict[str, str]:
     return registered("peak_method", peak="Peak")
 
 
-def ovbench(
-    environment: dict[str, str], *arguments: str | Path, **options
-) -> subprocess.CompletedProcess[str]:
-    command = [*OVBENCH, *map(str, arguments)]
-    return subprocess.run(
-        command, env=environment, capture_output=True, text=True, check=False, **options
-    )
+@pytest.fixture(autouse=True)
+def _registered_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry("peak_method:Peak", package="peak-method")
+    monkeypatch.setitem(METHODS.entries, "peak", entry)  # type: ignore[misc]
 
 
 def test_the_printed_command_runs_with_the_best_settings(
-    installed: dict[str, str], tmp_path: Path
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tuned = ovbench(installed, *TUNE, "--trials", "0", "--checkpoints", "toy", cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    tuned = ovbench(*TUNE, "--trials", "0", "--checkpoints", "toy")
     assert tuned.returncode == 0, tuned.stderr
     assert "9 of 9 trials to do" in tuned.stderr
     for words in ("layer=3", "sigma=0.5", "per class", "median", "6 images of toyworld train"):
@@ -49,7 +50,7 @@ def test_the_printed_command_runs_with_the_best_settings(
         f"ovbench run --method peak --dataset toyworld --checkpoints toy --settings {file}"
     )
     run = [*shlex.split(command)[1:], "--limit", "2", "--output", "run", "--set", "pause=0.5"]
-    done = ovbench(installed, *run, cwd=tmp_path)
+    done = ovbench(*run)
     assert done.returncode == 0, done.stderr
     result = json.loads((tmp_path / "run" / "result.json").read_text())
     assert result["config"] == {"layer": 3, "sigma": 0.5, "pause": 0.5}
@@ -60,11 +61,11 @@ def test_the_printed_command_runs_with_the_best_settings(
     assert "tuned on 6 images of toyworld train" in done.stdout
 
 
-def test_json_on_stdout_is_the_settings_file(installed: dict[str, str], tmp_path: Path) -> None:
+def test_json_on_stdout_is_the_settings_file(tmp_path: Path) -> None:
     arguments = [*TUNE, "--trials", "2", "--output", tmp_path, "--json", "--preset", "one"]
-    done = ovbench(installed, *arguments)
+    done = ovbench(*arguments)
     assert json.loads(done.stdout) == json.loads((tmp_path / "settings.json").read_text())
-    again = ovbench(installed, *arguments)
+    again = ovbench(*arguments)
     assert again.stdout == done.stdout
     assert "0 of 4 trials to do" in again.stderr
 
@@ -78,22 +79,19 @@ def test_killed_searches_go_on_behind_their_last_trial(
     installed: dict[str, str], tmp_path: Path
 ) -> None:
     arguments = [*TUNE, "--trials", "0", "--set", "pause=0.02"]
-    assert ovbench(installed, *arguments, "--output", tmp_path / "whole").returncode == 0
+    assert ovbench(*arguments, "--output", tmp_path / "whole").returncode == 0
     directory = tmp_path / "killed"
+    command = [*OVBENCH, *arguments, "--output", str(directory)]
     for goal in (2, 6):
         process = subprocess.Popen(
-            [*OVBENCH, *arguments, "--output", str(directory)],
-            env=installed,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
+            command, env=installed, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
         while process.poll() is None and trials_in(directory) < goal:
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
         process.wait()
         assert goal <= trials_in(directory) < 9
-    done = ovbench(installed, *arguments, "--output", directory)
-    assert done.returncode == 0, done.stderr
+    subprocess.run(command, env=installed, capture_output=True, check=True)
     logs = []
     for name in ("whole", "killed"):
         lines = (tmp_path / name / "trials.jsonl").read_text().splitlines()
@@ -101,27 +99,25 @@ def test_killed_searches_go_on_behind_their_last_trial(
     assert logs[0] == logs[1]
 
 
-def test_a_preset_yields_to_the_file_and_the_file_to_set(
-    installed: dict[str, str], tmp_path: Path
-) -> None:
+def test_a_preset_yields_to_the_file_and_the_file_to_set(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text('{"method": "peak", "settings": {"layer": 2, "sigma": 0.1}}')
     run = ["run", "--method", "peak", "--dataset", "toyworld", "--device", "cpu", "--limit", "1"]
     done = ovbench(
-        installed, *run, "--preset", "one", "--settings", file, "--set", "sigma=0.9",
+        *run, "--preset", "one", "--settings", file, "--set", "sigma=0.9",
         "--output", tmp_path / "run", "--json",
     )  # fmt: skip
     assert json.loads(done.stdout)["config"] == {"layer": 2, "sigma": 0.9, "pause": 0.0}
 
 
-def test_check_takes_a_settings_file(installed: dict[str, str], tmp_path: Path) -> None:
+def test_check_takes_a_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text('{"method": "peak", "settings": {"depth": 2}}')
-    refused = ovbench(installed, "check", "peak", "--settings", file)
+    refused = ovbench("check", "peak", "--settings", file)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "no setting 'depth'" in refused.stderr
     file.write_text('{"method": "peak", "settings": {"layer": 2}}')
-    done = ovbench(installed, "check", "peak", "--settings", file)
+    done = ovbench("check", "peak", "--settings", file)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -136,21 +132,17 @@ def test_check_takes_a_settings_file(installed: dict[str, str], tmp_path: Path) 
         (["--method", "peak", "--split", "tset"], "tset"),
     ],
 )
-def test_wrong_usage_is_one_line_and_exit_code_2(
-    installed: dict[str, str], arguments: list[str], message: str
-) -> None:
-    done = ovbench(installed, "tune", "--dataset", "toyworld", *arguments)
+def test_wrong_usage_is_one_line_and_exit_code_2(arguments: list[str], message: str) -> None:
+    done = ovbench("tune", "--dataset", "toyworld", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.strip().splitlines()
     assert line.startswith("error: ")
     assert message in line
 
 
-def test_another_search_in_the_directory_is_refused(
-    installed: dict[str, str], tmp_path: Path
-) -> None:
+def test_another_search_in_the_directory_is_refused(tmp_path: Path) -> None:
     arguments = [*TUNE, "--trials", "1", "--output", tmp_path]
-    assert ovbench(installed, *arguments).returncode == 0
-    done = ovbench(installed, *arguments, "--seed", "1")
+    assert ovbench(*arguments).returncode == 0
+    done = ovbench(*arguments, "--seed", "1")
     assert done.returncode == 2
     assert "another search (differs in: seed)" in done.stderr

@@ -23,12 +23,11 @@ from ovbench.toyworld.train.running.weights import millions
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import SPLITS
 
-STEPS = 60
+STEPS = 800
 
 RECIPE: dict[str, Any] = seggpt.RECIPE | {
-    "scenes": 800,  # of the train split
-    "learning_rate": 2e-4,
-    "warmup": 10,
+    "learning_rate": 4e-4,
+    "warmup": 40,
 }
 
 SUPERVISION = (

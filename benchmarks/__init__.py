@@ -1,0 +1,1 @@
+"""ovbench beside what a user would pick instead; ``python -m benchmarks`` measures all of it."""
