@@ -19,7 +19,7 @@ from ovbench.harness.suite.estimates import Estimate, duration, total
 from ovbench.harness.suite.executors import Ended, Job
 from ovbench.harness.suite.measuring import Observer
 
-_LOOK_EVERY_S = 2.0
+_LOOK_EVERY_S, _SHARE = 2.0, 0.01
 
 
 class _Screen(Protocol):
@@ -66,20 +66,21 @@ class _Suite:
     at_once: int
     left: set[str] = field(default_factory=set)
     failed: int = 0
-    looked: float = 0.0
+    next_look: float = 0.0
 
     def __post_init__(self) -> None:
         self.left = set(self.expected)
 
     def running(self, jobs: Sequence[Job]) -> None:
         """See :class:`~ovbench.harness.suite.measuring.Observer`."""
-        now = time.monotonic()
-        if now - self.looked >= _LOOK_EVERY_S:
-            self.looked = now
+        begin = time.monotonic()
+        if begin >= self.next_look:
             found = {job.name: _look(job) for job in jobs}
-            self.screen.now(
-                self.done, ", ".join([*map(_how_far, found.items()), *self._rest(found)])
-            )
+            words = [*map(_how_far, found.items()), *self._rest(found)]
+            self.screen.now(self.done, ", ".join(words))
+            # The records of a large run take a while to count: looking takes its share at most.
+            end = time.monotonic()
+            self.next_look = end + max(_LOOK_EVERY_S, (end - begin) / _SHARE)
 
     def ended(self, ended: Ended) -> None:
         """See :class:`~ovbench.harness.suite.measuring.Observer`."""
@@ -90,7 +91,8 @@ class _Suite:
         else:
             self.failed += 1
             self.screen.line(f"{ended.job.name}: failed: {ended.failure}", True)
-        self.looked = 0.0
+        self.screen.now(self.done, "")
+        self.next_look = 0.0
 
     def _rest(self, found: Mapping[str, Standing | None]) -> list[str]:
         """How many failed, and how long the rest may take."""

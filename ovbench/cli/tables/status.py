@@ -81,7 +81,7 @@ def _table(runs: list[Standing], clock: float) -> Any:
             styled(str(run.path), ""),
             state,
             str(run.total) if not open_ else f"{run.images} of {run.total}",
-            seconds(sum(paces) / len(paces)) if paces else "",
+            seconds(sum(paces) / len(paces)) if paces and open_ else "",
             ("unknown" if left is None else duration(left)) if state == "measuring" else "",
             f"{duration(max(0.0, clock - run.last))} ago" if open_ else "",
             "" if open_ and run.miou is None else percent(run.miou),

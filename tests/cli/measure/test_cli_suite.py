@@ -16,10 +16,13 @@ import pytest
 from in_process import ovbench
 from PIL import Image
 
+from ovbench.cli.progress import suite as progress
+from ovbench.errors import UsageError
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.results.store import RunStore
 from ovbench.harness.run.standing import standing
 from ovbench.harness.suite import local
+from ovbench.harness.suite.estimates import Estimate
 from ovbench.harness.suite.executors import Ended, Job
 
 ONE = "methods: [random]\nbenchmarks: [toyworld]\nlimit: 3\n"
@@ -343,3 +346,22 @@ def test_a_suite_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path:
             assert one[part] == other[part]
         assert len(counts(run)) == 60
         assert one["run"]["id"] == other["run"]["id"]
+
+
+def test_looking_at_large_runs_takes_a_hundredth_of_the_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock, looks = [0.0], []
+
+    def slow(directory: Path) -> None:
+        looks.append(clock[0])
+        clock[0] += 1.0
+        raise UsageError("nothing is there yet")
+
+    monkeypatch.setattr(progress, "standing", slow)
+    monkeypatch.setattr(progress.time, "monotonic", lambda: clock[0])
+    with progress.observer("mine", 1, 0, {"one": Estimate()}, 1, quiet=True) as watching:
+        for _ in range(300):
+            watching.running([job(tmp_path)])
+            clock[0] += 1.0
+    assert looks == [0.0, 101.0, 202.0]
