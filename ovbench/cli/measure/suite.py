@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -92,12 +93,17 @@ def suite(
     look = Prospects(folder, root)
     prospects = [look.of(run) for run in asked.runs]
     errand = Errand(folder, root, device, fresh, retry_failed)
-    again = f"ovbench suite {file}"
+    given = {"--root": root, "--output": output}
+    words = [word for pair in given.items() if pair[1] is not None for word in map(str, pair)]
+    again = shlex.join(["ovbench", "suite", file, *words])
     if fetch:
         from ovbench.cli.progress.fetching import fetch_all
         from ovbench.harness.suite.missing import missing_weights
 
-        fetch_all([need.name for need in missing_weights(prospects)])
+        lacking = [need.name for need in missing_weights(prospects) if need.item is not None]
+        fetch_all(lacking)
+        if not lacking:
+            say("no checkpoint is missing")
     elif dry_run:
         from ovbench.cli.shared.grid import show_grid
 

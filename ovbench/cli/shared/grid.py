@@ -83,9 +83,9 @@ def weights_line(prospects: Sequence[Prospect], again: str) -> list[str]:
     more = f" and {unknown} of unknown size" if unknown else ""
     by_hand = sum(one.item is None or one.item.by_hand for one in found)
     hand = f", but for {by_hand} that no program can fetch" if by_hand else ""
+    what = "1 checkpoint is" if len(found) == 1 else f"{len(found)} checkpoints are"
     return [
-        f"{len(found)} weights are missing, {size_in_words(int(size))}{more}: "
-        f"`{again} --fetch` fetches them{hand}"
+        f"{what} missing, {size_in_words(int(size))}{more}: `{again} --fetch` fetches them{hand}"
     ]
 
 

@@ -24,6 +24,7 @@ from ovbench.harness.run.standing import standing
 from ovbench.harness.suite import local
 from ovbench.harness.suite.estimates import Estimate
 from ovbench.harness.suite.executors import Ended, Job
+from ovbench.models.weights.catalogue import Entry
 
 ONE = "methods: [random]\nbenchmarks: [toyworld]\nlimit: 3\n"
 TWO = ONE + "seeds: [0, 7]\n"
@@ -129,8 +130,8 @@ benchmarks:
     done = ovbench(*call)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f"error: 2 of 3 runs are not done; `ovbench suite {path} --dry-run` says why, "
-        "--retry-failed starts again what failed"
+        f"error: 2 of 3 runs are not done; `ovbench suite {path} --output {out} --dry-run` says "
+        "why, --retry-failed starts again what failed"
     )
     assert "random-voc20 not ready: voc needs --root DIR" in done.stderr
     assert "random-folder: failed: " in done.stderr
@@ -234,6 +235,32 @@ def test_lines_for_a_scheduler_measure_what_is_left(tmp_path: Path, started: lis
     )
     assert ovbench(*[word.replace("OUT", f"{out}/") for word in words]).returncode == 0
     assert [*states(path, out).values()] == ["done", "to do"]
+
+
+def test_what_is_missing_is_told_with_its_size_and_fetched_by_one_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    path = written(tmp_path, "methods: [sclip, naclip]\nbenchmarks: [voc20, toyworld]\n")
+    shown = ovbench("suite", path, "-o", tmp_path / "out", "--dry-run").stdout
+    again = f"ovbench suite {path} --output {tmp_path / 'out'} --fetch"
+    assert f"1 checkpoint is missing, 599.0 MB: `{again}` fetches them" in shown
+    assert "clip/ViT-B-16 openai: 599.0 MB, timm/vit_base_patch16_clip_224.openai" in shown
+    assert "2 runs not ready: voc needs --root DIR" in shown
+
+    asked: list[str] = []
+
+    def obtain(entry: Entry) -> Path:
+        asked.append(entry.name)
+        return tmp_path
+
+    monkeypatch.setattr("ovbench.cli.progress.fetching.obtain", obtain)
+    done = ovbench("suite", path, "--fetch")
+    assert asked == ["ViT-B-16 openai"]
+    assert done.stdout == f"clip/ViT-B-16 openai: {tmp_path}\n"
+    assert "clip/ViT-B-16 openai: 599.0 MB" in done.stderr
+    assert ovbench("suite", "demo", "--fetch").stdout == "no checkpoint is missing\n"
 
 
 def test_words_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
