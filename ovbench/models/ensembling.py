@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from ovbench.harness.files.cache import code_of, remembered_in_turn
-from ovbench.models.weights.content import bytes_of, content_of
+from ovbench.models.weights.content import bytes_of, content_of, surroundings
 
 TEXT_BATCH = 256
 """Texts per forward pass: about 1 GiB of activations in the largest text towers."""
@@ -39,16 +38,11 @@ class TextTower:
 
     def identity(self) -> dict[str, Any]:
         """What decides the embedding of tokens, to the last bit."""
-        weight = next(self.network.parameters())
-        packages = ("torch", "open-clip-torch", "transformers")
         return {
             # Of what lies in memory: a name, a path or a record may outlive what it stood for.
             "network": content_of(self.network, self.without),
             "encoder": code_of(self.embed),
-            # Sums round differently on another kind of device and in another release.
-            "device": weight.device.type,
-            "matmul": torch.get_float32_matmul_precision(),
-            "packages": {name: version(name) for name in packages},
+            **surroundings(next(self.network.parameters()).device),
         }
 
 

@@ -45,6 +45,7 @@ def remembered(
     build: Callable[[], Mapping[str, npt.NDArray[Any]]],
     *,
     must_keep: bool = True,
+    most_bytes: int | None = None,
 ) -> Mapping[str, npt.NDArray[Any]]:
     """Arrays from the cache, or built, kept and returned.
 
@@ -58,11 +59,20 @@ def remembered(
             kept. Arrays of any shape and number, of numbers or bools.
         must_keep: False for what may rather be built each time than stop a run whose cache
             cannot be written to.
+        most_bytes: of a kind that would fill a disk: beyond these, what was longest not asked
+            for is removed.
 
     Raises:
         UnwritableError: the cache is full or cannot be written to.
     """
-    return _kept(kind, {**key, "code": code_of(build)}, build, must_keep)
+    key = {**key, "code": code_of(build)}
+    found = _kept(kind, key, build, must_keep)
+    if most_bytes is not None:
+        path = _path(kind, key)
+        with suppress(OSError):
+            os.utime(path)
+        _make_room(path.parent, most_bytes)
+    return found
 
 
 def remembered_in_turn(
@@ -147,6 +157,23 @@ def _modules_digest(folder: Path) -> str:
     for module in sorted(folder.glob("*.py")):
         digest.update(f"\n{module.name}\n".encode() + regular(module).read_bytes())
     return digest.hexdigest()
+
+
+def _make_room(folder: Path, most_bytes: int) -> None:
+    """Remove files, those first that were longest not asked for, until the others fit."""
+    sizes = {}
+    for path in folder.glob("*.npz"):
+        with suppress(OSError):  # another process made room, too
+            status = path.stat()
+            sizes[path] = (status.st_mtime_ns, status.st_size)
+    total = sum(size for _, size in sizes.values())
+    for path in sorted(sizes, key=lambda one: sizes[one]):
+        if total <= most_bytes:
+            return
+        for gone in (path, path.with_name(f"{path.name}.lock")):
+            with suppress(OSError):
+                gone.unlink(missing_ok=True)
+        total -= sizes[path][1]
 
 
 def _packed(key: Mapping[str, Any], arrays: Mapping[str, npt.NDArray[Any]]) -> bytes:

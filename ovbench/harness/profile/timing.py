@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -13,6 +14,7 @@ from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.harness.files.features import KEEP_FEATURES
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
@@ -51,6 +53,7 @@ def figures(job: Job) -> dict[str, Any]:
     Meant for a process of its own: the peaks are those of the whole process so far.
     """
     runtime = job.runtime
+    os.environ.pop(KEEP_FEATURES, None)  # the repeats would only read what the first one left
     batches = _batches(job)
     method = load_method(
         job.method,

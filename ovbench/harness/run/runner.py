@@ -35,6 +35,7 @@ from ovbench.harness.contract.stages import Measurement, measure
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.alone import alone_in
 from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.features import features_note
 from ovbench.harness.files.loader import Loaded, prefetch
 from ovbench.harness.metrics.scores import Confusion, check_ignore_label
 from ovbench.harness.registry import held
@@ -465,7 +466,7 @@ class Run:
             prepare_s=round(preparation.total_s, 6),
             prepare_stages_s={name: round(s, 6) for name, s in preparation.stages_s.items()},
             environment=environment(self.runtime.device, plugins_in(self._code())),
-            notes=notes,
+            notes=[*notes, *features_note()],
             parameters=self._parameters(),
         )
 

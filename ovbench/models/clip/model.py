@@ -14,6 +14,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
+from ovbench.models.clip.kept import KeptTrunk
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
 from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_trunk
@@ -62,6 +63,10 @@ class CLIP:
     @cached_property
     def _tower(self) -> DenseTower:
         return dense_tower(self._model.visual, self.checkpoint.name)
+
+    @cached_property
+    def _kept(self) -> KeptTrunk:
+        return KeptTrunk(self.visual)
 
     @property
     def stride(self) -> int:
@@ -200,12 +205,18 @@ class CLIP:
     ) -> Trunk:
         """All blocks but the last; see :func:`~ovbench.models.clip.trunk.run_trunk`.
 
+        Where features are kept and nothing is asked of the earlier blocks, they are read if they
+        were run before.
+
         Raises:
             UsageError: the image tower is no plain vision transformer.
         """
+        pixels = images.to(self.device, self._dtype)
+        if not (states or attentions or mending):
+            return self._kept.run(pixels, positions)
         return run_trunk(
             self.visual,
-            images.to(self.device, self._dtype),
+            pixels,
             positions=positions,
             states=states,
             attentions=attentions,
