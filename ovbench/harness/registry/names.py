@@ -165,6 +165,7 @@ METHODS = Registry(
         "painter": Entry("ovbench.adapters.in_context.painter:PainterMethod"),
         "sam3": Entry("ovbench.adapters.prompted.sam3:Sam3Method"),
         "activesam": Entry("ovbench.adapters.prompted.activesam:ActiveSAM"),
+        "clipseg": Entry("ovbench.adapters.prompted.clipseg:CLIPSegMethod"),
         "constant": Entry("ovbench.adapters.chance:Constant"),
         "random": Entry("ovbench.adapters.chance:Random"),
     },

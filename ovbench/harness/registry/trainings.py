@@ -69,6 +69,10 @@ TRAININGS: Mapping[str, Training] = {
         {"PASCAL Context": "images", "ImageNet-1k": "classes"}, _STUDENT
     ),
     "maskclip_plus/*_cocostuff": Training({"COCO": "images", "ImageNet-1k": "classes"}, _STUDENT),
+    "clipseg/clipseg_rd64_refined": Training(
+        {"PhraseCut": "masks", "OpenAI's 400 million pairs": "captions"},
+        "experiments/phrasecut.yaml of timojl/clipseg, begun from CLIP",
+    ),
     "lseg/lseg_demo_e200": Training(
         {"ADE20K": "masks", "ImageNet-21k": "classes"},
         "isl-org/lang-seg, lseg_app.py, and the backbone that its modules/models name",

@@ -126,6 +126,7 @@ _STABLE_DIFFUSION = (
 
 LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "clip": (_one_of("open_clip_model.safetensors", "open_clip_pytorch_model.bin"),),
+    "clipseg": (*_all_of("config.json"), _WEIGHTS),
     "blip": (*_MATCHER, _WEIGHTS),
     "blip_captioner": (*_MATCHER, _WEIGHTS),
     "bridgetower": (*_MATCHER, _WEIGHTS),
@@ -351,6 +352,9 @@ ENTRIES: Sequence[Entry] = (
          "the words of SimSeg's and OVSegmentor's text towers, no weights"),
     _hub("tokenizer", "sentence_t5_base", "sentence-transformers/sentence-t5-base", _UNREAD,
          "the words of CLIPpy's text tower, no weights"),
+    # Licence: the README of timojl/clipseg, whose own does not hold for the weights.
+    _hub("clipseg", "clipseg_rd64_refined", "CIDAS/clipseg-rd64-refined", _UNREAD,
+         "CLIPSeg on CLIP ViT-B/16, the weights for fine-grained predictions"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
          "SegGPT ViT-L, input 896x448"),
     # Address: Painter/README.md of baaivision/Painter; licence: of its code.
