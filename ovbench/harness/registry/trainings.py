@@ -91,7 +91,7 @@ TRAININGS: Mapping[str, Training] = {
          "iSAID": "masks", "LoveDA": "masks"},
         "Wang et al., ICCV 2023, section 4.1",
     ),
-    "seggpt/painter_vit_large": Training(
+    "painter/painter_vit_large": Training(
         {"ADE20K": "masks", "COCO": "masks"},
         "Painter/docs/DATA.md of baaivision/Painter, which has depth and restoration besides",
     ),
