@@ -1,4 +1,4 @@
-"""README.md, from template.md and measured.jsonl.
+"""README.md, from template.txt and measured.jsonl.
 
 A line of measured.jsonl is one benchmark's run: when, on what, with which versions, and its rows.
 The page shows of every benchmark the last run on a machine that, as far as is known, did nothing
@@ -17,7 +17,7 @@ from typing import Any
 from benchmarks.comparison import HEADINGS, Row, cells
 
 HOME = Path(__file__).resolve().parent
-MEASURED, TEMPLATE, PAGE = (HOME / name for name in ("measured.jsonl", "template.md", "README.md"))
+MEASURED, TEMPLATE, PAGE = (HOME / name for name in ("measured.jsonl", "template.txt", "README.md"))
 Run = Mapping[str, Any]
 
 
