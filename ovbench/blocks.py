@@ -14,7 +14,7 @@ from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.looking import Looking
-from ovbench.models.diffusion.model import Diffusion, Generated, Request, load_diffusion
+from ovbench.models.diffusion.model import Diffusion, Generated, Noisy, Request, load_diffusion
 from ovbench.models.diffusion.prompts import Continued
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.grouping.groups import Groups
@@ -46,6 +46,7 @@ from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows, slide, window_starts
 from ovbench.models.pixelwise.lseg import LSeg, load_lseg
 from ovbench.models.pixelwise.student import Student, load_student
+from ovbench.models.prompted.sam3 import SAM3, ConceptMasks, Phrases, load_sam3
 from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.guidance import Guidance
 from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
@@ -64,10 +65,12 @@ __all__ = [
     "CLIP",
     "IMAGENET_MEAN",
     "IMAGENET_STD",
+    "SAM3",
     "Answers",
     "Attention",
     "AttributionRule",
     "BridgeTower",
+    "ConceptMasks",
     "Continued",
     "CrossAttention",
     "DenseCRF",
@@ -86,9 +89,11 @@ __all__ = [
     "Masker",
     "Match",
     "Matcher",
+    "Noisy",
     "OVSegmentor",
     "PatchEncoder",
     "PatchFeatures",
+    "Phrases",
     "ProposalSettings",
     "Proposals",
     "Reading",
@@ -126,6 +131,7 @@ __all__ = [
     "load_patch_encoder",
     "load_saliency",
     "load_sam",
+    "load_sam3",
     "load_segclip",
     "load_seggpt",
     "load_simseg",

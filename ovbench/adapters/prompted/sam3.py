@@ -29,7 +29,7 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.inputs import input_tensor
 from ovbench.models.prompted.names import spoken
-from ovbench.models.prompted.sam3 import SAM3, Found, load_sam3, neighbours
+from ovbench.models.prompted.sam3 import SAM3, ConceptMasks, load_sam3, neighbours
 
 _HALF = (0.5, 0.5, 0.5)
 
@@ -216,7 +216,7 @@ class Sam3Method:
                     if scores is not None:
                         yield int(self._labels[query]), scores
 
-    def _fused(self, found: Found, place: int, size: tuple[int, int]) -> Tensor | None:
+    def _fused(self, found: ConceptMasks, place: int, size: tuple[int, int]) -> Tensor | None:
         settings, presence = self.settings, found.presence[place].sigmoid()
         scores = found.scores[place].sigmoid() * presence
         kept = torch.nonzero(scores > settings.confidence)[:, 0]

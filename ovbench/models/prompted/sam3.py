@@ -28,7 +28,7 @@ ROLE = "sam3"
 
 
 @dataclass(frozen=True, slots=True)
-class Prompts:
+class Phrases:
     """Phrases as the network reads them.
 
     Attributes:
@@ -41,22 +41,22 @@ class Prompts:
     mask: Tensor
     words: Tensor
 
-    def __getitem__(self, chosen: Tensor) -> Prompts:
+    def __getitem__(self, chosen: Tensor) -> Phrases:
         """Some of them, by index."""
-        return Prompts(self.tokens[chosen], self.mask[chosen], self.words[chosen])
+        return Phrases(self.tokens[chosen], self.mask[chosen], self.words[chosen])
 
     def __len__(self) -> int:
         return len(self.tokens)
 
-    def beside(self, tokens: Tensor) -> Prompts:
+    def beside(self, tokens: Tensor) -> Phrases:
         """With further tokens ``(n, k, d)`` behind each."""
         there = torch.ones(tokens.shape[:2], dtype=torch.bool, device=tokens.device)
         joined = torch.cat([self.tokens, tokens], dim=1)
-        return Prompts(joined, torch.cat([self.mask, there], dim=1), self.words)
+        return Phrases(joined, torch.cat([self.mask, there], dim=1), self.words)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ConceptMasks:
     """What one picture has of n phrases, all logits in float32.
 
     Attributes:
@@ -97,7 +97,7 @@ class SAM3:
         self.patch: int = vision.patch_size
 
     @torch.inference_mode()
-    def read(self, phrases: Sequence[str]) -> Prompts:
+    def read(self, phrases: Sequence[str]) -> Phrases:
         """Phrases, as they are: CLIP's words, cut off where they are too many."""
         length = self._model.config.text_config.max_position_embeddings
         ids = self._tokenize(list(phrases), length).to(self.device)
@@ -108,7 +108,7 @@ class SAM3:
             words = self._model.text_encoder.get_input_embeddings()(ids)
         spoken = mask[..., None].float()
         mean = (words.float() * spoken).sum(dim=1) / spoken.sum(dim=1)
-        return Prompts(read.pooler_output.float(), mask, mean)
+        return Phrases(read.pooler_output.float(), mask, mean)
 
     @torch.inference_mode()
     def as_tokens(self, words: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ class SAM3:
             return self._model.get_vision_features(pixels.to(self.device))
 
     @torch.inference_mode()
-    def find(self, picture: Any, prompts: Prompts) -> Found:
+    def find(self, picture: Any, prompts: Phrases) -> ConceptMasks:
         """Look for some phrases in a picture that was seen; all at once.
 
         At 1008 pixels the masks of a phrase take 66 MB in float32.
@@ -139,7 +139,7 @@ class SAM3:
                 text_embeds=SimpleNamespace(pooler_output=prompts.tokens),
                 attention_mask=prompts.mask,
             )
-        return Found(
+        return ConceptMasks(
             found.pred_logits.float(),
             found.pred_masks.float(),
             found.semantic_seg[:, 0].float(),
@@ -147,8 +147,8 @@ class SAM3:
         )
 
     @torch.inference_mode()
-    def presence(self, picture: Any, prompts: Prompts) -> Tensor:
-        """The logits :attr:`Found.presence` alone: no mask is made."""
+    def presence(self, picture: Any, prompts: Phrases) -> Tensor:
+        """The logits :attr:`ConceptMasks.presence` alone: no mask is made."""
         seen = _repeated(picture, len(prompts))
         with self._autocast():
             encoded = self._model.detr_encoder(
@@ -219,7 +219,7 @@ def load_sam3(name: str, runtime: Runtime) -> SAM3:
     return SAM3(model, located.records, runtime)
 
 
-def neighbours(prompts: Prompts, count: int) -> Tensor:
+def neighbours(prompts: Phrases, count: int) -> Tensor:
     """Of each phrase the words of others that are most like its own, ``(n, count, e)``.
 
     ActiveSAM, activesam/prompt_expansion/neighbor_tokens.py: each is weighted by the softmax of its
