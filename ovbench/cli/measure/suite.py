@@ -23,8 +23,8 @@ def suite(
     file: Annotated[
         str,
         typer.Argument(
-            metavar="FILE|NAME",
-            help="A suite in YAML, or one that comes with ovbench: demo, seed-papers, "
+            metavar="SUITE",
+            help="A file in YAML, or what comes with ovbench: demo, seed-papers, "
             "training-free-2026, image-prompted.",
             autocompletion=completion.suites,
         ),
