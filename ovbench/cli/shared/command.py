@@ -21,7 +21,7 @@ _PANELS = {
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
     "trials samples keep-archives fresh jobs lines retry-failed",
     "What is shown": "all metric columns sort average images pictures with-reported reported "
-    "supervision dry-run fetch",
+    "supervision by-supervision dry-run fetch",
     "Reference": "paper expected pin tolerance",
     "Output": "output json markdown format update save-predictions labels plot to logdir project "
     "quiet",
