@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, TypeAlias
 
-TemplateSet: TypeAlias = Literal["maskclip85", "imagenet80", "single", "phrase", "tcl9", "bare"]
+TemplateSet: TypeAlias = Literal[
+    "maskclip85", "imagenet80", "single", "phrase", "tcl9", "clip7", "bare"
+]
 """The names that :func:`templates` knows."""
 
 SCENE = (
@@ -29,13 +31,25 @@ TCL = (
 )
 """What TCL asks with (datasets/templates.py): seven that CLIP's authors chose, and two plurals."""
 
+CLIP7 = (
+    "itap of a {}.",
+    "a bad photo of the {}.",
+    "a origami {}.",
+    "a photo of the large {}.",
+    "a {} in a video game.",
+    "art of the {}.",
+    "a photo of the small {}.",
+)
+"""The seven that CLIP's authors chose (notebooks/Prompt_Engineering_for_ImageNet.ipynb)."""
+
 
 def templates(name: TemplateSet) -> tuple[str, ...]:
     """The templates of a set.
 
     "single" is CLIP's basic prompt, "phrase" the same without its full stop, "bare" the class
     alone; "imagenet80" the ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and
-    :data:`SCENE`; "tcl9" :data:`TCL`.
+    :data:`SCENE`; "tcl9" :data:`TCL`,
+    "clip7" :data:`CLIP7`.
     """
     if name == "single":
         return ("a photo of a {}.",)
@@ -45,6 +59,8 @@ def templates(name: TemplateSet) -> tuple[str, ...]:
         return ("{}",)
     if name == "tcl9":
         return TCL
+    if name == "clip7":
+        return CLIP7
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     ensemble = tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)

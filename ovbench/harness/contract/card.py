@@ -10,7 +10,12 @@ from typing import Literal, TypeAlias, get_args
 from ovbench.harness.contract.supervision import LABELS, Labels
 
 MethodKind: TypeAlias = Literal[
-    "training-free", "weakly trained", "mask-supervised", "image-prompted", "floor"
+    "training-free",
+    "weakly trained",
+    "mask-supervised",
+    "box-supervised",
+    "image-prompted",
+    "floor",
 ]
 """Weakly trained: on captions, tags or boxes. Image-prompted: asked by pictures, not by names."""
 

@@ -166,6 +166,7 @@ METHODS = Registry(
         "sam3": Entry("ovbench.adapters.prompted.sam3:Sam3Method"),
         "activesam": Entry("ovbench.adapters.prompted.activesam:ActiveSAM"),
         "clipseg": Entry("ovbench.adapters.prompted.clipseg:CLIPSegMethod"),
+        "owlv2_sam": Entry("ovbench.adapters.prompted.owlv2_sam:OWLv2Sam"),
         "constant": Entry("ovbench.adapters.chance:Constant"),
         "random": Entry("ovbench.adapters.chance:Random"),
     },

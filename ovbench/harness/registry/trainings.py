@@ -99,6 +99,11 @@ TRAININGS: Mapping[str, Training] = {
         {"LAION-5B": "captions"}, "model cards: subsets of LAION-5B"
     ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
+    "owlv2/owlv2_base_patch16_ensemble": Training(
+        {"WebLI": "boxes", "COCO": "boxes", "OpenAI's 400 million pairs": "captions"},
+        "google-research/scenic, owl_vit/configs/owl_v2_clip_b16.py: boxes of OWL-ViT, then "
+        "the base classes of LVIS, whose pictures are COCO's; begun from CLIP",
+    ),
     "sam3/sam3": Training(
         {"SA-Co": "masks", "Meta's pairs": "captions"},
         "Carion et al., arXiv:2511.16719: begun from the Perception Encoder",

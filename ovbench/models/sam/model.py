@@ -27,6 +27,7 @@ from ovbench.models.precision import DTYPES
 from ovbench.models.sam.decoding import Answers, decode_many
 from ovbench.models.sam.guidance import Guidance, guided
 from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "sam"
 CONFIG, WEIGHTS = "config.json", "model.safetensors"
@@ -231,8 +232,8 @@ class Sam:
         self,
         encoded: EncodedImage,
         *,
-        points: Tensor,
-        labels: Tensor,
+        points: Tensor | None = None,
+        labels: Tensor | None = None,
         boxes: Tensor | None = None,
         multimask: bool = True,
         above: float = 0.0,
@@ -308,12 +309,17 @@ def load_sam(name: str, runtime: Runtime) -> Sam:
     """Load a SAM.
 
     Args:
-        name: of the catalogue, such as ``"sam_vit_b"``.
+        name: of the catalogue, such as ``"sam_vit_b"``, or ``"random"`` for seeded random weights
+            of its size, which serve to measure speed.
         runtime: its ``checkpoints`` decide between these and the packaged miniature.
 
     Raises:
         UsageError: unknown name, or weights that cannot be had or read.
     """
+    if untrained(name, runtime):
+        record = CheckpointRecord(ROLE, "SAM ViT-B, random weights", None, None)
+        with seeded(runtime):
+            return Sam(build_sam(OFFICIAL["vit_b"]), (record,), runtime)
     located = locate(ROLE, name, runtime)
     model = model_from_folder(located.path) if located.path.is_dir() else _from_file(located.path)
     return Sam(model, located.records, runtime)
