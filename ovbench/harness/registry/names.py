@@ -167,6 +167,7 @@ METHODS = Registry(
         "activesam": Entry("ovbench.adapters.prompted.activesam:ActiveSAM"),
         "clipseg": Entry("ovbench.adapters.prompted.clipseg:CLIPSegMethod"),
         "owlv2_sam": Entry("ovbench.adapters.prompted.owlv2_sam:OWLv2Sam"),
+        "grounded_sam": Entry("ovbench.adapters.prompted.grounded_sam:GroundedSam"),
         "constant": Entry("ovbench.adapters.chance:Constant"),
         "random": Entry("ovbench.adapters.chance:Random"),
     },

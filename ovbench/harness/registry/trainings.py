@@ -99,6 +99,11 @@ TRAININGS: Mapping[str, Training] = {
         {"LAION-5B": "captions"}, "model cards: subsets of LAION-5B"
     ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
+    "grounding_dino/grounding_dino_tiny": Training(
+        {"Objects365": "boxes", "GoldG": "boxes", "Cap4M": "boxes", "ImageNet-1k": "classes"},
+        "Liu et al., ECCV 2024, on Swin-T: GoldG has pictures of COCO, and Cap4M's boxes are a "
+        "detector's",
+    ),
     "owlv2/owlv2_base_patch16_ensemble": Training(
         {"WebLI": "boxes", "COCO": "boxes", "OpenAI's 400 million pairs": "captions"},
         "google-research/scenic, owl_vit/configs/owl_v2_clip_b16.py: boxes of OWL-ViT, then "

@@ -133,6 +133,11 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     "dino": (*_ENCODER, _WEIGHTS),
     "dinov2": (*_ENCODER, _WEIGHTS),
     "groupvit": (*_all_of("config.json"), _WEIGHTS),
+    "grounding_dino": (
+        *_all_of("config.json", "tokenizer.json"),
+        *_if_there("tokenizer_config.json"),
+        _WEIGHTS,
+    ),
     "owlv2": (*_all_of("config.json"), _WEIGHTS),
     "sam3": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
@@ -356,6 +361,8 @@ ENTRIES: Sequence[Entry] = (
     # Licence: the README of timojl/clipseg, whose own does not hold for the weights.
     _hub("clipseg", "clipseg_rd64_refined", "CIDAS/clipseg-rd64-refined", _UNREAD,
          "CLIPSeg on CLIP ViT-B/16, the weights for fine-grained predictions"),
+    _hub("grounding_dino", "grounding_dino_tiny", "IDEA-Research/grounding-dino-tiny", _UNREAD,
+         "Grounding DINO on Swin-T"),
     _hub("owlv2", "owlv2_base_patch16_ensemble", "google/owlv2-base-patch16-ensemble", _UNREAD,
          "OWLv2 ViT-B/16 at 960 pixels"),
     _hub("seggpt", "seggpt_vit_large", "BAAI/seggpt-vit-large", "apache-2.0",
