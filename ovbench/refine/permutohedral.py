@@ -86,38 +86,25 @@ def build_lattice(features: Tensor) -> Lattice:
     if not features.isfinite().all():
         raise ValueError("features must be finite")
     base, rank, shares = _simplices(features)
-    steps = _steps(base)
-    ordered, order = _keys(base, rank, steps).T.reshape(-1).sort(stable=True)
+    keys, steps = _keys(base, rank)
+    # Vertices are numbered by their keys: those that are close in the first dimensions are
+    # close in memory, and so are their neighbours along most directions.
+    ordered, order = keys.flatten().sort(stable=True)
     begins = torch.ones_like(ordered, dtype=torch.bool)
     torch.ne(ordered[1:], ordered[:-1], out=begins[1:])
+    present = ordered[begins]
+    numbers = begins.cumsum(0, dtype=torch.int32).sub_(1)
     starts = begins.nonzero().flatten()
-    # Vertices are numbered as the points come to them: points that follow one another, such
-    # as the pixels of a row, then find theirs close together in memory.
-    sequence = order[starts].argsort()
-    number = torch.empty_like(sequence)
-    number[sequence] = torch.arange(len(sequence), device=sequence.device)
-    corners = torch.empty_like(order, dtype=torch.int32)
-    corners[order] = number.int()[begins.cumsum(0, dtype=torch.int32) - 1]
-    order, starts = _regrouped(order, starts, sequence)
     return Lattice(
-        vertices=len(number),
-        corners=corners.reshape(shares.shape),
+        vertices=len(present),
+        corners=torch.empty_like(numbers).scatter_(0, order, numbers).reshape(shares.shape),
         shares=shares,
         points=order.div(shares.shape[1], rounding_mode="floor").int(),
-        point_shares=shares.flatten()[order],
-        starts=starts.int(),
-        neighbours=_neighbours(ordered[begins], steps, number),
-        blur=_blur_weights(len(number), features.device),
+        point_shares=shares.flatten().index_select(0, order),
+        starts=torch.cat([starts, starts.new_tensor([len(order)])]).int(),
+        neighbours=_neighbours(present, steps),
+        blur=_blur_weights(len(present), features.device),
     )
-
-
-def _regrouped(order: Tensor, starts: Tensor, sequence: Tensor) -> tuple[Tensor, Tensor]:
-    """Groups, which begin at ``starts`` in ``order``, in another sequence; with an empty one."""
-    sizes = torch.diff(starts, append=starts.new_tensor([len(order)]))[sequence]
-    ends = sizes.cumsum(0)
-    moved = starts[sequence] - (ends - sizes)
-    index = torch.arange(len(order), device=order.device) + moved.repeat_interleave(sizes)
-    return order[index], torch.cat([ends - sizes, ends[-1:]])
 
 
 def join(lattices: Sequence[Lattice]) -> Lattice:
@@ -158,25 +145,25 @@ def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """The simplex around each point.
 
     Returns:
-        ``(d, N)`` int64, the first corner's coordinates (the last one follows from the others);
+        ``(d + 1, N)`` float32, the first corner's coordinates, divided by d + 1 whole numbers;
         ``(d + 1, N)`` int64, the ranks of the point's coordinates, seen from there;
         ``(N, d + 1)`` float32, its barycentric coordinates.
     """
     d = features.shape[1]
     position = _elevated(features)
     nearest = torch.ceil(position / (d + 1) - 0.5)
-    excess = nearest.sum(dim=0)
-    rank = _ranks(position - nearest * (d + 1)) + excess
+    rank = _ranks(position - nearest * (d + 1)) + nearest.sum(dim=0).to(torch.int8)
     # Where the nearest multiples do not sum to 0, the outermost coordinates move by one.
-    wrap = (rank < 0).float() - (rank > d).float()
-    rank = (rank + wrap * (d + 1)).long()
-    base = (nearest + wrap) * (d + 1)
-    inside = (position - base) / (d + 1)
+    wrap = (rank < 0).to(torch.int8) - (rank > d).to(torch.int8)
+    rank = rank.add_(wrap, alpha=d + 1).long()
+    nearest += wrap
+    inside = position.sub_(nearest, alpha=d + 1).div_(d + 1)
     ordered = torch.empty_like(inside).scatter_(0, rank, inside)
     shares = torch.empty_like(inside)
-    shares[1:] = (ordered[:-1] - ordered[1:]).flip(0)
-    shares[0] = 1 + ordered[d] - ordered[0]
-    return base[:d].long(), rank, shares.T.contiguous()
+    torch.sub(ordered[:-1], ordered[1:], out=shares[1:])
+    torch.sub(ordered[d], ordered[0], out=shares[0]).add_(1)
+    shares[1:] = shares[1:].flip(0)
+    return nearest, rank, shares.T.contiguous()
 
 
 def _elevated(features: Tensor) -> Tensor:
@@ -193,64 +180,63 @@ def _elevated(features: Tensor) -> Tensor:
 
 
 def _ranks(offset: Tensor) -> Tensor:
-    """Per point, how many coordinates are larger than each; earlier ones count in a tie."""
-    ranks = torch.zeros_like(offset)
-    for i in range(1, len(offset)):
+    """Per point, how many coordinates are larger than each; earlier ones count in a tie; int8."""
+    last = len(offset) - 1
+    ranks = torch.arange(last, -1, -1, dtype=torch.int8, device=offset.device)
+    ranks = ranks[:, None].repeat(1, offset.shape[1])
+    for i in range(1, last + 1):
         for j in range(i):
-            behind = offset[j] >= offset[i]
+            behind = (offset[j] >= offset[i]).view(torch.int8)
             ranks[i] += behind
-            ranks[j] += ~behind
+            ranks[j] -= behind
     return ranks
 
 
-def _steps(base: Tensor) -> Tensor:
-    """What a step along each coordinate adds to a vertex's key; ``(d,)`` int64."""
-    d = base.shape[0]
-    # A corner is up to d away from the base, and its neighbours up to d from there.
-    span = (base.amax(dim=1) - base.amin(dim=1) + 4 * d + 1).tolist()
+def _keys(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
+    """One number for each corner, and what a step along each direction adds to it.
+
+    A key packs the d differences between coordinates that follow one another, the first one
+    foremost. A step along a direction adds d to one coordinate and takes 1 from all others;
+    from one corner to the next the coordinate of the highest rank that is left steps back.
+
+    Returns:
+        ``(N, d + 1)`` and ``(d + 1,)``, both int32 where that suffices, else int64.
+    """
+    between = base[:-1] - base[1:]
+    # A corner is up to 1 away from the base, and its neighbours up to 1 from there.
+    lowest = between.amin(dim=1) - 2
+    span = (between.amax(dim=1) + 3 - lowest).long().tolist()
     if math.prod(span) >= 2**62:
         raise ValueError("the features spread too far: standard deviations are too small")
-    return torch.tensor([math.prod(span[i + 1 :]) for i in range(d)], device=base.device)
+    dtype = torch.int32 if math.prod(span) < 2**31 else torch.int64
+    units = between.new_tensor([math.prod(span[i + 1 :]) for i in range(len(span))], dtype=dtype)
+    steps = torch.cat([units, units.new_zeros(1)])
+    steps[1:] -= units
+    by_rank = steps.new_empty(rank.shape).scatter_(0, rank, steps[:, None].expand_as(rank))
+    keys = steps.new_empty(rank.shape)
+    torch.sum((between - lowest[:, None]).to(dtype) * units[:, None], 0, dtype=dtype, out=keys[0])
+    for corner in range(1, len(keys)):
+        torch.sub(keys[corner - 1], by_rank[-corner], out=keys[corner])
+    return keys.T.contiguous(), steps
 
 
-def _keys(base: Tensor, rank: Tensor, steps: Tensor) -> Tensor:
-    """One number for each corner, ``(d + 1, N)`` int64.
-
-    Corner k is the base plus k in every coordinate, less d + 1 where the rank is beyond d - k:
-    from one corner to the next a single coordinate falls behind.
-    """
-    d = base.shape[0]
-    lowest = base.amin(dim=1, keepdim=True) - 2 * d
-    keys = torch.empty_like(rank)
-    torch.sum((base - lowest) * steps[:, None], dim=0, out=keys[0])
-    falls = torch.cat([steps, steps.new_zeros(1)]) * (d + 1)
-    by_rank = torch.empty_like(rank).scatter_(0, rank, falls[:, None].expand_as(rank))
-    for corner in range(1, d + 1):
-        torch.sub(keys[corner - 1] + steps.sum(), by_rank[d + 1 - corner], out=keys[corner])
-    return keys
-
-
-def _neighbours(present: Tensor, steps: Tensor, number: Tensor) -> Tensor:
+def _neighbours(present: Tensor, steps: Tensor) -> Tensor:
     """Per direction each vertex, the one behind it and the one before; M where there is none.
 
     Args:
         present: ``(M,)``, the vertices' keys, ascending.
-        number: ``(M,)``, what they are called.
     """
-    count, d = len(present), len(steps)
-    table = number.new_full((d + 1, count + 1, 3), count, dtype=torch.int32)
-    table[:, :, 0] = torch.arange(count + 1, device=number.device)
-    for direction in range(d + 1):
-        # A step adds d to the direction's coordinate and takes 1 from all others.
-        step = -steps.sum()
-        if direction < d:
-            step = step + (d + 1) * steps[direction]
+    count = len(present)
+    table = torch.full((len(steps), count + 1, 3), count, dtype=torch.int32, device=present.device)
+    own = torch.arange(count, dtype=torch.int32, device=present.device)
+    table[:, :count, 0] = own
+    for direction, step in zip(table, steps, strict=True):
         key = present + step
         at = torch.searchsorted(present, key).clamp_(max=count - 1)
-        here = (present[at] == key).nonzero().flatten()
-        one, other = number[here], number[at[here]]
-        table[direction, one, 1] = other.int()
-        table[direction, other, 2] = one.int()
+        at = torch.where(present[at] == key, at, count)
+        direction[:count, 1] = at
+        direction[:, 2].scatter_(0, at, own)
+        direction[count] = count  # whoever looked for a missing one has put itself there
     return table
 
 
