@@ -8,10 +8,9 @@ same numbers as the authors' C++ code behind ``pydensecrf``, up to rounding, on 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import NamedTuple
+from functools import lru_cache, reduce
 
 import numpy as np
 import numpy.typing as npt
@@ -19,14 +18,17 @@ import torch
 from torch import Tensor
 from torch.nn.functional import embedding_bag
 
-from ovbench.refine.permutohedral import Lattice, build_lattice, join
+from ovbench.refine.permutohedral import Lattice, build_lattice
 
-CPU_BYTES = 24 * 2**20
-"""Values of a group of classes, filtered at a time on a CPU: glibc hands back what is above
-32 MiB at once, and every page would have to be faulted in again."""
+TABLE_BYTES = {"cpu": 14 * 2**20}
+"""Vertex values of a group of classes, filtered at a time, by device: two such tables, before and
+after a blur, stay in a cache of 32 MiB."""
 
-GPU_BYTES = 512 * 2**20
-"""The same on a GPU, where a few large steps are faster than many small ones."""
+MESSAGE_BYTES = {"cpu": 4 * 2**20}
+"""The same of messages, which then need no memory to speak of and are still in the cache."""
+
+OTHER_BYTES = 512 * 2**20
+"""Either on a GPU, where a few large steps are faster than many small ones."""
 
 _NORM_EPSILON = 1e-20
 """As in the authors' code."""
@@ -70,7 +72,7 @@ class DenseCRF:
         """
         field = self._solve(image, unary, copies)
         result = torch.empty_like(unary).reshape(len(unary), -1)
-        share = field.total().reciprocal_()
+        share = field.total.reciprocal()
         groups = result.tensor_split(len(field.masses))
         for part, mass in zip(groups, field.masses, strict=True):
             torch.mul(mass.T, share, out=part)
@@ -103,20 +105,19 @@ class DenseCRF:
     ) -> Field:
         _check(image, unary, copies)
         flat = unary.reshape(len(unary), -1)
-        field = Field(flat, flat.new_tensor(copies or [1] * len(flat)))
-        if self.iterations:
-            kernel = self._kernel(image, unary.device)
-            for _ in range(self.iterations):
-                field.update(kernel)
+        kernels = self._kernels(image, unary.device)
+        field = Field(flat, flat.new_tensor(copies or [1] * len(flat)), kernels)
+        for _ in range(self.iterations):
+            field.update()
         return field
 
-    def _kernel(self, image: npt.NDArray[np.uint8], device: torch.device) -> Kernel:
+    def _kernels(self, image: npt.NDArray[np.uint8], device: torch.device) -> list[Lattice]:
         height, width = image.shape[:2]
-        spatial = _spatial_kernel(height, width, self.spatial_std, device)
+        smoothness = (height, width, self.spatial_std, self.spatial_weight, device)
         places = _places(height, width, device) / self.bilateral_std
         colours = torch.tensor(image, device=device).reshape(-1, 3) / self.colour_std
-        bilateral = Kernel.of(torch.cat([places, colours], dim=1))
-        return Kernel.sum([(spatial, self.spatial_weight), (bilateral, self.bilateral_weight)])
+        appearance = (torch.cat([places, colours], dim=1), self.bilateral_weight)
+        return [_spatial_kernel(*smoothness), _kernel(*appearance)]
 
 
 def unary_from_probabilities(probabilities: Tensor, clip: float = 1e-5) -> Tensor:
@@ -124,84 +125,76 @@ def unary_from_probabilities(probabilities: Tensor, clip: float = 1e-5) -> Tenso
     return probabilities.clamp(clip, 1.0).log_().neg_()
 
 
-class Kernel(NamedTuple):
-    """A Gaussian kernel, normalised symmetrically, or a sum of such kernels.
-
-    Attributes:
-        spread: like the lattice's ``point_shares``, with the normalisation.
-        collect: like its ``shares``, with the normalisation, the scale and the weight.
-    """
-
-    lattice: Lattice
-    spread: Tensor
-    collect: Tensor
-
-    @classmethod
-    def of(cls, features: Tensor) -> Kernel:
-        """Between points with these ``(N, d)`` features, of weight 1."""
-        lattice = build_lattice(features)
-        ones = features.new_ones(len(features), 1)
-        norm = (lattice.filter(ones)[:, 0] + _NORM_EPSILON).rsqrt_()
-        spread = lattice.point_shares * norm.index_select(0, lattice.points)
-        return cls(lattice, spread, lattice.shares * (norm * lattice.scale)[:, None])
-
-    @classmethod
-    def sum(cls, weighted: Sequence[tuple[Kernel, float]]) -> Kernel:
-        """The weighted sum of kernels."""
-        return cls(
-            join([kernel.lattice for kernel, _ in weighted]),
-            torch.cat([kernel.spread for kernel, _ in weighted]),
-            torch.cat([kernel.collect * weight for kernel, weight in weighted], dim=1),
-        )
-
-
 class Field:
     """The mean field, not normalised, in groups of classes.
 
     Attributes:
-        masses: per group ``(N, c)``: a pixel's probability of a class is its mass over
-            :meth:`total`.
+        masses: per group ``(N, c)``: a pixel's probability of a class is its mass over the total.
+        total: per pixel the mass of all classes; ``(N,)``.
     """
 
-    def __init__(self, unary: Tensor, copies: Tensor) -> None:
+    def __init__(self, unary: Tensor, copies: Tensor, kernels: Sequence[Lattice]) -> None:
         """Begin at the unaries.
 
         Args:
             unary: ``(C, N)``.
             copies: ``(C,)`` float32.
+            kernels: whose sum carries the messages between pixels.
         """
         # Messages are at least 0, so the best class's mass never falls below 1; a message
         # is at most about the sum of the weights, far from overflowing.
-        best, groups = unary.amin(dim=0), _groups(unary)
-        self._own = [(best - part).T.contiguous() for part in unary.tensor_split(groups)]
+        best = unary.amin(dim=0)
+        groups = _groups(len(unary), max(kernel.vertices for kernel in kernels), unary.device)
+        self._kernels = kernels
+        self._own = []
+        for part in unary.tensor_split(groups):
+            own = best.new_empty(part.shape[1], len(part))
+            self._own.append(torch.sub(best[:, None], part.T, out=own))
         self._copies = copies.tensor_split(groups)
         self.masses = [own.exp() for own in self._own]
+        self.total = torch.zeros_like(best)
+        for mass, count in zip(self.masses, self._copies, strict=True):
+            self.total.addmv_(mass, count)
 
-    def total(self) -> Tensor:
-        """Per pixel the mass of all classes; ``(N,)``."""
-        sums = [torch.mv(m, c) for m, c in zip(self.masses, self._copies, strict=True)]
-        return torch.stack(sums).sum(dim=0)
-
-    def update(self, kernel: Kernel) -> None:
+    def update(self) -> None:
         """One parallel mean-field step."""
         # Normalising the masses is left to the weights with which they are spread.
-        share = self.total().reciprocal_()
-        spread = share.index_select(0, kernel.lattice.points).mul_(kernel.spread)
-        for group, own in enumerate(self._own):
-            table = kernel.lattice.blurred(self.masses[group], spread)
-            message = embedding_bag(
-                kernel.lattice.corners, table, mode="sum", per_sample_weights=kernel.collect
+        share = self.total.reciprocal()
+        spreads = [share.index_select(0, k.points).mul_(k.point_shares) for k in self._kernels]
+        self.total.zero_()
+        for mass, own, count in zip(self.masses, self._own, self._copies, strict=True):
+            spread = zip(self._kernels, spreads, strict=True)
+            tables = [kernel.blurred(mass, weights) for kernel, weights in spread]
+            # From the tables to the masses a few rows at a time, which stay in the cache.
+            for rows in _parts(mass):
+                after = torch.add(self._message(tables, rows), own[rows], out=mass[rows]).exp_()
+                self.total[rows].addmv_(after, count)
+
+    def _message(self, tables: Sequence[Tensor], rows: slice) -> Tensor:
+        """To these pixels, ``(n, c)``."""
+        messages = (
+            embedding_bag(
+                kernel.corners[rows], table, mode="sum", per_sample_weights=kernel.shares[rows]
             )
-            self.masses[group] = message.add_(own).exp_()
+            for kernel, table in zip(self._kernels, tables, strict=True)
+        )
+        return reduce(Tensor.add_, messages)
 
 
-def _groups(unary: Tensor) -> int:
-    """Into how many groups the classes of ``(C, N)`` unaries are cut."""
-    count, size = unary.shape
-    limit = CPU_BYTES if unary.device.type == "cpu" else GPU_BYTES
-    # Fewer than 8 values would waste most of a cache line.
-    together = max(8, limit // (size * unary.element_size()))
-    return -(-count // together)
+def _groups(classes: int, vertices: int, device: torch.device) -> int:
+    """Into how many groups the classes are cut."""
+    limit = TABLE_BYTES.get(device.type, OTHER_BYTES)
+    # Fewer than 8 float32 values would waste most of a cache line.
+    together = max(8, limit // (4 * (vertices + 1)))
+    return -(-classes // together)
+
+
+def _parts(mass: Tensor) -> Iterator[slice]:
+    """The pixels whose messages are taken at a time."""
+    limit = MESSAGE_BYTES.get(mass.device.type, OTHER_BYTES)
+    size = max(1, limit // (4 * mass.shape[1]))
+    for first in range(0, len(mass), size):
+        yield slice(first, first + size)
 
 
 def _places(height: int, width: int, device: torch.device) -> Tensor:
@@ -213,8 +206,20 @@ def _places(height: int, width: int, device: torch.device) -> Tensor:
 
 
 @lru_cache(maxsize=2)  # images of a batch often have one size, turned or not
-def _spatial_kernel(height: int, width: int, std: float, device: torch.device) -> Kernel:
-    return Kernel.of(_places(height, width, device) / std)
+def _spatial_kernel(
+    height: int, width: int, std: float, weight: float, device: torch.device
+) -> Lattice:
+    return _kernel(_places(height, width, device) / std, weight)
+
+
+def _kernel(features: Tensor, weight: float) -> Lattice:
+    """A Gaussian kernel between points, normalised symmetrically: the shares have all of it."""
+    lattice = build_lattice(features)
+    ones = features.new_ones(len(features), 1)
+    norm = (lattice.filter(ones)[:, 0] + _NORM_EPSILON).rsqrt_()
+    lattice.point_shares.mul_(norm.index_select(0, lattice.points))
+    lattice.shares.mul_((norm * (lattice.scale * weight))[:, None])
+    return lattice
 
 
 def _check(image: npt.NDArray[np.uint8], unary: Tensor, copies: Sequence[int] | None) -> None:

@@ -10,7 +10,6 @@ device, ``embedding_bag``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -85,11 +84,10 @@ def build_lattice(features: Tensor) -> Lattice:
     """
     if not features.isfinite().all():
         raise ValueError("features must be finite")
-    base, rank, shares = _simplices(features)
-    keys, steps = _keys(base, rank)
+    keys, steps, shares = _corners(features)
     # Vertices are numbered by their keys: those that are close in the first dimensions are
     # close in memory, and so are their neighbours along most directions.
-    ordered, order = keys.flatten().sort(stable=True)
+    ordered, order = keys.sort(stable=True)
     begins = torch.ones_like(ordered, dtype=torch.bool)
     torch.ne(ordered[1:], ordered[:-1], out=begins[1:])
     present = ordered[begins]
@@ -107,38 +105,11 @@ def build_lattice(features: Tensor) -> Lattice:
     )
 
 
-def join(lattices: Sequence[Lattice]) -> Lattice:
-    """Several lattices around the same points as one: filtering adds up what they give.
-
-    Directions that a lattice does not have leave its vertices as they are.
-    """
-    count = sum(lattice.vertices for lattice in lattices)
-    directions = max(len(lattice.neighbours) for lattice in lattices)
-    corners, points, starts, neighbours = [], [], [], []
-    first, length = 0, 0
-    for lattice in lattices:
-        size = lattice.vertices
-        own = torch.arange(first, first + size, device=lattice.corners.device).int()
-        around = torch.stack([own, *[torch.full_like(own, count)] * 2], dim=1)
-        around = around.repeat(directions, 1, 1)
-        there = lattice.neighbours[:, :size]
-        around[: len(there)] = torch.where(there == size, count, there + first)
-        neighbours.append(around)
-        corners.append(lattice.corners + first)
-        points.append(lattice.points)
-        starts.append(lattice.starts[:size] + length)
-        first, length = first + size, length + len(lattice.points)
-    nothing = around.new_full((directions, 1, 3), count)
-    return Lattice(
-        vertices=count,
-        corners=torch.cat(corners, dim=1),
-        shares=torch.cat([lattice.shares for lattice in lattices], dim=1),
-        points=torch.cat(points),
-        point_shares=torch.cat([lattice.point_shares for lattice in lattices]),
-        starts=torch.cat([*starts, starts[0].new_tensor([length])]),
-        neighbours=torch.cat([*neighbours, nothing], dim=1),
-        blur=_blur_weights(count, around.device),
-    )
+def _corners(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The keys of each point's corners, steps between keys, and shares; see below."""
+    base, rank, shares = _simplices(features)
+    keys, steps = _keys(base, rank)
+    return keys.T.flatten(), steps, shares
 
 
 def _simplices(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -200,7 +171,7 @@ def _keys(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
     from one corner to the next the coordinate of the highest rank that is left steps back.
 
     Returns:
-        ``(N, d + 1)`` and ``(d + 1,)``, both int32 where that suffices, else int64.
+        ``(d + 1, N)`` and ``(d + 1,)``, both int32 where that suffices, else int64.
     """
     between = base[:-1] - base[1:]
     # A corner is up to 1 away from the base, and its neighbours up to 1 from there.
@@ -217,7 +188,7 @@ def _keys(base: Tensor, rank: Tensor) -> tuple[Tensor, Tensor]:
     torch.sum((between - lowest[:, None]).to(dtype) * units[:, None], 0, dtype=dtype, out=keys[0])
     for corner in range(1, len(keys)):
         torch.sub(keys[corner - 1], by_rank[-corner], out=keys[corner])
-    return keys.T.contiguous(), steps
+    return keys, steps
 
 
 def _neighbours(present: Tensor, steps: Tensor) -> Tensor:

@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from slow_lattice import mean_field
 
+from ovbench.refine import dense_crf
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 
 Pixels = npt.NDArray[np.uint8]
@@ -145,7 +146,8 @@ def test_groups_of_classes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> Non
     image, found = made(40, 50, 30)
     unary = unary_from_probabilities(found)
     together = DenseCRF().posterior(image, unary)
-    monkeypatch.setattr("ovbench.refine.dense_crf.CPU_BYTES", 40 * 50 * 4 * 9)
+    monkeypatch.setitem(dense_crf.TABLE_BYTES, "cpu", 1)  # eight classes at a time
+    monkeypatch.setitem(dense_crf.MESSAGE_BYTES, "cpu", 4 * 8 * 333)  # and 333 pixels
     torch.testing.assert_close(DenseCRF().posterior(image, unary), together)
     assert (DenseCRF().labels(image, unary) == together.argmax(dim=0)).all()
 

@@ -8,9 +8,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from slow_lattice import gaussian_filter
-from torch.nn.functional import embedding_bag
 
-from ovbench.refine.permutohedral import build_lattice, join
+from ovbench.refine.permutohedral import build_lattice
 
 
 def features(count: int, dimensions: int, spread: float, seed: int = 0) -> torch.Tensor:
@@ -69,14 +68,11 @@ def test_the_filter_is_symmetric_and_linear() -> None:
     torch.testing.assert_close(matrix @ weights, lattice.filter(weights), rtol=1e-4, atol=1e-5)
 
 
-def test_joined_lattices_add_up() -> None:
-    few, many = build_lattice(features(200, 2, 6.0)), build_lattice(features(200, 5, 6.0, 1))
-    values = torch.rand(200, 3)
-    both = join([few, many])
-    table = both.blurred(values, both.point_shares)
-    found = embedding_bag(both.corners, table, mode="sum", per_sample_weights=both.shares)
-    expected = few.filter(values) / few.scale + many.filter(values) / many.scale
-    torch.testing.assert_close(found, expected)
+def test_a_point_far_from_the_others_changes_nothing() -> None:
+    near, values = features(40, 5, 3.0), torch.rand(41, 3)
+    # 4000 deviations in five dimensions take keys of more than 32 bits.
+    found = build_lattice(torch.cat([near, torch.full((1, 5), 4000.0)])).filter(values)
+    torch.testing.assert_close(found[:40], build_lattice(near).filter(values[:40]))
 
 
 def test_impossible_features_are_refused() -> None:
