@@ -86,7 +86,7 @@ class Marked:
 
 def nearest(name: str, names: Sequence[str]) -> str:
     """The name that may have been meant, or all of them."""
-    close = get_close_matches(name, names, n=1)
+    close = get_close_matches(name, names, n=1, cutoff=0.7)  # "dataset" is no "set"
     return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
 
 

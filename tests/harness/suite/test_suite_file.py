@@ -91,6 +91,11 @@ precision: bf16
         ("methods: [random]\nbenchmarks: [voc]\nseeds: 4294967296", 3, "must be a whole number"),
         ("methods: [random]\nbenchmarks: [voc]\nnames: sclp", 1, "did you mean 'sclip'?"),
         (
+            "methods: [random]\nbenchmarks:\n  - dataset: voc",
+            3,
+            "no 'dataset' in a benchmark's entry; there are: benchmark, ",
+        ),
+        (
             "methods:\n- random\n- sclip\nbenchmarks: [voc]\npresets: papr",
             2,
             "has no preset 'papr'",
