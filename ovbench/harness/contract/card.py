@@ -17,7 +17,8 @@ MethodKind: TypeAlias = Literal[
     "image-prompted",
     "floor",
 ]
-"""Weakly trained: on captions, tags or boxes. Image-prompted: asked by pictures, not by names."""
+"""Weakly trained: on captions or tags. Mask- and box-supervised: on masks or boxes that have names.
+Image-prompted: asked by pictures, not by names."""
 
 _LISTS = ("backbones", "weights", "packages")
 _FIELD = re.compile(r"\{(\w+)\}")
