@@ -15,14 +15,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import stock
 
 ROLE = "seggpt"
 
@@ -152,8 +151,4 @@ def read_folder(folder: Path) -> Any:
     """
     from transformers import SegGptForImageSegmentation
 
-    with reading(folder):
-        model, report = SegGptForImageSegmentation.from_pretrained(folder, output_loading_info=True)
-    if report["missing_keys"]:
-        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
-    return model
+    return stock(SegGptForImageSegmentation, folder)

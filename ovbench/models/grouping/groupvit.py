@@ -23,7 +23,7 @@ from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import reading, stock
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "groupvit"
@@ -163,13 +163,7 @@ def _stock() -> Any:
 def _of_hub(folder: Path) -> Any:
     from transformers import GroupViTModel
 
-    with reading(folder):
-        model, report = GroupViTModel.from_pretrained(
-            folder, dtype=torch.float32, output_loading_info=True
-        )
-    if report["missing_keys"]:
-        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
-    return model
+    return stock(GroupViTModel, folder)
 
 
 def _tokenizer(model: Any, folder: Path) -> Tokenize | None:

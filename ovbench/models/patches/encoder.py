@@ -18,7 +18,6 @@ from typing import Any, Literal, NamedTuple, TypeAlias
 import torch
 from torch import Tensor, nn
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.json_files import parse
 from ovbench.harness.files.regular import regular
@@ -30,7 +29,7 @@ from ovbench.models.precision import DTYPES
 from ovbench.models.weights.authors import weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.packaged import packaged_only
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import reading, stock
 from ovbench.models.weights.untrained import seeded
 
 Facet: TypeAlias = Literal["token", "query", "key", "value"]
@@ -288,16 +287,10 @@ def _load(path: Path) -> Any:
         weights = weights_in(path, "model")
         if "dist_token" in weights:  # which no other has
             return load_deit(weights, path)
-        model, report = load_mae(weights, path)
-    else:
-        with reading(path):
-            name, options = _class_of(path)
-            model, report = getattr(transformers, name).from_pretrained(
-                path, attn_implementation="sdpa", output_loading_info=True, **options
-            )
-    if report["missing_keys"]:
-        raise UsageError(f"{path}: has no weights for {min(report['missing_keys'])}")
-    return model
+        return load_mae(weights, path)
+    with reading(path):
+        name, options = _class_of(path)
+    return stock(getattr(transformers, name), path, attn_implementation="sdpa", **options)
 
 
 def _class_of(folder: Path) -> tuple[str, Mapping[str, Any]]:

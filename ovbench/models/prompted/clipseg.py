@@ -13,11 +13,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "clipseg"
@@ -100,13 +99,7 @@ def load_clipseg(name: str, runtime: Runtime) -> CLIPSeg:
         with seeded(runtime):
             return CLIPSeg(CLIPSegForImageSegmentation(_refined()), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    with reading(located.path):
-        model, report = CLIPSegForImageSegmentation.from_pretrained(
-            located.path, dtype=torch.float32, output_loading_info=True
-        )
-    if report["missing_keys"]:
-        raise UsageError(f"{located.path}: has no weights for {min(report['missing_keys'])}")
-    return CLIPSeg(model, located.records, runtime)
+    return CLIPSeg(stock(CLIPSegForImageSegmentation, located.path), located.records, runtime)
 
 
 def _refined() -> Any:

@@ -15,12 +15,11 @@ from zlib import crc32
 import torch
 from torch import Tensor, nn
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.precision import DTYPES
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import reading, stock
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "grounding_dino"
@@ -157,13 +156,9 @@ def load_grounding_dino(name: str, runtime: Runtime) -> GroundingDINO:
             made = GroundingDinoForObjectDetection(GroundingDinoConfig())
         return GroundingDINO(made, arbitrary_words, (record,), runtime)
     located = locate(ROLE, name, runtime)
+    model = stock(GroundingDinoForObjectDetection, located.path)
     with reading(located.path):
-        model, report = GroundingDinoForObjectDetection.from_pretrained(
-            located.path, dtype=torch.float32, output_loading_info=True
-        )
         tokenizer = AutoTokenizer.from_pretrained(located.path)
-    if report["missing_keys"]:
-        raise UsageError(f"{located.path}: has no weights for {min(report['missing_keys'])}")
 
     def words(phrase: str) -> Sequence[int]:
         ids: list[int] = tokenizer(phrase, add_special_tokens=False)["input_ids"]

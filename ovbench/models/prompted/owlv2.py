@@ -13,14 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.precision import DTYPES
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "owlv2"
@@ -131,10 +130,4 @@ def load_owlv2(name: str, runtime: Runtime) -> OWLv2:
         with seeded(runtime):
             return OWLv2(Owlv2ForObjectDetection(config), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    with reading(located.path):
-        model, report = Owlv2ForObjectDetection.from_pretrained(
-            located.path, dtype=torch.float32, output_loading_info=True
-        )
-    if report["missing_keys"]:
-        raise UsageError(f"{located.path}: has no weights for {min(report['missing_keys'])}")
-    return OWLv2(model, located.records, runtime)
+    return OWLv2(stock(Owlv2ForObjectDetection, located.path), located.records, runtime)

@@ -17,11 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.precision import DTYPES
 from ovbench.models.weights.checkpoints import locate
-from ovbench.models.weights.pretrained import reading
+from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
 
 ROLE = "sam3"
@@ -210,13 +209,7 @@ def load_sam3(name: str, runtime: Runtime) -> SAM3:
         with seeded(runtime):
             return SAM3(Sam3Model(Sam3Config()), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    with reading(located.path):
-        model, report = Sam3Model.from_pretrained(
-            located.path, dtype=torch.float32, output_loading_info=True
-        )
-    if report["missing_keys"]:
-        raise UsageError(f"{located.path}: has no weights for {min(report['missing_keys'])}")
-    return SAM3(model, located.records, runtime)
+    return SAM3(stock(Sam3Model, located.path), located.records, runtime)
 
 
 def neighbours(prompts: Phrases, count: int) -> Tensor:

@@ -6,7 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError
+from typing import Any
 
+import torch
 from safetensors import SafetensorError
 
 from ovbench.errors import UsageError
@@ -36,3 +38,23 @@ def reading(folder: Path) -> Iterator[None]:
     finally:
         if bars:
             logging.enable_progress_bar()
+
+
+def stock(model_class: Any, folder: Path, **options: Any) -> Any:
+    """A model of transformers in float32, as ``save_pretrained`` leaves it.
+
+    Args:
+        model_class: such as ``GroupViTModel``.
+        options: that its ``from_pretrained`` takes.
+
+    Raises:
+        UsageError: files that cannot be read, or weights that are missing: transformers would
+            replace them by random ones.
+    """
+    with reading(folder):
+        model, report = model_class.from_pretrained(
+            folder, dtype=torch.float32, output_loading_info=True, **options
+        )
+    if report["missing_keys"]:
+        raise UsageError(f"{folder}: has no weights for {min(report['missing_keys'])}")
+    return model
