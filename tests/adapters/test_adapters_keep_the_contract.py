@@ -85,10 +85,14 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
                 "crf_iterations": 1,
             },
         ),
-        ("diffsegmenter", {"captioner": "none"}),
+        pytest.param("diffsegmenter", {"captioner": "none"}, marks=pytest.mark.slow),
         ("persam", {}),
         ("matcher", MATCHER),
-        ("matcher", {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1}),
+        pytest.param(
+            "matcher",
+            {**MATCHER, "reference": "saliency", "prompts": "centres", "most": 1},
+            marks=pytest.mark.slow,
+        ),
         pytest.param(
             "pnp_ovss", {"vlm": "bridgetower", "crf_iterations": 1}, marks=pytest.mark.slow
         ),

@@ -1,14 +1,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from in_process import ovbench
 from PIL import Image
 from raw_files import index_png
 
@@ -288,9 +287,9 @@ def test_a_file_name_that_is_not_utf8_is_named(tmp_path: Path) -> None:
 
 def test_one_command_measures_it(tmp_path: Path) -> None:
     root = tree(tmp_path / "farm", COLOURED, a=colours((64, 128, 0)), b=colours((0, 0, 0)))
-    command = [sys.executable, "-m", "ovbench", "run", "--method", "constant", "--dataset",
-               "folder", "--root", str(root), "--output", str(tmp_path / "run")]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    asked = ("run", "--method", "constant", "--dataset", "folder", "--root", root)
+    done = ovbench(*asked, "--output", tmp_path / "run")
+    assert done.returncode == 0, done.stderr
     assert "constant on folder (farm) all, 2 images, with background" in done.stdout
 
     assert read_class_list(root / "classes.txt").colours[1] == (64, 128, 0)

@@ -51,6 +51,7 @@ class ActiveSAMSettings(Sam3Settings):
         f"{_CODE}, pruner_max_active",
         "ask only for so many queries, those that a preview finds present; 0 asks for all, and so "
         "do vocabularies that are no larger",
+        most=65536,
     )
 
 

@@ -88,6 +88,7 @@ class Sam3Settings:
         "SegEarth-OV3 asks for all; ActiveSAM, pruner_max_active=40",
         "ask only for so many queries, those that a preview finds present; 0 asks for all, and so "
         "do vocabularies that are no larger",
+        most=65536,
     )
     active_share: float = setting(
         0.2,

@@ -10,13 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-OVBENCH = [sys.executable, "-m", "ovbench"]
-
-
-def ovbench(*arguments: str | Path, **options: Any) -> subprocess.CompletedProcess[str]:
-    command = [*OVBENCH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+from in_process import ovbench
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +61,10 @@ def test_tensorboard_reads_what_was_exported(run: Path, tmp_path: Path) -> None:
 def test_wandb_offline_holds_what_was_exported(run: Path, tmp_path: Path) -> None:
     pytest.importorskip("wandb")
     environment = {**os.environ, "WANDB_MODE": "offline", "WANDB_DIR": str(tmp_path)}
-    done = ovbench("export", run, "--to", "wandb", "--project", "p", env=environment)
+    command = [sys.executable, "-m", "ovbench", "export", str(run), "--to", "wandb"]
+    done = subprocess.run(
+        [*command, "--project", "p"], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     result = result_of(run)
     (folder,) = (tmp_path / "wandb").glob("offline-run-*")
@@ -88,13 +85,17 @@ def test_wandb_offline_holds_what_was_exported(run: Path, tmp_path: Path) -> Non
     ("package", "arguments"), [("tensorboard", ["--logdir", "logs"]), ("wandb", [])]
 )
 def test_a_missing_package_is_one_line(
-    run: Path, tmp_path: Path, package: str, arguments: list[str]
+    run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    package: str,
+    arguments: list[str],
 ) -> None:
-    hidden = tmp_path / package
-    hidden.mkdir()
-    (hidden / "__init__.py").write_text(f"raise ModuleNotFoundError('No module {package}')")
-    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = ovbench("export", run, "--to", package, *arguments, env=environment, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in sys.modules if package in name.split(".")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, package, None)
+    done = ovbench("export", run, "--to", package, *arguments)
     assert done.returncode == 2
     assert done.stderr == f"error: {package} is not installed: pip install {package}\n"
     assert not (tmp_path / "logs").exists()
