@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -34,13 +37,19 @@ def status(
 
     runs: dict[Path, Standing] = {}
     suites: dict[Path, Ledger] = {}
+    wrong: list[str] = []
     for folder in folders:
         paths = [path.parent for path in files_below(folder, "run.json")]
         homes = [path.parent for path in files_below(folder, FILE)]
         if not paths and not homes:
             raise UsageError(f"{folder}: no run here; a run directory holds run.json")
-        runs |= {path: standing(path) for path in paths}
-        suites |= {path: found for path in homes if (found := Ledger.read(path)) is not None}
+        for path in paths:
+            with _noting(wrong, path / "run.json"):
+                runs[path] = standing(path)
+        for path in homes:
+            with _noting(wrong, path / FILE):
+                if (ledger := Ledger.read(path)) is not None:
+                    suites[path] = ledger
     clock = now()
     if as_json:
         say_json(
@@ -49,14 +58,29 @@ def status(
                 "suites": [_of_suite(path, one, runs, clock) for path, one in suites.items()],
             }
         )
-        return
-    show(_table(list(runs.values()), clock))
-    for path, one in suites.items():
-        content = _of_suite(path, one, runs, clock)
-        states = ", ".join(f"{count} {state}" for state, count in content["states"].items())
-        say(f"suite {one.suite} in {path}: {states}")
-        for name, why in content["failures"].items():
-            say(f"  {name} failed: {why}")
+    else:
+        show(_table(list(runs.values()), clock))
+        for path, one in suites.items():
+            content = _of_suite(path, one, runs, clock)
+            states = ", ".join(f"{count} {state}" for state, count in content["states"].items())
+            say(f"suite {one.suite} in {path}: {states}")
+            for name, why in content["failures"].items():
+                say(f"  {name} failed: {why}")
+    if wrong:
+        more = f" (and {len(wrong) - 1} more cannot be read)" if wrong[1:] else ""
+        raise UsageError(f"{wrong[0]}{more}")
+
+
+@contextmanager
+def _noting(wrong: list[str], file: Path) -> Iterator[None]:
+    """What is damaged is told at the end: it hides nothing of the others."""
+    from ovbench.errors import UsageError
+
+    try:
+        yield
+    except UsageError as error:
+        if os.path.lexists(file):  # who fails before its first record takes its run away
+            wrong.append(str(error))
 
 
 def _table(runs: list[Standing], clock: float) -> Any:

@@ -264,6 +264,18 @@ class RunStore:
             ready_folder(path)
             write_label(path, label_map)
 
+    def result(self) -> dict[str, Any] | None:
+        """What ``result.json`` holds; None where it is missing, damaged or edited.
+
+        Records make it again. Those of older versions have no digest and are believed.
+        """
+        try:
+            content = read_json(self.path / "result.json")
+        except UsageError:
+            return None
+        older = content.get("schema_version") in range(1, SCHEMA_VERSION)
+        return content if is_sealed(content) or older else None
+
     def write_result(self, result: Mapping[str, Any]) -> None:
         """Write ``result.json`` atomically."""
         write_json(self.path / "result.json", result)

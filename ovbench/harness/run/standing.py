@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,7 +16,7 @@ from statistics import median
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.files.json_files import leaf, read_json
+from ovbench.harness.files.json_files import leaf
 from ovbench.harness.files.lines import whole_lines
 from ovbench.harness.results.store import RunStore
 
@@ -115,7 +114,8 @@ def standing(path: Path) -> Standing:
     Raises:
         UsageError: no run is there, or its ``run.json`` is damaged.
     """
-    identity = RunStore(path).identity()
+    store = RunStore(path)
+    identity = store.identity()
     if identity is None:
         raise UsageError(f"{path}: no run here; a run directory holds run.json")
     seen: set[bytes] = set()
@@ -123,7 +123,7 @@ def standing(path: Path) -> Standing:
     parts = sorted((one for one in ranks if one is not None), key=lambda one: one.rank)
     # Who resumes may be fewer than who began.
     world = max(parts, key=lambda one: one.began).world if parts else 0
-    result = _result(path)
+    result = store.result()
     return Standing(
         path,
         str(identity["method"]["name"]),
@@ -140,12 +140,6 @@ def standing(path: Path) -> Standing:
 def now() -> float:
     """Seconds since the epoch."""
     return time.time()
-
-
-def _result(path: Path) -> dict[str, Any] | None:
-    with suppress(UsageError):
-        return read_json(path / "result.json")
-    return None
 
 
 def _rank(shard: Path, seen: set[bytes]) -> Rank | None:

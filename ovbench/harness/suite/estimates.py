@@ -8,14 +8,13 @@ there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
-from ovbench.errors import UsageError
-from ovbench.harness.files.json_files import leaf, read_json
+from ovbench.harness.files.json_files import leaf
+from ovbench.harness.results.store import RunStore
 from ovbench.harness.suite.ledger import Ledger
 from ovbench.harness.suite.prospects import Prospect
 from ovbench.harness.suite.wanted import Wanted
@@ -92,9 +91,7 @@ def _like(run: Wanted) -> _Like:
 
 
 def _took(path: Path, ledger: Ledger) -> _Took | None:
-    result: dict[str, Any] = {}
-    with suppress(UsageError):
-        result = read_json(path / "result.json")
+    result = RunStore(path).result()
     images = leaf(result, "run.num_images")
     parts = [
         leaf(result, f"profile.{name}") for name in ("per_image_s.mean", "wait_s", "evaluate_s")

@@ -93,5 +93,6 @@ class Lines:
                 ["torchrun", "--nproc-per-node", "gpu", "-m", "ovbench", *job.arguments]
             )
         inner = shlex.join(["ovbench", *job.arguments])
-        options = ["--job-name", job.name, "--gpus", "1", "--requeue", "--output", str(job.log)]
+        log = str(job.log).replace("%", "%%")  # Slurm reads %j and the like
+        options = ["--job-name", job.name, "--gpus", "1", "--requeue", "--output", log]
         return shlex.join(["sbatch", *options, "--open-mode", "append", "--wrap", inner])

@@ -20,7 +20,7 @@ from threading import current_thread, main_thread
 from types import FrameType
 from typing import BinaryIO
 
-from ovbench.harness.files.atomic import lock, ready_folder
+from ovbench.harness.files.atomic import lock, ready_folder, unwritable
 from ovbench.harness.files.regular import regular
 from ovbench.harness.profile.isolated import death
 from ovbench.harness.results.environment import command_output, usable_cores
@@ -127,7 +127,10 @@ def _in_use(directory: Path) -> bool:
 
 def _start(job: Job, slot: Mapping[str, str]) -> _Running:
     ready_folder(job.log)
-    log = job.log.open("wb")
+    try:
+        log = job.log.open("wb")
+    except OSError as error:
+        raise unwritable(job.log, error) from None
     # -P: a file of the user's working directory must not pass for a module.
     command = [sys.executable, "-P", "-m", "ovbench", *job.arguments]
     process = subprocess.Popen(

@@ -23,7 +23,7 @@ from ovbench.harness.results.store import RunStore
 from ovbench.harness.run.standing import standing
 from ovbench.harness.suite import local
 from ovbench.harness.suite.estimates import Estimate
-from ovbench.harness.suite.executors import Ended, Job
+from ovbench.harness.suite.executors import Ended, Job, Lines
 from ovbench.models.weights.catalogue import Entry
 
 ONE = "methods: [random]\nbenchmarks: [toyworld]\nlimit: 3\n"
@@ -213,6 +213,33 @@ def test_a_cut_run_is_begun_and_another_suites_folder_is_refused(
     )
 
 
+def test_what_is_damaged_hides_nothing_of_the_others(tmp_path: Path, started: list[str]) -> None:
+    path, out = written(tmp_path, TWO), tmp_path / "out"
+    call = ("suite", path, "-o", out, "--device", "cpu")
+    assert ovbench(*call).returncode == 0
+    first, second = (out / name for name in started)
+
+    result = json.loads((first / "result.json").read_text())
+    result["metrics"]["miou"] = result["profile"]["wait_s"] = result["run"]["num_images"] = "x"
+    (first / "result.json").write_text(json.dumps(result))
+    assert [*states(path, out).values()] == ["begun", "done"]
+    told = ovbench("status", out)
+    assert (told.returncode, told.stderr) == (0, "")
+    assert ovbench(*call).returncode == 0  # its records make it again
+    assert [*states(path, out).values()] == ["done", "done"]
+
+    (first / "run.json").write_text("{")
+    (out / "suite.json").write_text("{")
+    told = ovbench("status", out)
+    assert told.returncode == 2
+    assert " done " in told.stdout
+    assert told.stderr.startswith(f"error: {first / 'run.json'}: not readable as JSON")
+    assert told.stderr.endswith("(and 1 more cannot be read)\n")
+    as_json = ovbench("status", out, "--json")
+    assert as_json.returncode == 2
+    assert [run["path"] for run in json.loads(as_json.stdout)["runs"]] == [str(second)]
+
+
 def test_lines_for_a_scheduler_measure_what_is_left(tmp_path: Path, started: list[str]) -> None:
     path, out = written(tmp_path, TWO), tmp_path / "a folder"
     lines = ovbench(
@@ -274,6 +301,18 @@ def test_words_that_do_not_go_together_are_refused(tmp_path: Path) -> None:
 
 def job(folder: Path, *arguments: str) -> Job:
     return Job("one", arguments, folder / "one", folder / "logs" / "one.log")
+
+
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "one.log").symlink_to(tmp_path / "nowhere" / "one.log")
+    with pytest.raises(UsageError, match=r"logs/one.log: cannot be written \("):
+        next(local.Local([{}]).execute([job(tmp_path)], lambda _jobs: None))
+
+
+def test_slurm_reads_no_pattern_in_a_folders_name(tmp_path: Path) -> None:
+    line = Lines("sbatch", print).line(job(tmp_path / "100%j", "run"))
+    assert f"--output {tmp_path}/100%%j/logs/one.log" in line
 
 
 def test_a_job_waits_for_who_is_at_work_in_its_directory(tmp_path: Path) -> None:

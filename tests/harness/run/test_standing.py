@@ -53,9 +53,24 @@ def test_a_run_goes_from_nothing_to_its_end(tmp_path: Path) -> None:
     assert found.state(BEGAN + 20 + QUIET_S - 1) == "measuring"
     assert found.state(BEGAN + 20 + QUIET_S + 1) == "stopped"
 
-    (run / "result.json").write_text('{"metrics": {"miou": 12.5}}')
+    write_json(run / "result.json", sealed({"schema_version": 3, "metrics": {"miou": 12.5}}))
     found = standing(run)
     assert (found.state(BEGAN), found.miou, found.left_s) == ("done", 12.5, 0.0)
+
+
+@pytest.mark.parametrize("content", ["{}", '{"schema_version": 3, "metrics": {"miou": "x"}}', "["])
+def test_a_result_that_was_damaged_or_edited_finishes_no_run(tmp_path: Path, content: str) -> None:
+    run = run_of(tmp_path, 1)
+    wrote(run, 0, range(1), 1.0)
+    (run / "result.json").write_text(content)
+    found = standing(run)
+    assert (found.state(BEGAN), found.miou) == ("measuring", None)
+
+
+def test_a_result_of_an_older_version_finishes_its_run(tmp_path: Path) -> None:
+    run = run_of(tmp_path, 1)
+    (run / "result.json").write_text('{"schema_version": 2, "metrics": {"miou": 12.5}}')
+    assert standing(run).miou == 12.5
 
 
 def test_what_the_slowest_rank_has_left_is_what_the_run_has_left(tmp_path: Path) -> None:
