@@ -90,11 +90,12 @@ def _pixel(text: str, image: Image) -> tuple[int, int]:
         UsageError: it is none.
     """
     from ovbench.errors import UsageError
+    from ovbench.harness.contract.checks.whole import whole_number
 
     height, width = image.shape[:2]
-    parts = [part.strip() for part in text.split(",")]
-    if len(parts) == 2 and all(part.isascii() and part.isdigit() for part in parts):
-        x, y = map(int, parts)
-        if x < width and y < height:
+    match [whole_number(part.strip()) for part in text.split(",")]:
+        case [int(x), int(y)] if x < width and y < height:
             return x, y
-    raise UsageError(f"--at {text}: write X,Y within the image, 0,0 to {width - 1},{height - 1}")
+    raise UsageError(
+        f"--at {text[:40]}: write X,Y within the image, 0,0 to {width - 1},{height - 1}"
+    )

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from ovbench.cli.shared.fitting import fitted
 from ovbench.errors import OvbenchError, OwnExit
+from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.text import visible
 
 if TYPE_CHECKING:
@@ -70,8 +71,7 @@ def show(table: Table) -> None:
     """
     out = PlainConsole()
     if not out.is_terminal:
-        columns = os.environ.get("COLUMNS", "")
-        out.width = int(columns) if columns.isdecimal() and int(columns) else _WIDE_ENOUGH
+        out.width = whole_number(os.environ.get("COLUMNS", "")) or _WIDE_ENOUGH
     with out.capture() as captured:
         out.print(fitted(table, out))
     document(captured.get())

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar, cast, get_args
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.contract.runtime import CheckpointFlavour, Precision, Runtime
 from ovbench.harness.contract.version import PROTOCOL_VERSION
@@ -291,9 +292,9 @@ def _size_words(size: ImageSize | None) -> str:
 
 
 def _batch_size(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise UsageError(f"batch size {text!r}: must be a whole number, at least 1")
-    return int(text)
+    if not (size := whole_number(text)):
+        raise UsageError(f"batch size {text[:40]!r}: must be a whole number, at least 1")
+    return size
 
 
 def _precision(text: str) -> Precision:

@@ -12,6 +12,7 @@ from statistics import fmean, stdev
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.files.atomic import ready_folder
 from ovbench.harness.files.json_files import write_json
@@ -26,10 +27,10 @@ def parse_seeds(text: str) -> tuple[int, ...]:
     Raises:
         UsageError: not two or more different seeds.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isascii() and part.isdigit() for part in parts):
-        raise UsageError(f"--seeds {text!r}: write whole numbers between commas, as 42,43,44")
-    seeds = tuple(checked_seed(int(part)) for part in parts)
+    numbers = [whole_number(part.strip()) for part in text.split(",")]
+    if None in numbers:
+        raise UsageError(f"--seeds {text[:80]!r}: write whole numbers between commas, as 42,43,44")
+    seeds = tuple(checked_seed(number) for number in numbers if number is not None)
     if len(seeds) < 2 or len(set(seeds)) < len(seeds):
         raise UsageError(f"--seeds {text!r}: give two seeds or more, each once")
     return seeds

@@ -31,6 +31,7 @@ from typing import Any, Final
 from ovbench.datasets import ALIASES
 from ovbench.datasets.names.sets import available_sets
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.registry.glance import refuse_unknown_names
 from ovbench.harness.registry.names import DATASETS, METHODS
@@ -147,8 +148,8 @@ def _given(fields: Mapping[str, Marked]) -> dict[str, Any]:
             raise value.wrong(f"{option}: {text!r}; {nearest(text, _CHOICES[option])}")
         elif option in _COUNTS:
             text = value.text(option)
-            if not (text.isascii() and text.isdigit() and int(text)):
-                raise value.wrong(f"{option}: {text!r} is no whole number from 1 up")
+            if not whole_number(text):
+                raise value.wrong(f"{option}: {text[:40]!r} is no whole number from 1 up")
             found[option] = text
         elif option in (*_CHOICES, *_TEXTS):
             found[option] = value.text(option)
@@ -156,10 +157,10 @@ def _given(fields: Mapping[str, Marked]) -> dict[str, Any]:
 
 
 def _seed(text: str, place: Marked) -> int:
-    if not (text.isascii() and text.isdigit()):
-        raise place.wrong(f"seeds: {text!r} is no whole number")
+    if (seed := whole_number(text)) is None:
+        raise place.wrong(f"seeds: {text[:40]!r} is no whole number")
     try:
-        return checked_seed(int(text))
+        return checked_seed(seed)
     except UsageError as error:
         raise place.wrong(str(error)) from None
 

@@ -117,6 +117,8 @@ precision: bf16
         ("methods: [random]\nbenchmarks: [voc]\nexclude: [{method: random}]", 1, "is excluded"),
         ("methods: [random]\nbenchmarks: [voc]\nexclude:\n- {metod: random}", 4, "'method'?"),
         ("methods:\nbenchmarks: [voc]", 1, "methods is empty"),
+        (f"methods: [random]\nbenchmarks: [voc]\nlimit: {'9' * 5000}", 3, "is no whole number"),
+        (f"methods: [random]\nbenchmarks: [voc]\nseeds: [{'9' * 5000}]", 3, "is no whole number"),
         ("methods: [random]\nbenchmarks: [voc]\nset: 3", 3, "not a text"),
         ("methods: [random]\nbenchmarks: [voc]\nfilter-set: {a: 1}", 1, "classes: predicted"),
         ("- random", 1, "not a list"),
