@@ -10,9 +10,10 @@ from ovbench.harness.registry.names import METHODS
 from ovbench.models.weights.packaged import roles
 
 # Held to the contract with small settings in tests/adapters. As their papers have them the first
-# make hundreds of pictures or ask SAM thousands of times; the others look as SCLIP does.
+# make hundreds of pictures or ask SAM thousands of times; the others look as SCLIP does, and
+# Painter paints as SegGPT does, by the same class.
 ELSEWHERE = {
-    *("ipseg", "ovdiff", "rim", "matcher", "persam", "reco"),
+    *("ipseg", "ovdiff", "rim", "matcher", "persam", "reco", "painter"),
     *("clearclip", "naclip", "scclip", "sfp", "resclip", "proxyclip", "gem", "cliptrase", "cass"),
 }
 # The way through the command line is the same for all.
@@ -22,6 +23,7 @@ FAST = {"constant", "maskclip"}
 QUICK = {
     "pnp_ovss": ("--set", "crf_iterations=0"),
     "simseg": ("--set", "crf_iterations=0"),
+    "clippy": ("--set", "side=96"),
     "lseg": ("--set", "scales=1", "--set", "flip=false"),
 }
 
