@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 TemplateSet: TypeAlias = Literal[
-    "maskclip85", "imagenet80", "single", "phrase", "tcl9", "clip7", "bare"
+    "maskclip85", "imagenet80", "single", "phrase", "scene", "tcl9", "clip7", "bare"
 ]
 """The names that :func:`templates` knows."""
 
@@ -43,24 +44,25 @@ CLIP7 = (
 """The seven that CLIP's authors chose (notebooks/Prompt_Engineering_for_ImageNet.ipynb)."""
 
 
+_WRITTEN_OUT: Mapping[TemplateSet, tuple[str, ...]] = {
+    "single": ("a photo of a {}.",),
+    "phrase": ("a photo of a {}",),
+    "scene": ("A photo of a {} in the scene",),
+    "bare": ("{}",),
+    "tcl9": TCL,
+    "clip7": CLIP7,
+}
+
+
 def templates(name: TemplateSet) -> tuple[str, ...]:
     """The templates of a set.
 
-    "single" is CLIP's basic prompt, "phrase" the same without its full stop, "bare" the class
-    alone; "imagenet80" the ensemble of CLIP's ImageNet evaluation; "maskclip85" that ensemble and
-    :data:`SCENE`; "tcl9" :data:`TCL`,
-    "clip7" :data:`CLIP7`.
+    "single" is CLIP's basic prompt, "phrase" the same without its full stop, "scene" CAT-Seg's,
+    "bare" the class alone; "imagenet80" the ensemble of CLIP's ImageNet evaluation; "maskclip85"
+    that ensemble and :data:`SCENE`; "tcl9" :data:`TCL`, "clip7" :data:`CLIP7`.
     """
-    if name == "single":
-        return ("a photo of a {}.",)
-    if name == "phrase":
-        return ("a photo of a {}",)
-    if name == "bare":
-        return ("{}",)
-    if name == "tcl9":
-        return TCL
-    if name == "clip7":
-        return CLIP7
+    if name in _WRITTEN_OUT:
+        return _WRITTEN_OUT[name]
     from open_clip import OPENAI_IMAGENET_TEMPLATES
 
     ensemble = tuple(fill("{}") for fill in OPENAI_IMAGENET_TEMPLATES)

@@ -16,6 +16,7 @@ from ovbench.datasets.names.lines import parsed_lines
 
 # Where the names stand of sets that equal another one; the last word is a commit.
 SOURCES: Mapping[str, str] = {
+    "catseg": "CAT-Seg's evaluation (datasets/*.json of its code, 6d3a188)",
     "clearclip": "ClearCLIP's evaluation (configs/cls_*.txt of its code, ad68a40)",
     "clip_diy": "CLIP-DIY's evaluation (src/datasets/coco.py of its code, f88932d)",
     "corrclip_v2": "the evaluation of CorrCLIP's second version (CorrCLIPv2/configs/cls_*.txt of "
@@ -48,7 +49,7 @@ EQUAL: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "corrclip": ("corrclip_v2",),
     },
     "cocostuff": {"sclip": _PLAIN_SPELLING, "corrclip": ("corrclip_v2",)},
-    "ade20k": {"sclip": _PLAIN_SPELLING, "corrclip": ("corrclip_v2",)},
+    "ade20k": {"plain": ("catseg",), "sclip": _PLAIN_SPELLING, "corrclip": ("corrclip_v2",)},
     "cityscapes": {"sclip": ("clearclip", "naclip", "proxyclip"), "corrclip": ("sfp",)},
 }
 """Of every benchmark, the sets that have a file and those whose texts are the same."""

@@ -155,6 +155,7 @@ METHODS = Registry(
         "tcl": Entry("ovbench.adapters.tcl:TCL"),
         "maskclip_plus": Entry("ovbench.adapters.pixelwise.maskclip_plus:MaskCLIPPlus"),
         "lseg": Entry("ovbench.adapters.pixelwise.lseg:LSegMethod"),
+        "catseg": Entry("ovbench.adapters.pixelwise.catseg:CATSegMethod"),
         "simseg": Entry("ovbench.adapters.pooled.simseg:SimSeg"),
         "clippy": Entry("ovbench.adapters.pooled.clippy:CLIPpy"),
         "reco": Entry("ovbench.adapters.reco:ReCo"),

@@ -77,6 +77,10 @@ TRAININGS: Mapping[str, Training] = {
         {"ADE20K": "masks", "ImageNet-21k": "classes"},
         "isl-org/lang-seg, lseg_app.py, and the backbone that its modules/models name",
     ),
+    "catseg/catseg_*": Training(
+        {"COCO": "masks", "OpenAI's 400 million pairs": "captions"},
+        "configs/config.yaml of KU-CVLAB/CAT-Seg: COCO-Stuff's label maps, begun from CLIP",
+    ),
     "simseg/simseg_*": Training(
         {"CC3M": "captions", "CC12M": "captions", "ImageNet": "classes"},
         "Yi et al., CVPR 2023, section 4.1",

@@ -186,6 +186,14 @@ def _groupvit_file(data: str, file: str) -> Entry:
     return Entry("groupvit", name, OfficialFile(url, file, None), _NVIDIA, summary, None)
 
 
+def _catseg(size: str, clip: str) -> Entry:
+    # Address: the README of KU-CVLAB/CAT-Seg; licence: of its code.
+    url = f"https://huggingface.co/spaces/hamacojr/CAT-Seg-weights/resolve/main/model_{size}.pth"
+    file = OfficialFile(url, f"catseg_model_{size}.pth", None)
+    summary = f"CAT-Seg on CLIP {clip}, which it holds, trained on COCO-Stuff"
+    return Entry("catseg", f"catseg_{size}", file, "none stated; the code is mit", summary, None)
+
+
 def _simseg(size: str, summary: str) -> Entry:
     # Address and name: the README of muyangyi/SimSeg.
     page = "https://drive.google.com/drive/folders/1p2hO6LK1usO3q-S8ZtCK8jLaT941WPNW"
@@ -346,6 +354,8 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://drive.google.com/file/d/1FTuHY1xPUkM-5gaDtMfgCl3D0gR89WV7/view",
                        "demo_e200.ckpt", None, by_hand=True),
           "none stated; the code is mit", "LSeg on ViT-L/16, the model of its demo", None),
+    _catseg("base", "ViT-B/16"),
+    _catseg("large", "ViT-L/14 at 336 pixels"),
     _simseg("s", "ViT-S/16"),
     _simseg("b", "ViT-B/16"),
     # Address: the README of kahnchana/clippy, who did this training; the paper's is not public.

@@ -36,6 +36,7 @@ SHARED = {
 # Of every text in order: a changed set is another vocabulary and needs another name. Those of the
 # families below were computed from the files of the released code, divided as that code does it.
 DIGESTS = {
+    ("voc", "catseg"): "8bbd2259bef8",
     ("voc", "clip_diy"): "efbd2ce60d96",
     ("voc", "clippy"): "4f5d40e001fb",
     ("voc", "groupvit"): "a6db49cf85d2",
@@ -44,6 +45,7 @@ DIGESTS = {
     ("voc", "plain"): "e0ee00713bf8",
     ("voc", "pnp_ovss"): "70ca242a4d99",
     ("voc", "simseg"): "a6db49cf85d2",
+    ("context", "catseg"): "4d7c1443b599",
     ("context", "groupvit"): "c14e5335a881",
     ("context", "maskclip"): "c288460dd0dd",
     ("context", "plain"): "687108093be7",
@@ -58,6 +60,7 @@ DIGESTS = {
     ("cocostuff", "maskclip"): "48cfc0c21a7f",
     ("cocostuff", "plain"): "e37d5597ce46",
     ("cocostuff", "pnp_ovss"): "a76c015aba2f",
+    ("ade20k", "catseg"): "232b7b1aae2c",
     ("ade20k", "lseg"): "20e65516d080",
     ("ade20k", "objectinfo"): "baafdc620a89",
     ("ade20k", "ovdiff"): "c0f44251f347",
