@@ -13,6 +13,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import BackgroundRule, Dataset
 from ovbench.harness.contract.runtime import checked_seed
+from ovbench.harness.files.home import at_home
 from ovbench.harness.registry.names import DATASETS
 from ovbench.harness.registry.presets import published_names
 
@@ -75,7 +76,7 @@ def load_dataset(
     DATASETS.entry(name)
     checked_seed(seed)
     root = root or os.environ.get("OVBENCH_DATA")
-    folder = Path(root).expanduser() if root else None
+    folder = at_home(root) if root else None
 
     def open_split(split: str | None) -> Dataset:
         return _open(name, Choices(folder, split, background, names, variant), subset, names_of)

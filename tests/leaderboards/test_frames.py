@@ -33,7 +33,7 @@ def test_without_pandas_it_says_what_to_install(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(UsageError, match="pip install pandas"):
+    with pytest.raises(UsageError, match=r"pip install 'ovbench\[notebook\]'"):
         ovbench.load_runs(folder)
 
 

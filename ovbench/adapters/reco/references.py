@@ -22,6 +22,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
+from ovbench.harness.files.home import at_home
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.weights.checkpoints import locate
@@ -92,7 +93,7 @@ def load_references(settings: ReCoSettings, eyes: Eyes, runtime: Runtime) -> Ref
     """
     name = settings.references
     if "/" in name or os.sep in name:
-        return Retrieved(archive_in(Path(name).expanduser()), settings, eyes, runtime)
+        return Retrieved(archive_in(at_home(name)), settings, eyes, runtime)
     if untrained(name, runtime):
         return RandomVectors(eyes.encoder, runtime.seed)
     located = locate(ROLE, name, runtime)

@@ -39,9 +39,10 @@ def _write(kind: PackageKind, name: str, output: Path | None) -> None:
     import shlex
 
     from ovbench.cli.shared.console import say
+    from ovbench.harness.files.home import at_home
     from ovbench.scaffold.package import commands, new_package
 
-    folder = Path(name) if output is None else output.expanduser()
+    folder = Path(name) if output is None else at_home(output)
     for file in new_package(kind, name, folder):
         say(folder / file)
     say("next:")

@@ -32,11 +32,12 @@ def prepare(
     from ovbench.cli.shared.console import say
     from ovbench.datasets import ALIASES
     from ovbench.datasets.fetching.prepare import prepare as prepare_dataset
+    from ovbench.harness.files.home import at_home
     from ovbench.harness.registry.names import DATASETS
 
     name = ALIASES[name][0] if name in ALIASES else name
     DATASETS.entry(name)
-    folder = root.expanduser()
+    folder = at_home(root)
     with PrepareProgress() as watching:
         prepare_dataset(name, folder, watching, variant=variant, keep_archives=keep_archives)
     say(f"{name} is in {folder}; `ovbench datasets verify {name} --root {folder}` reads it all")

@@ -27,6 +27,7 @@ from ovbench.harness.contract.arrays import LabelMap
 from ovbench.harness.contract.datasets import Dataset, DatasetInfo, PromptSource, Sample
 from ovbench.harness.contract.vocabulary import Exemplar, Vocabulary
 from ovbench.harness.files.below import leads_outside
+from ovbench.harness.files.home import at_home
 from ovbench.harness.files.images import read_image, read_mask
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
@@ -79,7 +80,7 @@ def show_classes(
         UsageError: a class is not shown, or the dataset's own prompts cannot be replaced so.
     """
     info, vocabulary = dataset.info, dataset.vocabulary
-    folder = Path(prompts).expanduser()
+    folder = at_home(prompts)
     if folder.is_dir() and shots is not None:
         raise UsageError("--shots goes with --prompts SPLIT; of a folder all pictures are used")
     if info.prompted:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy.typing as npt
 
 from ovbench.harness.contract.progress import progress
+from ovbench.harness.files.home import at_home
 from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
 
@@ -25,8 +26,8 @@ _ABOUT = "about.json"
 def cache_home() -> Path:
     """``$OVBENCH_CACHE``, else ``$XDG_CACHE_HOME/ovbench``, else ``~/.cache/ovbench``."""
     if own := os.environ.get("OVBENCH_CACHE"):
-        return Path(own).expanduser()
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "ovbench"
+        return at_home(own)
+    return at_home(os.environ.get("XDG_CACHE_HOME") or "~/.cache") / "ovbench"
 
 
 def canonical(key: Mapping[str, Any]) -> bytes:

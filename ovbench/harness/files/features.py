@@ -25,9 +25,9 @@ def kept_features() -> int | None:
     asked = os.environ.get(KEEP_FEATURES)
     if not asked:
         return None
-    size = re.fullmatch(r"(\d+) ?(MB|GB|TB)", asked.strip())
+    size = re.fullmatch(r"([0-9]{1,9}) ?(MB|GB|TB)", asked.strip())
     if size is None:
-        raise UsageError(f"{KEEP_FEATURES}={asked}: must be a size such as 500MB or 20GB")
+        raise UsageError(f"{KEEP_FEATURES}={asked[:40]}: must be a size such as 500MB or 20GB")
     return int(size[1]) * _UNITS[size[2]]
 
 

@@ -132,7 +132,7 @@ def _pandas() -> Any:
         import pandas
     except ImportError:
         raise UsageError(
-            "load_runs needs pandas, which is not installed: `pip install pandas`"
+            "load_runs needs pandas, which is not installed: `pip install 'ovbench[notebook]'`"
         ) from None
     return pandas
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from ovbench.errors import UsageError
+from ovbench.harness.files.home import at_home
 from ovbench.models.weights.catalogue import OfficialFile, size_in_words
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def state_of(file: OfficialFile) -> State:
 def path_of(file: OfficialFile) -> Path:
     """Where the file lies or will lie: ``torch.hub.get_dir()/checkpoints``, without torch."""
     cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    home = Path(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))).expanduser()
+    home = at_home(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))
     return home / "hub" / "checkpoints" / file.name
 
 

@@ -136,10 +136,13 @@ def test_how_much_is_kept(text: str, size: int | None, monkeypatch: pytest.Monke
     assert kept_features() == size
 
 
-@pytest.mark.parametrize("text", ["yes", "10", "-1GB", "1.5GB"])
+@pytest.mark.parametrize("text", ["yes", "10", "-1GB", "1.5GB", "٣GB"])
 def test_what_is_no_size_is_refused(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(KEEP_FEATURES, text)
     with pytest.raises(UsageError, match=f"{KEEP_FEATURES}={text}: must be a size such as"):
+        kept_features()
+    monkeypatch.setenv(KEEP_FEATURES, "9" * 5000 + "GB")
+    with pytest.raises(UsageError, match="must be a size such as"):
         kept_features()
 
 
