@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,6 +36,12 @@ def test_without_pandas_it_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(UsageError, match=r"pip install 'ovbench\[notebook\]'"):
         ovbench.load_runs(folder)
+
+
+@pytest.mark.parametrize("paths", [[], [3], b"runs"])
+def test_what_is_no_path_is_one_line(paths: Any) -> None:
+    with pytest.raises(UsageError, match="one or more"):
+        ovbench.load_runs(paths)
 
 
 def test_importing_ovbench_imports_no_pandas() -> None:

@@ -121,8 +121,10 @@ def load_runs(paths: Path | str | Sequence[Path | str]) -> Runs:
         UsageError: a path holds no result, one is damaged or of another version, or pandas is not
             installed.
     """
-    _pandas()
     given = [paths] if isinstance(paths, Path | str) else paths
+    if not given or not all(isinstance(path, Path | str) for path in given):
+        raise UsageError("load_runs takes a path or a list of them, one or more")
+    _pandas()
     files = result_files(map(Path, given))
     return Runs(files, [read_result(file) for file in files])
 
