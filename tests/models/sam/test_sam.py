@@ -279,11 +279,10 @@ def test_files_that_are_no_weights_are_one_line(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("size", ["vit_b", "vit_h"])
-def test_the_real_sizes_run(size: str) -> None:
-    """Random weights, at the input size of 1024 pixels."""
+def test_the_largest_size_runs() -> None:
+    """Random weights, at the input size of 1024 pixels; methods are tested on the smallest."""
     torch.manual_seed(0)
-    sam = Sam(build_sam(OFFICIAL[size]), RECORDS, Runtime())
+    sam = Sam(build_sam(OFFICIAL["vit_h"]), RECORDS, Runtime())
     image = np.random.default_rng(0).integers(0, 256, (375, 500, 3), dtype=np.uint8)
     encoded = sam.encode(image)
     assert encoded.features.shape == (1, 256, 64, 64)
