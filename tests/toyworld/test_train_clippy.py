@@ -21,7 +21,7 @@ from ovbench.toyworld.quality.places import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.__main__ import main
 from ovbench.toyworld.train.roles import clip
-from ovbench.toyworld.train.roles.pooled import clippy, simseg
+from ovbench.toyworld.train.roles.pooled import clippy, lessons
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.train.teaching.words import write_tokenizer
@@ -40,7 +40,7 @@ def test_the_largest_place_and_the_mean_word_speak_as_when_it_is_used(
     """In training as by the loaded towers, but for the class token that windows lack."""
     learning = clippy.RECIPE["learning_layers"]
     bank = SceneBank(2)
-    kept = simseg.places_of(built.network.image, bank, (MEAN, STD), learning)
+    kept = lessons.places_of(built.network.image, bank, (MEAN, STD), learning)
     assert kept.shape == (2, 12, 12, 128)
     write_tokenizer(clip.words(), tmp_path, 24)
     words = words_in(tmp_path, 24)

@@ -22,7 +22,7 @@ from ovbench.toyworld.quality.places import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.__main__ import main
 from ovbench.toyworld.train.roles import clip
-from ovbench.toyworld.train.roles.pooled import simseg
+from ovbench.toyworld.train.roles.pooled import lessons, simseg
 from ovbench.toyworld.train.running.options import Options
 from ovbench.toyworld.train.teaching.bank import SceneBank
 from ovbench.toyworld.world import NAMES, SPLITS
@@ -44,7 +44,7 @@ def test_it_starts_from_the_packaged_dino(built: simseg.Captioned) -> None:
 def test_the_five_largest_places_speak_as_when_it_is_used(built: simseg.Captioned) -> None:
     """In training as by the method, which asks the loaded towers for places."""
     bank = SceneBank(2)
-    kept = simseg.places_of(built.network.image, bank)
+    kept = lessons.places_of(built.network.image, bank)
     assert kept.shape == (2, 12, 12, 128)
     model = Towers(built.network, lambda _: None, "largest", (), Runtime())  # type: ignore[arg-type, return-value]
     images = torch.from_numpy(bank.take(np.arange(2))[0]).permute(0, 3, 1, 2).float()
@@ -64,7 +64,7 @@ def test_a_window_is_captioned_by_what_it_shows(
     seen: list[tuple[torch.Tensor, np.ndarray]] = []
     patches = labels[:, ::8, ::8]  # the first pixel of each
     places = functional.one_hot(patches.long(), len(NAMES)).half()
-    lesson = simseg.PooledLesson(
+    lesson = lessons.PooledLesson(
         simseg.RECIPE,
         places,
         built,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,19 +14,18 @@ from ovbench.models.towers.clippy import MEAN, STD, sentence_t5
 from ovbench.models.towers.model import Towers, TowersNetwork
 from ovbench.models.towers.words import words_in
 from ovbench.models.weights.checkpoints import packaged
-from ovbench.models.weights.pretrained import reading
 from ovbench.toyworld.quality.places import measure
 from ovbench.toyworld.scene import render_scene
 from ovbench.toyworld.train.roles import clip, dino
-from ovbench.toyworld.train.roles.pooled.simseg import Captioned, PooledLesson, places_of
-from ovbench.toyworld.train.running.card import Card, write_card
-from ovbench.toyworld.train.running.device import plain_attention
-from ovbench.toyworld.train.running.loop import fit, forget
-from ovbench.toyworld.train.running.optimizer import adamw
+from ovbench.toyworld.train.roles.pooled.lessons import (
+    LENGTH,
+    TwoTowers,
+    frozen_dino,
+    train_towers,
+)
+from ovbench.toyworld.train.running.card import Card
 from ovbench.toyworld.train.running.options import Options
-from ovbench.toyworld.train.running.weights import millions, save_half
-from ovbench.toyworld.train.teaching.bank import SceneBank
-from ovbench.toyworld.train.teaching.words import write_tokenizer
+from ovbench.toyworld.train.running.weights import millions
 from ovbench.toyworld.world import SPLITS
 
 STEPS = 300
@@ -73,34 +70,13 @@ EVALUATED = 200
 
 
 def train(options: Options) -> None:
-    """Train, export weights, sizes and words to ``options.output``, write the card."""
-    tokens, length = clip.words(), clip.TEXT["context_length"]
-    write_tokenizer(tokens, options.output, length)
-    model = build(len(tokens), options)
-    words = words_in(options.output, length)
-    bank, seconds, first, share = SceneBank(RECIPE["scenes"]), 0.0, 0, 0.0
-    places = places_of(model.network.image, bank, (MEAN, STD), RECIPE["learning_layers"])
-    for number, stage in enumerate(STAGES, start=1):
-        share += stage["share"]
-        part = replace(options, steps=round(options.steps * share) - first)
-        lesson = PooledLesson(
-            RECIPE, places, model, lambda texts: words(texts)[0], tokens, bank, stage, part, first
-        )
-        optimizer = adamw(model.parameters(), RECIPE, stage["learning_rate"])
-        with plain_attention(options.device):
-            seconds += fit(model, optimizer, lesson.loss, part, RECIPE["warmup"], number)
-        clip.round_to_half(model)
-        first += part.steps
-    sizes = {"image": dino.MODEL, "text": {**TEXT, "vocab_size": len(tokens)}, "joint": None}
-    path = options.output / "config.json"
-    path.write_text(json.dumps(sizes, indent=2) + "\n", encoding="utf-8")
-    save_half(model.network.state_dict(), options.output / "model.safetensors")
-    write_card(_card(model.network, options.output), options, seconds)
-    forget(options)
+    """See :func:`~ovbench.toyworld.train.roles.pooled.lessons.train_towers`."""
+    sizes = {"text": TEXT, "joint": None}
+    train_towers(options, RECIPE, STAGES, build, sizes, _card, colours=(MEAN, STD))
 
 
-class Grouped(Captioned):
-    """SimSeg's towers in training, but for what is pooled and how."""
+class Grouped(TwoTowers):
+    """What stands for pictures and captions: their largest places and mean words."""
 
     def pool(self, places: Tensor) -> Tensor:
         """What stands for windows of places ``(N, n, width)``, ``(N, d)`` of unit length."""
@@ -121,13 +97,7 @@ class Grouped(Captioned):
 
 def build(vocab_size: int, options: Options) -> Grouped:
     """The packaged DINO, its last layers free to learn, and all else drawn from the seed."""
-    from transformers import ViTModel
-
-    torch.manual_seed(options.seed)
-    start = packaged("dino").path
-    with reading(start):
-        image = ViTModel.from_pretrained(start, add_pooling_layer=False, dtype=torch.float32)
-    image.requires_grad_(False)
+    image = frozen_dino(options.seed)
     for part in (*image.layers[-RECIPE["learning_layers"] :], image.layernorm):
         part.requires_grad_(True)
     network = TowersNetwork(image, sentence_t5(**TEXT, vocab_size=vocab_size), None)
@@ -136,7 +106,7 @@ def build(vocab_size: int, options: Options) -> Grouped:
 
 def _card(network: TowersNetwork, folder: Path) -> Card:
     """The card, with figures of the weights as they were saved, which are rounded."""
-    words = words_in(folder, clip.TEXT["context_length"])
+    words = words_in(folder, LENGTH)
     scenes = [render_scene(seed) for seed in SPLITS["val"][:EVALUATED]]
     record = CheckpointRecord("clippy", "model.safetensors", None, None)
     towers = Towers(network.cpu(), words, "mean", (record,), Runtime(), "dino")
