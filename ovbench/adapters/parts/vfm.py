@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal, TypeAlias, cast
 
 import torch
@@ -13,6 +12,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import RANDOM
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
@@ -107,8 +107,7 @@ def load_vfm(
     """
     known = (*WEIGHTS, RANDOM)
     if name not in known and "/" not in name:
-        close = get_close_matches(name, known, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
+        hint = nearest(name, known)
         raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
     role = cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
     if role in _READ_IN_ONE_PLACE and reading == "query_key":

@@ -14,11 +14,11 @@ import types
 import typing
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import MISSING, asdict, dataclass, field, fields, is_dataclass
-from difflib import get_close_matches
 from math import isfinite
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.contract.checks.typed import type_name
 
 S = TypeVar("S")
@@ -165,10 +165,7 @@ def require_shares(settings: Any, *names: str) -> None:
 def refuse_unknown_setting(name: str, names: Sequence[str]) -> None:
     """Raise a :class:`UsageError` that suggests the nearest name, if this is none of them."""
     if name not in names:
-        close = get_close_matches(name, names, n=1)
-        there = f"there are: {', '.join(names)}" if names else "there are none"
-        hint = f"did you mean {close[0]!r}?" if close else there
-        raise UsageError(f"no setting {name!r}; {hint}")
+        raise UsageError(f"no setting {name!r}; {nearest(name, names)}")
 
 
 def refuse_unknown_preset(method: str, name: str, names: Collection[str]) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import cached_property
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -16,6 +15,7 @@ from operator import attrgetter
 from typing import Any
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.registry.left_out import left_out
 
 
@@ -84,9 +84,7 @@ class Registry:
             return self.entries[name]
         if (absent := self._absent(name)) is not None:
             raise UsageError(f"no {self._kind} {name!r}: {absent}")
-        close = get_close_matches(name, self.entries, n=1)
-        hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(self.entries)}"
-        raise UsageError(f"no {self._kind} {name!r}; {hint}")
+        raise UsageError(f"no {self._kind} {name!r}; {nearest(name, self.entries)}")
 
     def load(self, name: str) -> Any:
         """Import and return what a name stands for.

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 
 import yaml
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.files.regular import regular
 
 _DEEPEST = 8
@@ -73,7 +73,8 @@ class Marked:
         if known is not None:
             for name, field in self.value.items():
                 if name not in (names := list(known)):
-                    raise field.wrong(f"no {name!r} in {what}; {nearest(name, names)}")
+                    hint = nearest(name, names, alike=0.7)  # "dataset" is no "set"
+                    raise field.wrong(f"no {name!r} in {what}; {hint}")
         return self.value
 
     def _kind(self) -> str:
@@ -82,12 +83,6 @@ class Marked:
         if isinstance(self.value, str):
             return "a text"
         return "a mapping" if isinstance(self.value, Mapping) else "a list"
-
-
-def nearest(name: str, names: Sequence[str]) -> str:
-    """The name that may have been meant, or all of them."""
-    close = get_close_matches(name, names, n=1, cutoff=0.7)  # "dataset" is no "set"
-    return f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(names)}"
 
 
 def read_marked(path: Path) -> Marked:

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from ovbench.errors import UsageError
-from ovbench.harness.suite.marked import nearest
+from ovbench.harness.contract.checks.nearest import nearest
 
 SHELF = Path(__file__).parent / "shipped"
 

@@ -31,11 +31,12 @@ from typing import Any, Final
 from ovbench.datasets import ALIASES
 from ovbench.datasets.names.sets import available_sets
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.harness.contract.runtime import checked_seed
 from ovbench.harness.registry.glance import refuse_unknown_names
 from ovbench.harness.registry.names import DATASETS, METHODS
-from ovbench.harness.suite.marked import Marked, nearest, read_marked
+from ovbench.harness.suite.marked import Marked, read_marked
 from ovbench.harness.suite.wanted import Wanted
 
 DEFAULT: Final = "default"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.contract.supervision import Supervision
 from ovbench.harness.metrics.definitions import MIOU_DEFINITIONS
 from ovbench.leaderboards.tables.numbers import mebibytes, percent, seconds
@@ -91,9 +91,7 @@ class View:
 def _known(fields: Mapping[str, Field], name: str, option: str) -> Field:
     if name in fields:
         return fields[name]
-    close = get_close_matches(name, fields, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(fields)}"
-    raise UsageError(f"{option} {name}: {hint}")
+    raise UsageError(f"{option} {name}: {nearest(name, fields)}")
 
 
 def _score(name: str, title: str, *, usual: bool = True) -> Field:

@@ -19,11 +19,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 
 from rich.filesize import decimal
 
 from ovbench.errors import UsageError
+from ovbench.harness.contract.checks.nearest import nearest
 
 Need = tuple[tuple[str, ...], ...]
 """Something a model is loaded from: alternatives in order of preference, each a set of files.
@@ -440,7 +440,5 @@ def look_up(role: str, name: str) -> Entry:
     takes_ids = role in LAYOUTS
     if takes_ids and base.count("/") == 1:
         return Entry(role, name, Repository(name, LAYOUTS[role]), "", "", None)
-    close = get_close_matches(name, known, n=1)
-    hint = f"did you mean {close[0]!r}?" if close else f"there are: {', '.join(known)}"
     ids = ", and any hub id owner/name[@revision]" if takes_ids else ""
-    raise UsageError(f"no {role} checkpoint {name!r}; {hint}{ids}")
+    raise UsageError(f"no {role} checkpoint {name!r}; {nearest(name, known)}{ids}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import RANDOM, Pick, picked
+from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.models.weights import catalogue
 from ovbench.models.weights.catalogue import look_up
 
@@ -66,10 +66,9 @@ def chosen(
     choosing = [name for pick in picks for name in pick.defaults]
     for name in asked:
         if name not in choosing:
-            close = get_close_matches(name, choosing, n=1)
-            there = f"there are: {', '.join(choosing)}" if choosing else "there are none"
-            hint = f"did you mean {close[0]!r}?" if close else there
-            raise UsageError(f"{method} has no setting {name!r} that chooses weights; {hint}")
+            raise UsageError(
+                f"{method} has no setting {name!r} that chooses weights; {nearest(name, choosing)}"
+            )
     for pick in picks:
         _refuse_strange(pick, asked)
     return _with_all_beside(picked(weights, picks, asked))
