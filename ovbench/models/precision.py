@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import Any
 
 import torch
 
@@ -13,3 +15,9 @@ DTYPES: Mapping[Precision, torch.dtype] = {
     "bf16": torch.bfloat16,
     "fp16": torch.float16,
 }
+
+
+def autocast(device: torch.device, dtype: torch.dtype) -> AbstractContextManager[Any]:
+    """Computes what gains by it in a precision; in float32 it changes nothing."""
+    lower = dtype != torch.float32
+    return torch.autocast(device.type, dtype if lower else None, enabled=lower)

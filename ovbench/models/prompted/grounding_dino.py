@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
@@ -105,8 +105,7 @@ class GroundingDINO:
             Logits are of the caption's phrases, each that of its best token.
         """
         ids = torch.tensor([caption.ids], device=self.device)
-        lower = self._dtype != torch.float32
-        with torch.autocast(self.device.type, self._dtype if lower else None, enabled=lower):
+        with autocast(self.device, self._dtype):
             found = self._model(pixel_values=pixels, input_ids=ids)
         tokens = found.logits[0].float()
         best = [tokens[:, first:last].amax(dim=1) for first, last in caption.spans]

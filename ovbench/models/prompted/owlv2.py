@@ -16,7 +16,7 @@ from torch import Tensor
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
@@ -86,8 +86,7 @@ class OWLv2:
         square = np.full((longest, longest, 3), GREY, np.uint8)
         square[:height, :width] = image
         pixels = self._process(images=[square], return_tensors="pt")["pixel_values"]
-        lower = self._dtype != torch.float32
-        with torch.autocast(self.device.type, self._dtype if lower else None, enabled=lower):
+        with autocast(self.device, self._dtype):
             grid, _ = self._model.image_embedder(pixels.to(self.device))
         features = grid.float().flatten(1, 2)
         relative = self._model.box_predictor(features, grid.float())

@@ -7,7 +7,6 @@ A picture goes through the image encoder once, however many phrases it is asked 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager
 from copy import copy
 from dataclasses import dataclass
 from types import SimpleNamespace
@@ -18,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
@@ -102,7 +101,7 @@ class SAM3:
         ids = self._tokenize(list(phrases), length).to(self.device)
         # Behind the word that ends a phrase, whose number is the highest, there is nothing.
         mask = torch.arange(length, device=self.device) <= ids.argmax(dim=1)[:, None]
-        with self._autocast():
+        with autocast(self.device, self._dtype):
             read = self._model.get_text_features(input_ids=ids, attention_mask=mask.long())
             words = self._model.text_encoder.get_input_embeddings()(ids)
         spoken = mask[..., None].float()
@@ -123,7 +122,7 @@ class SAM3:
             pixels: ``(1, 3, S, S)`` normalised; S is a multiple of :attr:`patch`.
         """
         self._lay_out(pixels.shape[-1])
-        with self._autocast():
+        with autocast(self.device, self._dtype):
             return self._model.get_vision_features(pixels.to(self.device))
 
     @torch.inference_mode()
@@ -132,7 +131,7 @@ class SAM3:
 
         At 1008 pixels the masks of a phrase take 66 MB in float32.
         """
-        with self._autocast():
+        with autocast(self.device, self._dtype):
             found = self._model(
                 vision_embeds=_repeated(picture, len(prompts)),
                 text_embeds=SimpleNamespace(pooler_output=prompts.tokens),
@@ -149,7 +148,7 @@ class SAM3:
     def presence(self, picture: Any, prompts: Phrases) -> Tensor:
         """The logits :attr:`ConceptMasks.presence` alone: no mask is made."""
         seen = _repeated(picture, len(prompts))
-        with self._autocast():
+        with autocast(self.device, self._dtype):
             encoded = self._model.detr_encoder(
                 vision_features=[seen.fpn_hidden_states[-2]],
                 text_features=prompts.tokens,
@@ -165,10 +164,6 @@ class SAM3:
             )
         logits: Tensor = decoded.presence_logits[-1]
         return logits[:, 0].float()
-
-    def _autocast(self) -> AbstractContextManager[Any]:
-        lower = self._dtype != torch.float32
-        return torch.autocast(self.device.type, self._dtype if lower else None, enabled=lower)
 
     def _lay_out(self, side: int) -> None:
         """Let blocks that see the whole picture know its grid: stock positions are of one size."""
