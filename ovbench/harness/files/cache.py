@@ -61,19 +61,12 @@ def remembered(
         must_keep: False for what may rather be built each time than stop a run whose cache
             cannot be written to.
         most_bytes: of a kind that would fill a disk: beyond these, what was longest not asked
-            for is removed.
+            for is removed when more is kept.
 
     Raises:
         UnwritableError: the cache is full or cannot be written to.
     """
-    key = {**key, "code": code_of(build)}
-    found = _kept(kind, key, build, must_keep)
-    if most_bytes is not None:
-        path = _path(kind, key)
-        with suppress(OSError):
-            os.utime(path)
-        _make_room(path.parent, most_bytes)
-    return found
+    return _kept(kind, {**key, "code": code_of(build)}, build, must_keep, most_bytes)
 
 
 def remembered_in_turn(
@@ -133,11 +126,15 @@ def _kept(
     key: Mapping[str, Any],
     build: Callable[[], Mapping[str, npt.NDArray[Any]]],
     must_keep: bool,
+    most_bytes: int | None = None,
 ) -> Mapping[str, npt.NDArray[Any]]:
     """See :func:`remembered`; the key has all in it."""
     path = _path(kind, key)
     found = _read(path)
     if found is not None:
+        if most_bytes is not None:
+            with suppress(OSError):
+                os.utime(path)
         return found
     try:
         with alone(path, f"making {kind}"):
@@ -146,6 +143,8 @@ def _kept(
                 found = dict(build())
                 sweep(path.parent, path.name)
                 write(path, _packed(key, found))
+        if most_bytes is not None:
+            _make_room(path.parent, most_bytes)
     except UnwritableError:
         if must_keep:
             raise
