@@ -133,11 +133,12 @@ def _measure(
     from ovbench.harness.suite.estimates import Estimate, estimates
     from ovbench.harness.suite.local import Local, slots
     from ovbench.harness.suite.measuring import measure
+    from ovbench.harness.suite.missing import missing_weights
     from ovbench.leaderboards.formats.publish import publish
     from ovbench.leaderboards.tables.table import find_results
 
     jobs = errand.jobs(prospects, ledger)
-    for line in [*reasons(prospects, ledger), *weights_line(prospects, again)]:
+    for line in [*reasons(prospects, ledger), *weights_line(missing_weights(prospects), again)]:
         tell(line)
     known = estimates(errand.folder, prospects, ledger)
     expected = {job.name: known.get(job.name, Estimate()) for job in jobs}

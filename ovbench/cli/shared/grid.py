@@ -28,8 +28,9 @@ def show_grid(
         again: the command that the suite was asked for with.
     """
     expected = estimates(ledger.path.parent, prospects, ledger)
+    missing = missing_weights(prospects)
     if as_json:
-        say_json(_content(suite, prospects, ledger, expected))
+        say_json(_content(suite, prospects, ledger, expected, missing))
         return
     table = Table(box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     table.add_column("run", overflow="fold")
@@ -45,9 +46,9 @@ def show_grid(
     for line in reasons(prospects, ledger):
         say(line)
     say(_sum(prospects, ledger, expected))
-    for line in weights_line(prospects, again):
+    for line in weights_line(missing, again):
         say(line)
-    for need in missing_weights(prospects):
+    for need in missing:
         say(f"  {_need(need)}")
 
 
@@ -70,20 +71,19 @@ def reasons(prospects: Sequence[Prospect], ledger: Ledger) -> list[str]:
     return [*told, *(f"{', '.join(there)} left out: {why}" for why, there in absent.items())]
 
 
-def weights_line(prospects: Sequence[Prospect], again: str) -> list[str]:
+def weights_line(missing: Sequence[Missing], again: str) -> list[str]:
     """How much of the weights is missing, and the command that fetches it; none where all is here.
 
     Args:
         again: as for :func:`show_grid`.
     """
-    found = missing_weights(prospects)
-    if not found:
+    if not missing:
         return []
-    size, unknown = total(None if one.item is None else one.item.bytes for one in found)
+    size, unknown = total(None if one.item is None else one.item.bytes for one in missing)
     more = f" and {unknown} of unknown size" if unknown else ""
-    by_hand = sum(one.item is None or one.item.by_hand for one in found)
+    by_hand = sum(one.item is None or one.item.by_hand for one in missing)
     hand = f", but for {by_hand} that no program can fetch" if by_hand else ""
-    what = "1 checkpoint is" if len(found) == 1 else f"{len(found)} checkpoints are"
+    what = "1 checkpoint is" if len(missing) == 1 else f"{len(missing)} checkpoints are"
     return [
         f"{what} missing, {size_in_words(int(size))}{more}: `{again} --fetch` fetches them{hand}"
     ]
@@ -141,7 +141,11 @@ def _need(need: Missing) -> str:
 
 
 def _content(
-    suite: Suite, prospects: Sequence[Prospect], ledger: Ledger, expected: Mapping[str, Estimate]
+    suite: Suite,
+    prospects: Sequence[Prospect],
+    ledger: Ledger,
+    expected: Mapping[str, Estimate],
+    missing: Sequence[Missing],
 ) -> dict[str, Any]:
     runs = []
     for one in prospects:
@@ -161,6 +165,6 @@ def _content(
         )
     weights = [
         {"checkpoint": need.name, "bytes": need.item and need.item.bytes, "runs": need.runs}
-        for need in missing_weights(prospects)
+        for need in missing
     ]
     return {"suite": suite.name, "about": suite.about, "runs": runs, "missing_weights": weights}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +33,7 @@ def status(
     from ovbench.cli.shared.console import say, say_json, show
     from ovbench.errors import UsageError
     from ovbench.harness.results.store import files_below
-    from ovbench.harness.run.standing import now, standing
+    from ovbench.harness.run.standing import standing
     from ovbench.harness.suite.ledger import FILE, Ledger
 
     runs: dict[Path, Standing] = {}
@@ -50,7 +51,7 @@ def status(
             with _noting(wrong, path / FILE):
                 if (ledger := Ledger.read(path)) is not None:
                     suites[path] = ledger
-    clock = now()
+    clock = time.time()
     if as_json:
         say_json(
             {

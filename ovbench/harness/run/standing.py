@@ -7,7 +7,6 @@ file system.
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -135,11 +134,6 @@ def standing(path: Path) -> Standing:
         leaf(result, "metrics.miou"),
         result is not None,
     )
-
-
-def now() -> float:
-    """Seconds since the epoch."""
-    return time.time()
 
 
 def _rank(shard: Path, seen: set[bytes]) -> Rank | None:

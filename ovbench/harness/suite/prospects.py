@@ -103,12 +103,11 @@ class Prospects:
     def _begun(self, found: Prospect, data: Dataset) -> Prospect:
         """What there is of a run whose directory holds one."""
         try:
-            differing = self._differing(found.run, data)
+            if differing := self._differing(found.run, data):
+                return replace(found, state="other", why=f"differs in {', '.join(differing)}")
             there = standing(self.folder / found.run.name)
         except OvbenchError as error:
             return replace(found, state="other", why=str(error))
-        if differing:
-            return replace(found, state="other", why=f"differs in {', '.join(differing)}")
         return replace(found, state="done" if there.finished else "begun", measured=there.images)
 
     def _dataset(self, run: Wanted) -> Dataset | OvbenchError:
