@@ -375,7 +375,10 @@ def counts(run: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_suite_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path: Path) -> None:
-    path = written(tmp_path, TWO.replace("limit: 3", "limit: 60"))
+    path = written(tmp_path, TWO.replace("limit: 3", "limit: 300"))
+
+    def images(run: Path) -> int:
+        return standing(run).images if (run / "run.json").exists() else 0
 
     def begin(out: Path) -> subprocess.Popen[bytes]:
         words = ("suite", path, "-o", out, "--device", "cpu", "--quiet")
@@ -384,24 +387,26 @@ def test_a_suite_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path:
 
     assert begin(tmp_path / "calm").wait() == 0
     out = tmp_path / "storm"
-    first, second = (out / f"random-toyworld-limit-60{end}" for end in ("", "-seed-7"))
-    for run, images, sent, code in (
-        (first, 5, signal.SIGKILL, -signal.SIGKILL),
-        (first, 25, signal.SIGTERM, 130),
-        (second, 5, signal.SIGINT, 130),
+    first, second = (out / f"random-toyworld-limit-300{end}" for end in ("", "-seed-7"))
+    for run, sent, code in (
+        (first, signal.SIGKILL, -signal.SIGKILL),
+        (first, signal.SIGTERM, 130),
+        (second, signal.SIGINT, 130),
     ):
+        before = images(run)
         suite = begin(out)
         until = time.monotonic() + 120
-        while not (run / "run.json").exists() or standing(run).images < images:
+        while images(run) < before + 5:  # the suite just begun is at work on it
             assert suite.poll() is None
             assert time.monotonic() < until
             time.sleep(0.002)
+        assert not (run / "result.json").exists()
         if sent == signal.SIGTERM:  # the suite alone is told, and tells its run
             os.kill(suite.pid, sent)
         else:
             os.killpg(suite.pid, sent)
         assert suite.wait() == code
-    assert not (second / "result.json").exists()
+        assert not (run / "result.json").exists()
     assert begin(out).wait() == 0
     for run in (first, second):
         calm = tmp_path / "calm" / run.name
@@ -410,7 +415,7 @@ def test_a_suite_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path:
         one, other = (json.loads((p / "result.json").read_text()) for p in (run, calm))
         for part in ("metrics", "per_class", "vocabulary", "config", "code"):
             assert one[part] == other[part]
-        assert len(counts(run)) == 60
+        assert len(counts(run)) == 300
         assert one["run"]["id"] == other["run"]["id"]
 
 
