@@ -165,6 +165,7 @@ METHODS = Registry(
         "sam3": Entry("ovbench.adapters.prompted.sam3:Sam3Method"),
         "activesam": Entry("ovbench.adapters.prompted.activesam:ActiveSAM"),
         "clipseg": Entry("ovbench.adapters.prompted.clipseg:CLIPSegMethod"),
+        "florence2": Entry("ovbench.adapters.prompted.florence2:Florence2Method"),
         "owlv2_sam": Entry("ovbench.adapters.prompted.owlv2_sam:OWLv2Sam"),
         "grounded_sam": Entry("ovbench.adapters.prompted.grounded_sam:GroundedSam"),
         "constant": Entry("ovbench.adapters.chance:Constant"),

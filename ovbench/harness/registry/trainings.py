@@ -102,6 +102,11 @@ TRAININGS: Mapping[str, Training] = {
     "stable_diffusion/stable_diffusion_*": Training(
         {"LAION-5B": "captions"}, "model cards: subsets of LAION-5B"
     ),
+    "florence2/florence2_*": Training(
+        {"FLD-5B": "masks"},
+        "Xiao et al., CVPR 2024, section 4: captions, boxes and masks by other models, on pictures "
+        "of ImageNet-22k, Objects365, Open Images, CC12M and LAION",
+    ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
     "grounding_dino/grounding_dino_tiny": Training(
         {"Objects365": "boxes", "GoldG": "boxes", "Cap4M": "boxes", "ImageNet-1k": "classes"},
