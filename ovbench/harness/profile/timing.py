@@ -78,11 +78,14 @@ def figures(job: Job) -> dict[str, Any]:
     del measured[: job.warmup]
     latency = np.array([spent.total_s for spent in measured])
     median, mean = float(np.median(latency)), float(latency.mean())
+    queries = len(job.vocabulary.query_texts)
     memory = peak_memory(runtime.device)
     shown = [sample.image for batch in batches[job.warmup :] for sample in batch]
     return {
         "latency_s": {"median": median, "p95": percentile(latency, 95), "mean": mean},
         "images_per_s": number(job.batch_size / median if median > 0 else math.nan),
+        "queries": queries,
+        "per_query_s": median / (job.batch_size * queries),
         "stages": stage_shares([spent.stages_s for spent in measured], mean),
         "prepare_s": preparation.total_s,
         "prepare_stages_s": preparation.stages_s,

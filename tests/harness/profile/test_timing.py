@@ -39,6 +39,8 @@ def test_batches_take_the_samples_in_turn() -> None:
     # The warm-up has 10, 20, 10; the measured batch 20, 10, 20.
     found = figures(job([sample(10), sample(20)]))
     assert found["pixels_per_image"] == pytest.approx((400 + 100 + 400) / 3)
+    assert found["queries"] == len(job([]).vocabulary.query_texts) > 1
+    assert found["per_query_s"] == pytest.approx(1 / found["images_per_s"] / found["queries"])
     assert found["images_per_s"] == pytest.approx(3 / found["latency_s"]["median"])
     assert found["settings"] == {"label": 0}
 
