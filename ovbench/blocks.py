@@ -58,6 +58,7 @@ from ovbench.models.towers.simseg import load_simseg
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 from ovbench.refine.normalized_cut import cut_masks
 from ovbench.refine.pamr import pamr
+from ovbench.refine.propagation import patch_graph, pixel_graph, propagate
 from ovbench.refine.resample import enlarge, gaussian_blur
 
 __all__ = [
@@ -138,7 +139,10 @@ __all__ = [
     "load_student",
     "own_attention",
     "pamr",
+    "patch_graph",
     "pillow_tensor",
+    "pixel_graph",
+    "propagate",
     "propose",
     "resize_positions",
     "slide",

@@ -57,6 +57,8 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("gem", {**SMALL, "pretrained": "random", "resizing": "squashed", "min_max": True}),
         ("cliptrase", {**SMALL, "pretrained": "random", "image_logits": True}),
         ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
+        ("lposs", {**SMALL, "pretrained": "random"}),
+        ("lposs_plus", {**SMALL, "pretrained": "random", "reach": 1}),
         ("clip_diy", {"side": 64, "patches": (64, 32), "steps": 1, "saliency_long_side": 96}),
         (
             "tcl",

@@ -181,7 +181,7 @@ class DenseCLIP(ABC):
         answers = []
         for i, (image, chosen) in enumerate(pairs(images, candidates)):
             height, width, _ = image.shape
-            scores = windows[i].merge(maps[i], (height, width))
+            scores = self._merged(windows[i], maps[i], inputs[i], (height, width))
             answers.append(self._answer(scores, inputs[i], chosen))
         return answers
 
@@ -241,6 +241,12 @@ class DenseCLIP(ABC):
     def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
         """The scores of every image's windows, ``(n, Q, h, w)`` each."""
         return self._by_window(inputs, windows, self.cosines)
+
+    def _merged(
+        self, windows: Windows, maps: Tensor, pixels: Tensor, size: tuple[int, int]
+    ) -> Scores:
+        """Scores at full size, of one image's windows ``(n, Q, h, w)`` over its input."""
+        return windows.merge(maps, size)
 
     def _by_window(
         self,

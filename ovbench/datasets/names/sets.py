@@ -22,6 +22,7 @@ SOURCES: Mapping[str, str] = {
     "corrclip_v2": "the evaluation of CorrCLIP's second version (CorrCLIPv2/configs/cls_*.txt of "
     "its code, 103bc18)",
     "groupvit": "GroupViT's evaluation (segmentation/datasets/ of its code, 13b7861)",
+    "lposs": "LPOSS's evaluation (segmentation/datasets/ of its code, e489a74)",
     "naclip": "NACLIP's evaluation (configs/cls_*.txt of its code, 0cac3a6)",
     "pnp_ovss": "PnP-OVSS's evaluation (Load_datasets.py of its code, e439962)",
     "proxyclip": "ProxyCLIP's evaluation (configs/cls_*.txt of its code, e7b767f)",

@@ -20,7 +20,7 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 def test_the_packaged_sets_are_found() -> None:
     assert available_sets("voc") == [
-        "catseg", "clearclip", "clip_diy", "clippy", "corrclip", "corrclip_v2", "groupvit",
+        "catseg", "clearclip", "clip_diy", "clippy", "corrclip", "corrclip_v2", "groupvit", "lposs",
         "maskclip", "naclip", "ovdiff", "plain", "pnp_ovss", "proxyclip", "sclip", "segearth",
         "sfp", "simseg",
     ]  # fmt: skip
