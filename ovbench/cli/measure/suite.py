@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from ovbench.harness.suite.ledger import Ledger
     from ovbench.harness.suite.measuring import Errand
     from ovbench.harness.suite.prospects import Prospect
+    from ovbench.harness.suite.slurm import Slurm
     from ovbench.harness.suite.suite_file import Suite
 
 
@@ -52,9 +53,47 @@ def suite(
         typer.Option(
             "--jobs",
             min=1,
-            help="Runs at a time; default: one on each GPU, on a CPU one. They share the cores.",
+            help="Runs at a time; default: one on each GPU, on a CPU one, on Slurm all.",
         ),
     ] = None,
+    executor: Annotated[
+        Literal["local", "slurm"],
+        typer.Option(
+            "--executor", help="Measure on this machine, or as an array of jobs of a Slurm cluster."
+        ),
+    ] = "local",
+    time_limit: Annotated[
+        str | None,
+        typer.Option(
+            "--time-limit",
+            metavar="TIME",
+            help="Slurm: of a job, as sbatch takes it; default 4:00:00. Then it is put back "
+            "into the queue and goes on.",
+        ),
+    ] = None,
+    nodes: Annotated[
+        int | None,
+        typer.Option("--nodes", min=1, help="Slurm: nodes that share one run; default 1."),
+    ] = None,
+    gpus_per_node: Annotated[
+        int | None,
+        typer.Option(
+            "--gpus-per-node",
+            min=1,
+            help="Slurm: GPUs of a run on each node, through torchrun; default 1, on a CPU none.",
+        ),
+    ] = None,
+    sbatch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--sbatch",
+            metavar="NAME=VALUE",
+            help="Slurm: an option of sbatch, such as partition=long; give it again for more.",
+        ),
+    ] = None,
+    detach: Annotated[
+        bool, typer.Option("--detach", help="Slurm: submit, and do not wait for the end.")
+    ] = False,
     lines: Annotated[
         Literal["torchrun", "sbatch"] | None,
         typer.Option("--lines", help="Start nothing: print a command for each run that is left."),
@@ -75,7 +114,8 @@ def suite(
     The same command goes on where a suite was cut short: what is done is not measured again, and
     what failed is listed and stops nothing else. It ends with the leaderboard.
     """
-    from ovbench.cli.shared.console import say
+    from ovbench.cli.shared.cluster import on_slurm, refuse_slurm_options
+    from ovbench.cli.shared.console import say, tell
     from ovbench.errors import UsageError
     from ovbench.harness.files.alone import alone_in
     from ovbench.harness.suite.executors import Lines
@@ -87,6 +127,15 @@ def suite(
 
     if as_json and not dry_run:
         raise UsageError("--json goes with --dry-run")
+    given_to_slurm = {
+        "--time-limit": time_limit,
+        "--nodes": nodes,
+        "--gpus-per-node": gpus_per_node,
+        "--sbatch": sbatch,
+        "--detach": detach or None,
+    }
+    if executor != "slurm":
+        refuse_slurm_options(given_to_slurm)
     asked = read_suite(suite_path(file))
     folder = output or Path("runs") / asked.name
     ledger = Ledger.open(folder, asked.name, [run.name for run in asked.runs])
@@ -113,8 +162,11 @@ def suite(
         for _ in Lines(lines, say).execute(left, lambda _jobs: None):
             pass
     else:
+        cluster = None
+        if executor == "slurm":
+            cluster = on_slurm(ledger, device, jobs, given_to_slurm, tell)
         with alone_in(folder):
-            _measure(asked, prospects, ledger, errand, jobs, quiet, again)
+            _measure(asked, prospects, ledger, errand, jobs, cluster, quiet, again)
 
 
 def _measure(
@@ -123,6 +175,7 @@ def _measure(
     ledger: Ledger,
     errand: Errand,
     at_once: int | None,
+    cluster: Slurm | None,
     quiet: bool,
     again: str,
 ) -> None:
@@ -131,6 +184,7 @@ def _measure(
     from ovbench.cli.shared.grid import reasons, weights_line
     from ovbench.errors import OvbenchError
     from ovbench.harness.suite.estimates import Estimate, estimates
+    from ovbench.harness.suite.executors import Executor
     from ovbench.harness.suite.local import Local, slots
     from ovbench.harness.suite.measuring import measure
     from ovbench.harness.suite.missing import missing_weights
@@ -143,10 +197,24 @@ def _measure(
     known = estimates(errand.folder, prospects, ledger)
     expected = {job.name: known.get(job.name, Estimate()) for job in jobs}
     done = sum(one.state == "done" for one in prospects)
-    places = slots(errand.device, at_once)
     there = sum(one.state != "left out" for one in prospects)
-    with observer(asked.name, there, done, expected, len(places), quiet=quiet) as watching:
-        failed = measure(jobs, Local(places), ledger, watching)
+    if cluster is None:
+        places = slots(errand.device, at_once)
+        executor: Executor = Local(places)
+        at_once = len(places)
+    else:
+        executor, at_once = cluster, min(at_once or len(jobs), len(jobs)) or 1
+    with observer(asked.name, there, done, expected, at_once, quiet=quiet) as watching:
+        try:
+            failed = measure(jobs, executor, ledger, watching)
+        except KeyboardInterrupt:
+            if cluster is not None:
+                tell(
+                    f"jobs go on: `ovbench status {shlex.quote(str(errand.folder))}` tells how far"
+                )
+            raise
+    if cluster is not None and not cluster.wait:
+        return
     measured = {job.name for job in jobs} - set(failed)
     whole = [
         errand.folder / one.run.name / "result.json"

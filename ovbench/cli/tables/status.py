@@ -141,7 +141,8 @@ def _of_suite(
     counts: dict[str, int] = {}
     for name in ledger.runs:
         run = runs.get(folder / name)
-        state = "not begun" if run is None else run.state(clock)
+        submitted = name in ledger.jobs
+        state = ("submitted" if submitted else "not begun") if run is None else run.state(clock)
         if state != "done" and name in ledger.failures:
             failures[name], state = ledger.failures[name], "failed"
         counts[state] = counts.get(state, 0) + 1

@@ -36,11 +36,13 @@ class Ended:
     Attributes:
         seconds: from its start, the start of Python included.
         failure: why it failed, in a line; None where it did not.
+        cut: it was ended from outside and failed in nothing: the same command starts it again.
     """
 
     job: Job
     seconds: float
     failure: str | None
+    cut: bool = False
 
 
 class Executor(Protocol):

@@ -107,13 +107,13 @@ class Local:
 def _next(waiting: deque[Job]) -> Job | None:
     """The first job in whose directory nobody is at work, such as one that outlived its suite."""
     for _ in range(len(waiting)):
-        if not _in_use(waiting[0].directory):
+        if not in_use(waiting[0].directory):
             return waiting.popleft()
         waiting.rotate(-1)
     return None
 
 
-def _in_use(directory: Path) -> bool:
+def in_use(directory: Path) -> bool:
     """Whether another process measures there; see :mod:`ovbench.harness.files.alone`."""
     try:
         held = os.open(directory, os.O_RDONLY)

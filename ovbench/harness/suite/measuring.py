@@ -75,10 +75,8 @@ def measure(
     with closing(executor.execute(jobs, observer.running)) as ends:
         for ended in ends:
             name = ended.job.name
-            ledger.seconds[name] = round(ended.seconds, 3)
-            ledger.failures.pop(name, None)
+            ledger.ended(name, ended.seconds, None if ended.cut else ended.failure)
             if ended.failure is not None:
-                ledger.failures[name] = ended.failure
                 failed.append(name)
             ledger.write()
             observer.ended(ended)
