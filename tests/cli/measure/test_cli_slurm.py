@@ -67,6 +67,7 @@ def test_words_for_slurm_are_refused_without_it(
     assert "use --time-limit" in error(*slurm, "--sbatch", "time=5")
     assert "ovbench has its own" in error(*slurm, "--sbatch", "--output=x")
     assert "NAME=VALUE" in error(*slurm, "--sbatch", "a b=5")
+    monkeypatch.setattr("importlib.util.find_spec", lambda _name: object())
     monkeypatch.setattr(shutil, "which", lambda _name: None)
     assert error(*slurm).startswith("error: --executor slurm: no sbatch here; give the command on")
     monkeypatch.setattr("importlib.util.find_spec", lambda _name: None)
