@@ -35,6 +35,16 @@ def suite(
         bool,
         typer.Option("--dry-run", help="Show what is done, what is missing and what is to come."),
     ] = False,
+    try_images: Annotated[
+        int | None,
+        typer.Option(
+            "--try",
+            min=1,
+            metavar="N",
+            help="With --dry-run: measure N images first of what no finished run tells of, for the "
+            "estimates.",
+        ),
+    ] = None,
     fetch: Annotated[
         bool, typer.Option("--fetch", help="Fetch every weight that is missing; measure nothing.")
     ] = False,
@@ -125,8 +135,9 @@ def suite(
     from ovbench.harness.suite.shelf import suite_path
     from ovbench.harness.suite.suite_file import read_suite
 
-    if as_json and not dry_run:
-        raise UsageError("--json goes with --dry-run")
+    for option, value in {"--json": as_json, "--try": try_images}.items():
+        if value and not dry_run:
+            raise UsageError(f"{option} goes with --dry-run")
     given_to_slurm = {
         "--time-limit": time_limit,
         "--nodes": nodes,
@@ -156,6 +167,9 @@ def suite(
     elif dry_run:
         from ovbench.cli.shared.grid import show_grid
 
+        if try_images:
+            with alone_in(folder):
+                _try(prospects, ledger, errand, try_images)
         show_grid(asked, prospects, ledger, again, as_json=as_json)
     elif lines is not None:
         left = errand.jobs(prospects, ledger)
@@ -167,6 +181,19 @@ def suite(
             cluster = on_slurm(ledger, device, jobs, given_to_slurm, tell)
         with alone_in(folder):
             _measure(asked, prospects, ledger, errand, jobs, cluster, quiet, again)
+
+
+def _try(prospects: Sequence[Prospect], ledger: Ledger, errand: Errand, images: int) -> None:
+    """Measure a few images of each kind of run of which nothing tells, for the estimates."""
+    from ovbench.cli.shared.console import tell
+    from ovbench.harness.suite.estimates import Experience, duration
+    from ovbench.harness.suite.local import Local, slots
+    from ovbench.harness.suite.trying import try_out
+
+    executor = Local(slots(errand.device, None)[:1])  # alone, as its times are meant
+    for ended in try_out(Experience(errand.folder, prospects, ledger), images, executor, errand):
+        took = f"in {duration(ended.seconds)}"
+        tell(f"{ended.job.name}: tried {took if ended.failure is None else ended.failure}")
 
 
 def _measure(
@@ -183,9 +210,9 @@ def _measure(
     from ovbench.cli.shared.console import document, tell
     from ovbench.cli.shared.grid import reasons, weights_line
     from ovbench.errors import OvbenchError
-    from ovbench.harness.suite.estimates import Estimate, estimates
+    from ovbench.harness.suite.estimates import Estimate, Experience, estimates
     from ovbench.harness.suite.executors import Executor
-    from ovbench.harness.suite.local import Local, slots
+    from ovbench.harness.suite.local import Local, free_bytes, slots
     from ovbench.harness.suite.measuring import measure
     from ovbench.harness.suite.missing import missing_weights
     from ovbench.leaderboards.formats.publish import publish
@@ -194,13 +221,14 @@ def _measure(
     jobs = errand.jobs(prospects, ledger)
     for line in [*reasons(prospects, ledger), *weights_line(missing_weights(prospects), again)]:
         tell(line)
-    known = estimates(errand.folder, prospects, ledger)
+    experience = Experience(errand.folder, prospects, ledger)
+    known = estimates(experience)
     expected = {job.name: known.get(job.name, Estimate()) for job in jobs}
     done = sum(one.state == "done" for one in prospects)
     there = sum(one.state != "left out" for one in prospects)
     if cluster is None:
         places = slots(errand.device, at_once)
-        executor: Executor = Local(places)
+        executor: Executor = Local(places, experience.gpu, free_bytes)
         at_once = len(places)
     else:
         executor, at_once = cluster, min(at_once or len(jobs), len(jobs)) or 1

@@ -9,7 +9,7 @@ from rich import box
 from rich.table import Table
 
 from ovbench.cli.shared.console import say, say_json, show, styled
-from ovbench.harness.suite.estimates import Estimate, duration, estimates, total
+from ovbench.harness.suite.estimates import Estimate, Experience, duration, estimates, total
 from ovbench.harness.suite.ledger import Ledger
 from ovbench.harness.suite.missing import Missing, missing_weights
 from ovbench.harness.suite.prospects import Prospect
@@ -27,7 +27,7 @@ def show_grid(
     Args:
         again: the command that the suite was asked for with.
     """
-    expected = estimates(ledger.path.parent, prospects, ledger)
+    expected = estimates(Experience(ledger.path.parent, prospects, ledger))
     missing = missing_weights(prospects)
     if as_json:
         say_json(_content(suite, prospects, ledger, expected, missing))

@@ -21,12 +21,15 @@ class Job:
         arguments: the words behind ``ovbench``.
         directory: of its run.
         log: where what it prints goes.
+        shares: what its preparation is of; of two that share it, the second finds it made if it
+            begins after the first.
     """
 
     name: str
     arguments: Sequence[str]
     directory: Path
     log: Path
+    shares: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +101,17 @@ class Lines:
         log = str(job.log).replace("%", "%%")  # Slurm reads %j and the like
         options = ["--job-name", job.name, "--gpus", "1", "--requeue", "--output", log]
         return shlex.join(["sbatch", *options, "--open-mode", "append", "--wrap", inner])
+
+
+def staggered(jobs: Sequence[Job]) -> list[Job]:
+    """The first job of each preparation, then the second of each, and so on.
+
+    For executors that start jobs in their order, many at a time: of two that share a preparation
+    and begin together, one would wait for the other.
+    """
+    turns: dict[str, int] = {}
+    keyed = []
+    for job in jobs:
+        turns[job.shares] = turn = turns.get(job.shares, -1) + 1
+        keyed.append((turn, job))
+    return [job for _, job in sorted(keyed, key=lambda pair: pair[0])]

@@ -75,6 +75,7 @@ class Ledger:
         failures: by run, why it failed, in a line.
         seconds: by run, from its start to its end, in whole; of the last time that it was started.
         jobs: by run, the number of its job on a cluster, until it is known how that ended.
+        tried: by run, what a few of its images took, where they were measured for an estimate.
     """
 
     path: Path
@@ -83,6 +84,7 @@ class Ledger:
     failures: dict[str, str] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     jobs: dict[str, str] = field(default_factory=dict)
+    tried: dict[str, Any] = field(default_factory=dict)
 
     @classmethod
     def read(cls, folder: Path) -> Ledger | None:
@@ -98,7 +100,7 @@ class Ledger:
         kinds: dict[str, Any] = {"suite": str, "runs": list, "failures": dict, "seconds": dict}
         if not all(isinstance(content.get(name), kind) for name, kind in kinds.items()):
             raise UsageError(f"{path}: not written by ovbench")
-        jobs = content.get("jobs")
+        jobs, tried = content.get("jobs"), content.get("tried")
         found = cls(
             path,
             content["suite"],
@@ -106,6 +108,7 @@ class Ledger:
             {run: str(why) for run, why in content["failures"].items()},
             {run: s for run, s in content["seconds"].items() if isinstance(s, int | float)},
             {run: str(job) for run, job in jobs.items()} if isinstance(jobs, dict) else {},
+            dict(tried) if isinstance(tried, dict) else {},
         )
         for run, job in list(found.jobs.items()):
             outcome = Outcome.read(outcome_path(folder, run))
@@ -151,5 +154,6 @@ class Ledger:
             "failures": self.failures,
             "seconds": self.seconds,
             "jobs": self.jobs,
+            "tried": self.tried,
         }
         write_json(self.path, content)

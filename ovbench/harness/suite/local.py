@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from threading import current_thread, main_thread
 from types import FrameType
@@ -30,6 +31,10 @@ _LOOK_EVERY_S = 0.1
 _GRACE_S = 10.0
 """How long a job that is told to end has for it."""
 _INTERRUPTED = 130
+_CARD = "CUDA_VISIBLE_DEVICES"
+_MARGIN, _CONTEXT_BYTES = 1.2, 600 * 2**20
+"""Of GPU memory, where jobs share one: what another benchmark's pictures may need more, and what
+CUDA takes for each process beside what PyTorch counts (our choice)."""
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
 
 
@@ -41,10 +46,26 @@ def gpus(device: str) -> list[str]:
     """
     if device not in ("auto", "cuda"):
         return []
-    if (visible := os.environ.get("CUDA_VISIBLE_DEVICES")) is not None:
+    if (visible := os.environ.get(_CARD)) is not None:
         return [name.strip() for name in visible.split(",") if name.strip()]
     found = command_output("nvidia-smi", "--query-gpu=index", "--format=csv,noheader")
     return (found or "").split()
+
+
+@cache
+def free_bytes(card: str) -> float | None:
+    """What is free of a GPU's memory when it is first asked for; None where nobody tells.
+
+    Args:
+        card: as ``CUDA_VISIBLE_DEVICES`` names it, by its number or its UUID.
+    """
+    query = "--query-gpu=index,uuid,memory.free"
+    found = command_output("nvidia-smi", query, "--format=csv,noheader,nounits")
+    for line in (found or "").splitlines():
+        index, uuid, free = (part.strip() for part in line.split(","))
+        if card == index or uuid.startswith(card):
+            return float(free) * 2**20 if free.replace(".", "").isdecimal() else None
+    return None
 
 
 def slots(device: str, jobs: int | None) -> list[dict[str, str]]:
@@ -57,7 +78,7 @@ def slots(device: str, jobs: int | None) -> list[dict[str, str]]:
     count = jobs or len(cards) or 1
     found: list[dict[str, str]] = []
     for place in range(count):
-        card = {"CUDA_VISIBLE_DEVICES": cards[place % len(cards)]} if cards else {}
+        card = {_CARD: cards[place % len(cards)]} if cards else {}
         # Else every process would take all cores, and they would wait for each other.
         share = {name: str(max(1, usable_cores() // count)) for name in _THREADS}
         asked = count == 1 or any(name in os.environ for name in _THREADS)
@@ -79,9 +100,13 @@ class Local:
 
     Args:
         slots: the environment of each place; see :func:`slots`.
+        gpu: bytes that a job of a name takes of a GPU at its peak; None where nothing tells.
+        free: bytes of a GPU that jobs may take together; None where nothing tells.
     """
 
     slots: Sequence[Mapping[str, str]]
+    gpu: Callable[[str], float | None] = lambda _name: None
+    free: Callable[[str], float | None] = lambda _card: None
 
     def execute(
         self, jobs: Sequence[Job], watch: Callable[[Sequence[Job]], None]
@@ -91,8 +116,8 @@ class Local:
         with _termination_interrupts():
             try:
                 while waiting or running:
-                    for place in range(len(self.slots)):
-                        if place not in running and (job := _next(waiting)) is not None:
+                    for place in set(range(len(self.slots))) - running.keys():
+                        if (job := self._next(waiting, place, running)) is not None:
                             running[place] = _start(job, self.slots[place])
                     watch([one.job for one in running.values()])
                     time.sleep(_LOOK_EVERY_S)
@@ -103,14 +128,28 @@ class Local:
             finally:
                 _end(list(running.values()))
 
+    def _next(self, waiting: deque[Job], place: int, running: Mapping[int, _Running]) -> Job | None:
+        """The first job that a place has room for and in whose directory nobody is at work, such as
+        one that outlived its suite; rather one that shares no preparation with what is running.
+        """
+        made = {one.job.shares for one in running.values()}
+        card = self.slots[place].get(_CARD)
+        beside = [
+            one.job for at, one in running.items() if card and self.slots[at].get(_CARD) == card
+        ]
+        for job in sorted(waiting, key=lambda job: job.shares in made):  # else in their order
+            if self._fits(card, [*beside, job]) and not in_use(job.directory):
+                waiting.remove(job)
+                return job
+        return None
 
-def _next(waiting: deque[Job]) -> Job | None:
-    """The first job in whose directory nobody is at work, such as one that outlived its suite."""
-    for _ in range(len(waiting)):
-        if not in_use(waiting[0].directory):
-            return waiting.popleft()
-        waiting.rotate(-1)
-    return None
+    def _fits(self, card: str | None, jobs: Sequence[Job]) -> bool:
+        """Whether a GPU holds jobs at a time: it does one; others only if all is known of all."""
+        if card is None or len(jobs) == 1:
+            return True
+        free, needs = self.free(card), [self.gpu(job.name) for job in jobs]
+        known = [_CONTEXT_BYTES + _MARGIN * need for need in needs if need is not None]
+        return free is not None and len(known) == len(jobs) and sum(known) <= free
 
 
 def in_use(directory: Path) -> bool:

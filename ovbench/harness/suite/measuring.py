@@ -55,7 +55,9 @@ class Errand:
         again = ["--fresh"] if prospect.state == "other" else []
         words = prospect.run.arguments(self.folder, self.root, self.device)
         log = self.folder / "logs" / f"{name}.log"
-        return Job(name, [*words, *again], self.folder / name, log)
+        # Such as its support set, or its pictures' regions.
+        shares = f"{prospect.run.method} {prospect.run.benchmark}"
+        return Job(name, [*words, *again], self.folder / name, log, shares)
 
 
 def measure(

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
-from ovbench.harness.suite.executors import Ended, Job
+from ovbench.harness.suite.executors import Ended, Job, staggered
 from ovbench.harness.suite.ledger import JOBS, Ledger, Outcome, outcome_path
 
 _LOOK_EVERY_S = 1.0
@@ -85,7 +85,7 @@ class Slurm:
         queue = _queue() or {}
         submitted = [job for job in jobs if _goes_on(queue.get(self._number(job)))]
         names = {job.name for job in submitted}
-        rest = [job for job in jobs if job.name not in names]
+        rest = staggered([job for job in jobs if job.name not in names])
         for start in range(0, len(rest), _LARGEST_ARRAY):
             self._submit(rest[start : start + _LARGEST_ARRAY])
         if submitted:

@@ -35,7 +35,7 @@ class _Here:
 
     started: list[str]
 
-    def __init__(self, slots: Sequence[object]) -> None:
+    def __init__(self, slots: Sequence[object], *_memory: object) -> None:
         self.slots = slots
 
     def execute(
@@ -102,6 +102,33 @@ def test_a_suite_is_measured_once_and_ends_with_its_table(
     assert list(more.values()) == ["done", "done", "to do"]
     shown = ovbench("suite", path, "-o", out, "--dry-run").stdout
     assert "2 done, 1 to do; about 2 s, one run at a time" in shown
+
+
+def test_a_few_images_tell_what_no_run_does(tmp_path: Path, started: list[str]) -> None:
+    path, out = written(tmp_path, TWO.replace("limit: 3", "limit: 9")), tmp_path / "out"
+    names = ["random-toyworld-limit-9", "random-toyworld-limit-9-seed-7"]
+    call = ("suite", path, "-o", out, "--dry-run")
+    assert "how long the rest takes is unknown" in ovbench(*call).stdout
+    done = ovbench(*call, "--try", "2", "--json", "--device", "cpu")
+    assert (done.returncode, started) == (0, names[:1])  # one of a kind
+    assert done.stderr == f"{names[0]}: tried in 2 s\n"
+    told = {run["run"]: run for run in json.loads(done.stdout)["runs"]}
+    assert [told[name]["state"] for name in names] == ["to do", "to do"]
+    assert told[names[0]]["seconds"] == told[names[1]]["seconds"] > 0
+    assert told[names[0]]["memory_bytes"] > 0
+    assert [one.name for one in out.iterdir()] == ["suite.json"]
+    assert len(json.loads((out / "suite.json").read_text())["tried"]) == 1
+
+    # What a run takes is known better than what a few images do, and asked again of nobody.
+    assert ovbench("suite", path, "-o", out, "--device", "cpu").returncode == 0
+    again = ovbench(*call, "--try", "2")
+    assert started == [names[0], *names]
+    assert "2 done" in again.stdout
+    assert "--try goes with --dry-run" in ovbench("suite", path, "--try", "2").stderr
+    (out / "suite.json").write_text(
+        (out / "suite.json").read_text().replace('"per_image_s"', '"per_picture_s"')
+    )
+    assert ovbench(*call).returncode == 0
 
 
 def test_what_fails_is_told_in_its_line_and_stops_nothing(
