@@ -77,7 +77,7 @@ class _Suite:
         if begin >= self.next_look:
             found = {job.name: _look(job) for job in jobs}
             words = [*map(_how_far, found.items()), *self._rest(found)]
-            self.screen.now(self.done, ", ".join(words))
+            self.screen.now(self.done, ", ".join(words) or "none is running")
             # The records of a large run take a while to count: looking takes its share at most.
             end = time.monotonic()
             self.next_look = end + max(_LOOK_EVERY_S, (end - begin) / _SHARE)

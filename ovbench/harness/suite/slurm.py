@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from ovbench.errors import OvbenchError, UsageError
@@ -82,7 +83,11 @@ class Slurm:
         Raises:
             OvbenchError: Slurm takes no job; says why.
         """
-        queue = _queue() or {}
+        queue = _queue()
+        if queue is None:  # who submits without knowing what is there submits twice
+            raise OvbenchError(
+                "Slurm's squeue does not answer; give the command again when it does"
+            )
         submitted = [job for job in jobs if _goes_on(queue.get(self._number(job)))]
         names = {job.name for job in submitted}
         rest = staggered([job for job in jobs if job.name not in names])
@@ -141,7 +146,8 @@ class Slurm:
                     missed[number] = missed.get(number, 0) + 1
                     if missed[number] == _MISSED:
                         del left[job.name]
-                        yield Ended(job, time.monotonic() - began, _gone(number, state), cut=True)
+                        gone = _gone(number, state, self.ledger.path.parent)
+                        yield Ended(job, time.monotonic() - began, gone, cut=True)
                 elif fresh:
                     missed.pop(number, None)
             if left:
@@ -227,9 +233,10 @@ def _goes_on(state: str | None) -> bool:
     return state is not None and state not in _OVER
 
 
-def _gone(number: str, state: str | None) -> str:
+def _gone(number: str, state: str | None, folder: Path) -> str:
     ended = f"ended as {state}" if state else "is no more"
-    return f"job {number} {ended} and left no word; the same command starts it again"
+    log = folder / JOBS / f"{number}_0_log.out"
+    return f"job {number} {ended} and left no word but {log}; the same command starts it again"
 
 
 def _said(error: Exception) -> str:

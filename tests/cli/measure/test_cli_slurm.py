@@ -15,7 +15,7 @@ import pytest
 from gated_method import FREE
 from in_process import ovbench
 
-from ovbench.errors import UsageError
+from ovbench.errors import OvbenchError, UsageError
 from ovbench.harness.results.store import RunStore
 from ovbench.harness.run.standing import standing
 from ovbench.harness.suite.executors import Job
@@ -294,3 +294,53 @@ def test_a_job_is_known_by_what_it_is() -> None:
 
     job = Job("a", ("run",), Path("out/a"), Path("out/logs/a.log"))
     assert pickle.loads(pickle.dumps(Node(job, 2, 4))).job == job
+
+
+def test_a_job_that_gets_nowhere_is_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("submitit")
+    from ovbench.harness.suite import node
+
+    images = 0
+    monkeypatch.setattr(node, "_measured", lambda _directory: images)
+    for name, value in {"SUBMITIT_EXECUTOR": "slurm", "SLURM_JOB_ID": "7"}.items():
+        monkeypatch.setenv(name, value)
+    job = Job("a", ("run",), tmp_path / "a", tmp_path / "logs" / "a.log")
+
+    def time_is_up(before: node.Node) -> node.Node | None:
+        after = before.checkpoint()
+        return None if after is None else after.function
+
+    first = time_is_up(node.Node(job, 1, 0))
+    assert first is not None
+    second = time_is_up(first)
+    assert second is not None
+    images = 1  # it gets somewhere
+    third = time_is_up(second)
+    assert third is not None
+    assert (first.fruitless, second.fruitless, third.fruitless) == (1, 2, 0)
+    assert not (tmp_path / "slurm").exists()
+    images = 0
+    assert time_is_up(second) is None
+    outcome = Outcome.read(outcome_path(tmp_path, "a"))
+    assert outcome is not None
+    assert outcome.job == "7"
+    assert outcome.failure == "its time was up 3 times without one more image; raise --time-limit"
+
+
+def test_nothing_is_submitted_where_squeue_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from ovbench.harness.suite import slurm as there
+
+    def fails(*_words: object, **_more: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(subprocess, "run", fails)
+    ledger = Ledger.open(tmp_path, "mine", ["a"])
+    job = Job("a", ("run",), tmp_path / "a", tmp_path / "logs" / "a.log")
+    executor = there.Slurm(ledger, there.Share(), print)
+    with pytest.raises(OvbenchError, match="squeue does not answer"):
+        next(executor.execute([job], print))
+    assert [*tmp_path.iterdir()] == []
