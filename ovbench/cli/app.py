@@ -23,7 +23,7 @@ from ovbench.cli.measure import (
 )
 from ovbench.cli.shared.command import Group, add
 from ovbench.cli.shared.console import say
-from ovbench.cli.tables import compare, export, leaderboard, regress, report, status
+from ovbench.cli.tables import compare, export, leaderboard, regress, report, site, status
 
 app = typer.Typer(
     name="ovbench",
@@ -68,6 +68,7 @@ for _command in (
     leaderboard.leaderboard,
     compare.compare,
     report.report,
+    site.site,
     rescore.rescore,
     regress.regress,
     export.export,

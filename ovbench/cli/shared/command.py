@@ -21,7 +21,7 @@ _PANELS = {
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
     "trials samples keep-archives fresh jobs lines retry-failed",
     "What is shown": "all metric columns sort average images pictures with-reported reported "
-    "supervision by-supervision dry-run fetch",
+    "supervision by-supervision dry-run fetch title",
     "Reference": "paper expected pin tolerance",
     "Output": "output json markdown format update save-predictions labels plot to logdir project "
     "quiet",
@@ -39,6 +39,7 @@ EXAMPLES = {
     "score": "my_label_maps/ --dataset voc --root ~/data --name mine",
     "leaderboard": "runs/ --format latex --columns miou,s_per_image --average",
     "compare": "runs/maskclip-voc runs/pnp_ovss-voc",
+    "site": "runs --output site",
     "report": "runs/maskclip-voc --root ~/data --output maskclip.html",
     "rescore": "runs/maskclip-voc",
     "regress": "runs/ --expected pins/ --json",

@@ -28,16 +28,21 @@ _NAV = {
 }
 
 
-def page(contents: Contents, pictures: Pictures) -> str:
-    """The whole page; the same contents always give the same text."""
-    script = _static("script.js")
+def page(contents: Contents, pictures: Pictures, around: Html = Html()) -> str:  # noqa: B008
+    """The whole page; the same contents always give the same text.
+
+    Args:
+        around: links to pages around it, above its own.
+    """
+    script = static("tables.js") + static("script.js")
     title = _title(contents)
-    return Template(_static("page.html")).substitute(
+    return Template(static("page.html")).substitute(
         title=html(title),
-        style=_static("style.css"),
+        style=static("style.css"),
         script=script,
         # Nothing is fetched, and no other script runs, whatever a name may hold.
         script_hash=b64encode(sha256(script.encode()).digest()).decode(),
+        around=around,
         nav=html([el("a", words, href=f"#{name}") for name, words in _NAV.items()]),
         body=_body(contents, pictures),
     )
@@ -63,5 +68,6 @@ def _body(contents: Contents, pictures: Pictures) -> Html:
     )
 
 
-def _static(name: str) -> str:
+def static(name: str) -> str:
+    """One of the files that a page is made of."""
     return (files("ovbench.leaderboards.report") / "static" / name).read_text(encoding="utf-8")

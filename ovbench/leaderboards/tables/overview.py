@@ -14,7 +14,7 @@ from ovbench.leaderboards.tables.table import Conditions, Result, footnotes
 
 
 @dataclass(frozen=True, slots=True, order=True)
-class _Row:
+class Line:
     """What is measured, whatever the benchmark."""
 
     method: str
@@ -23,7 +23,7 @@ class _Row:
     checkpoints: str
 
     @classmethod
-    def of(cls, label: str, result: Result) -> _Row:
+    def of(cls, label: str, result: Result) -> Line:
         conditions = Conditions.of(result)
         told = conditions.classes, conditions.class_filter, conditions.checkpoints
         return cls(label, *told)
@@ -46,7 +46,7 @@ def overview(results: Sequence[Result], view: View) -> Sheet | None:
     if len(benchmarks) < 2:
         return None
     named, field = labels(results), METRICS[view.metric]
-    lined = [(_Row.of(named[result["run"]["id"]], result), result) for result in results]
+    lined = [(Line.of(named[result["run"]["id"]], result), result) for result in results]
     lines = sorted({line for line, _ in lined})
     columns = [_column(benchmark, lines, lined, field) for benchmark in benchmarks]
     rows = list(
@@ -80,10 +80,10 @@ def _average(values: Sequence[float | None]) -> float | None:
 
 
 def _column(
-    benchmark: str, lines: Sequence[_Row], lined: Sequence[tuple[_Row, Result]], field: Field
+    benchmark: str, lines: Sequence[Line], lined: Sequence[tuple[Line, Result]], field: Field
 ) -> _Benchmark:
     here = [(line, r) for line, r in lined if Conditions.of(r).benchmark == benchmark]
-    usual = _usual([r for _, r in here])
+    usual = usual_conditions([r for _, r in here])
     of_line = [[r for own, r in here if own == line] for line in lines]
     chosen = list(map(_choose, of_line))
     texts = [DASH if r is None else field.show(r) for r in chosen]
@@ -97,7 +97,8 @@ def _column(
     return _Benchmark(cells, [None if r is None else field.read(r) for r in competing])
 
 
-def _usual(here: Sequence[Result]) -> Conditions:
+def usual_conditions(here: Sequence[Result]) -> Conditions:
+    """The most frequent conditions of results of one benchmark, one at least."""
     counts = Counter(map(Conditions.of, here))
     return max(counts, key=lambda c: (counts[c], c.checkpoints == "real", c.classes == "all", c))
 
@@ -112,13 +113,12 @@ def _told(result: Result, others: int, usual: Conditions) -> tuple[str, ...]:
     if others:
         words.append(f"one of {others + 1} runs: the most complete, else by its id, not the best")
     if conditions != usual:
-        words.append(
-            f"not comparable with the column: {'; '.join(_differences(conditions, usual))}"
-        )
+        words.append(f"not comparable with the column: {'; '.join(differences(conditions, usual))}")
     return tuple(words)
 
 
-def _differences(here: Conditions, usual: Conditions) -> Iterator[str]:
+def differences(here: Conditions, usual: Conditions) -> Iterator[str]:
+    """In what conditions of one benchmark differ, in words."""
     if here.ids_sha256 != usual.ids_sha256:
         yield "other images"
     for name, own, others in (
