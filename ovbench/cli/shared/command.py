@@ -19,7 +19,8 @@ _PANELS = {
     "Pictures of classes": "model prompt negative solver steps guidance peak-normalised count "
     "threshold",
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
-    "trials samples keep-archives fresh jobs lines retry-failed",
+    "trials samples keep-archives fresh jobs lines retry-failed try executor time-limit nodes "
+    "gpus-per-node sbatch detach",
     "What is shown": "all metric columns sort average images pictures with-reported reported "
     "supervision by-supervision dry-run fetch title",
     "Reference": "paper expected pin tolerance",
