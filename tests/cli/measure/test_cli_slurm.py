@@ -254,7 +254,8 @@ def test_whatever_happens_to_jobs_the_suite_ends_as_on_this_machine(  # noqa: PL
 def test_failures_and_large_runs(tmp_path: Path) -> None:
     """What a job failed with is known to whoever asks later; two nodes share a run."""
     path, out = tmp_path / "mine.yaml", tmp_path / "out"
-    path.write_text(ONE.replace("[toyworld]", "[toyworld, folder]") + f"root: {tmp_path}/own\n")
+    both = ONE.replace("[toyworld]", "[toyworld, folder]") + f"root: {tmp_path}/own\n"
+    path.write_text(both.replace("toyworld, ", ""))
     images = tmp_path / "own" / "images"
     images.mkdir(parents=True)
     (tmp_path / "own" / "masks").mkdir()
@@ -262,14 +263,17 @@ def test_failures_and_large_runs(tmp_path: Path) -> None:
     for folder in (images, tmp_path / "own" / "masks"):
         (folder / "a.png").write_bytes(b"no picture")
     words = ("suite", path, "-o", out, "--device", "cpu", "--executor", "slurm", "--detach")
-    sent = ovbench(*words, "--nodes", "2", "--gpus-per-node", "1")
-    assert (sent.returncode, sent.stdout) == (0, ""), sent.stderr
-    assert "2 runs are job " in sent.stderr
 
     def over() -> bool:
         ledger = Ledger.read(out)
         return ledger is not None and not ledger.jobs
 
+    assert ovbench(*words).returncode == 0
+    until(over, "it fails")
+    path.write_text(both)
+    sent = ovbench(*words, "--nodes", "2", "--gpus-per-node", "1")
+    assert (sent.returncode, sent.stdout) == (0, ""), sent.stderr
+    assert "1 run is job " in sent.stderr  # what failed is not tried again
     until(over, "both end")
     told = ovbench("status", out).stdout
     assert "1 done, 1 failed" in told
