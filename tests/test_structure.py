@@ -77,6 +77,7 @@ ALLOWED: dict[str, set[str]] = {
     "leaderboards.report": {*TABLES, "leaderboards.formats", "leaderboards.gates"},
     "leaderboards.site": {*TABLES, "leaderboards.formats", "leaderboards.gates",
                           "leaderboards.report"},
+    "leaderboards.sharing": {*TABLES, "leaderboards.formats"},
     "cli.shared": COMMANDS - {"cli.shared", "cli.progress"},
     "cli.progress": COMMANDS - {"cli.progress"},
     "cli.catalogue": COMMANDS,

@@ -23,7 +23,7 @@ from ovbench.cli.measure import (
 )
 from ovbench.cli.shared.command import Group, add
 from ovbench.cli.shared.console import say
-from ovbench.cli.tables import compare, export, leaderboard, regress, report, site, status
+from ovbench.cli.tables import compare, export, leaderboard, regress, report, results, site, status
 
 app = typer.Typer(
     name="ovbench",
@@ -80,3 +80,4 @@ app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")
 app.add_typer(support.app, name="support")
 app.add_typer(new.app, name="new")
+app.add_typer(results.app, name="results")

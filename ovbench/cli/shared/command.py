@@ -25,7 +25,7 @@ _PANELS = {
     "supervision by-supervision dry-run fetch title",
     "Reference": "paper expected pin tolerance",
     "Output": "output json markdown format update save-predictions labels plot to logdir project "
-    "quiet",
+    "quiet replace",
 }
 _PANEL_OF = {f"--{name}": panel for panel, names in _PANELS.items() for name in names.split()}
 
@@ -56,6 +56,8 @@ EXAMPLES = {
     "weights fetch": "groupvit --set weights=groupvit_gcc_redcaps",
     "support show": "cat dog --method rim --output support.png",
     "support list": "--json",
+    "results add": "runs/maskclip-voc --output results",
+    "results check": "results --json",
     "new method": "my_method",
     "new dataset": "my_dataset --output ~/code/my_dataset",
 }

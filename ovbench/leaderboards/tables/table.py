@@ -16,6 +16,8 @@ from ovbench.leaderboards.tables.marks import marks
 
 Result = Mapping[str, Any]
 
+_POOLED = "[0-9a-f]" * 12 + ".json"  # as `ovbench results add` names them, by the run's id
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Conditions:
@@ -140,11 +142,15 @@ def result_files(paths: Iterable[Path]) -> list[Path]:
     """The files that :func:`find_results` reads, each once."""
     files: dict[Path, None] = {}
     for path in paths:
-        found = [path] if os.path.isfile(path) else files_below(path, "result.json")
+        found = [path] if os.path.isfile(path) else _results_below(path)
         if not found:
             raise UsageError(f"{path}: no result.json here; a run writes it when it is finished")
         files.update(dict.fromkeys(file.resolve() for file in found))
     return list(files)
+
+
+def _results_below(folder: Path) -> list[Path]:
+    return [*files_below(folder, "result.json"), *files_below(folder, _POOLED)]
 
 
 def of_datasets(
@@ -216,7 +222,11 @@ def read_result(file: Path) -> Result:
         UsageError: it is damaged, changed, or of another version; says how it is made again.
     """
     run = shlex.quote(str(file.parent))
-    again = f"`ovbench rescore {run}` computes it again from the run's records"
+    again = (
+        f"`ovbench rescore {run}` computes it again from the run's records"
+        if file.name == "result.json"
+        else "`ovbench results add` takes it from its run again"
+    )
     try:
         result = read_json(file)
     except UsageError as error:
