@@ -87,7 +87,7 @@ def built(name: str) -> DenseCLIP:
         method_class.Settings(**SETTINGS, **OWN.get(name, {})), Runtime()
     )
     # The texts themselves do not matter here, and 80 templates of 171 names take minutes.
-    method.clip.embed_queries = unit_vectors  # type: ignore[method-assign]
+    method.clip.embed_queries = unit_vectors  # type: ignore[method-assign,assignment]
     method.prepare(Vocabulary.of(*(f"class {i}" for i in range(CLASSES))))
     return method
 

@@ -47,9 +47,14 @@ class TextTower:
 
 
 def ensembled(
-    tower: TextTower, queries: Sequence[str], templates: Sequence[str], *, unit: bool
+    tower: TextTower,
+    queries: Sequence[str],
+    templates: Sequence[str],
+    *,
+    unit: bool,
+    length: bool = False,
 ) -> Tensor:
-    """The mean over the templates' embeddings, of unit length.
+    """The mean over the templates' embeddings, of unit length unless its length is asked for.
 
     85 templates of 171 names take minutes on a CPU. They are computed and kept by as many queries
     as go through the tower at a time, so that what is kept is what would be computed, to the last
@@ -59,6 +64,7 @@ def ensembled(
         queries: such as ``"cat"``; equal ones are computed once.
         templates: prompts with ``{}`` for the query.
         unit: whether embeddings are brought to unit length before their mean.
+        length: whether the mean keeps the length it has.
 
     Returns:
         ``(n, d)`` float32, on the CPU.
@@ -74,9 +80,12 @@ def ensembled(
         if unit:
             joint = functional.normalize(joint, dim=-1)
         mean = joint.reshape(len(pieces[index]), len(templates), -1).mean(dim=1)
-        return {"embeddings": functional.normalize(mean, dim=-1).cpu().numpy()}
+        return {
+            "embeddings": (mean if length else functional.normalize(mean, dim=-1)).cpu().numpy()
+        }
 
     same = {"tower": tower.identity(), "templates": list(templates), "unit": unit}
+    same |= {"length": True} if length else {}
     keys = [
         {**same, "queries": piece, "tokens": _digest(rows)}
         for piece, rows in zip(pieces, tokens, strict=True)

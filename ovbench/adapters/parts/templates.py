@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 TemplateSet: TypeAlias = Literal[
-    "maskclip85", "imagenet80", "single", "phrase", "scene", "tcl9", "clip7", "bare"
+    "maskclip85", "imagenet80", "single", "phrase", "scene", "tcl9", "clip7", "subset7", "bare"
 ]
 """The names that :func:`templates` knows."""
 
@@ -51,6 +51,7 @@ _WRITTEN_OUT: Mapping[TemplateSet, tuple[str, ...]] = {
     "bare": ("{}",),
     "tcl9": TCL,
     "clip7": CLIP7,
+    "subset7": TCL[:7],
 }
 
 
@@ -59,7 +60,8 @@ def templates(name: TemplateSet) -> tuple[str, ...]:
 
     "single" is CLIP's basic prompt, "phrase" the same without its full stop, "scene" CAT-Seg's,
     "bare" the class alone; "imagenet80" the ensemble of CLIP's ImageNet evaluation; "maskclip85"
-    that ensemble and :data:`SCENE`; "tcl9" :data:`TCL`, "clip7" :data:`CLIP7`.
+    that ensemble and :data:`SCENE`; "tcl9" :data:`TCL`, "clip7" :data:`CLIP7`, "subset7"
+    FreeDA's and Talk2DINO's (sub_imagenet_template): those of TCL but for the plurals.
     """
     if name in _WRITTEN_OUT:
         return _WRITTEN_OUT[name]

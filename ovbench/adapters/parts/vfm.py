@@ -105,11 +105,7 @@ def load_vfm(
         UsageError: an unknown name, queries and keys of SAM or of Stable Diffusion, a U-Net with
             too few blocks, or weights that cannot be had.
     """
-    known = (*WEIGHTS, RANDOM)
-    if name not in known and "/" not in name:
-        hint = nearest(name, known)
-        raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
-    role = cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
+    role = _role(name)
     if role in _READ_IN_ONE_PLACE and reading == "query_key":
         place = _READ_IN_ONE_PLACE[role]
         raise UsageError(f"{name} is read behind {place}; query_key goes with the others")
@@ -117,9 +113,32 @@ def load_vfm(
         return of_sam(load_sam(name, runtime), mean, std)
     if role == "stable_diffusion":
         return of_diffusion(load_diffusion(name, runtime), mean, std)
-    return of_encoder(
-        load_patch_encoder(role, name, runtime, _POSITIONS.get(name, "dino")), reading, mean, std
-    )
+    return of_encoder(encoder_of(name, runtime), reading, mean, std)
+
+
+def encoder_of(name: str, runtime: Runtime) -> PatchEncoder:
+    """A vision foundation model that encodes patches, with positions as its authors have them.
+
+    Args:
+        name: as :func:`load_vfm` takes it, of DINO's kind.
+
+    Raises:
+        UsageError: an unknown name, a model of another kind, or weights that cannot be had.
+    """
+    role = _role(name)
+    if role in _READ_IN_ONE_PLACE:
+        known = [one for one, place in WEIGHTS.items() if place.startswith(("dino/", "dinov2/"))]
+        raise UsageError(f"{name}: is no encoder of patches; there are {', '.join(known)}")
+    kind = cast(Literal["dino", "dinov2"], role)
+    return load_patch_encoder(kind, name, runtime, _POSITIONS.get(name, "dino"))
+
+
+def _role(name: str) -> Role:
+    known = (*WEIGHTS, RANDOM)
+    if name not in known and "/" not in name:
+        hint = nearest(name, known)
+        raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
+    return cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
 
 
 def of_sam(sam: Sam, mean: Sequence[float], std: Sequence[float]) -> VFM:

@@ -146,6 +146,7 @@ METHODS = Registry(
         "gem": Entry("ovbench.adapters.dense_clip.gem:GEM"),
         "cliptrase": Entry("ovbench.adapters.dense_clip.cliptrase:CLIPtrase"),
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
+        "talk2dino": Entry("ovbench.adapters.talk2dino:Talk2DINO"),
         "lposs": Entry("ovbench.adapters.dense_clip.lposs:LPOSS"),
         "lposs_plus": Entry("ovbench.adapters.dense_clip.lposs:LPOSSPlus"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),

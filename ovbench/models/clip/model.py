@@ -136,7 +136,12 @@ class CLIP:
 
     @torch.inference_mode()
     def embed_queries(
-        self, queries: Sequence[str], templates: Sequence[str], *, unit: bool = True
+        self,
+        queries: Sequence[str],
+        templates: Sequence[str],
+        *,
+        unit: bool = True,
+        length: bool = False,
     ) -> Tensor:
         """Embed queries by prompt ensembling, as in CLIP's own zero-shot evaluation.
 
@@ -146,12 +151,14 @@ class CLIP:
             queries: such as ``"cat"``.
             templates: prompts with ``{}`` for the query.
             unit: normalise the embeddings of templates before their mean, as CLIP does.
+            length: leave their mean as long as it is.
 
         Returns:
-            ``(n, d)`` float32: the mean over the templates' embeddings, L2-normalised.
+            ``(n, d)`` float32: the mean over the templates' embeddings, L2-normalised unless its
+            length is asked for.
         """
         tower = TextTower(self._tokens, self._embedded, self._model, without=("visual",))
-        return ensembled(tower, queries, templates, unit=unit).to(self.device)
+        return ensembled(tower, queries, templates, unit=unit, length=length).to(self.device)
 
     def _tokens(self, texts: list[str]) -> tuple[Tensor]:
         return (self._tokenizer(texts),)

@@ -210,6 +210,15 @@ def _simseg(size: str, summary: str) -> Entry:
     return Entry("simseg", f"simseg_vit{size}", file, licence, summary, None, beside)
 
 
+def _talk2dino(name: str, file: str, encoder: str, sha256: str | None, size: int | None) -> Entry:
+    # Address and licence: the repository lorebianchi98/Talk2DINO, which has none.
+    commit = "4918c2df1d00c644ecc7f34de070694af1a8bc69"
+    url = f"https://github.com/lorebianchi98/Talk2DINO/raw/{commit}/weights/{file}.pth"
+    official = OfficialFile(url, f"talk2dino_{file}.pth", sha256)
+    summary = f"Talk2DINO: CLIP ViT-B/16's texts mapped to {encoder}, trained on COCO's captions"
+    return Entry("talk2dino", f"talk2dino_{name}", official, "none stated", summary, size)
+
+
 def _student(teacher: str, benchmark: str, page: str, config: str) -> Entry:
     # Pages and licence of the code: configs/maskclip_plus/README.md of chongzhou96/MaskCLIP. What
     # the drive calls a file was not seen: it is named after its configuration.
@@ -331,6 +340,13 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",
                        "tcl.pth", None),
           "none stated; the code is mit", "TCL: masker on CLIP ViT-B/16", None),
+    # Digests of the repository's own files; those for ViT-L were not seen.
+    _talk2dino("vitb", "vitb_mlp_infonce", "DINOv2 ViT-B/14 with registers",
+               "5f6efcc520f22916ecf3dfdfb01d6f57e701c1c2e1feda71a80d89e3cd752f0f", 3940664),
+    _talk2dino("vitl", "vitl_mlp_infonce", "DINOv2 ViT-L/14 with registers", None, None),
+    _talk2dino("dinov3_vitb", "dinov3_vitb_mlp_infonce", "DINOv3 ViT-B/16",
+               "6fc5ce7a05d8f1c829c174d87b861da05399cf0bfe50de3711ac940115d85fcc", 3940311),
+    _talk2dino("dinov3_vitl", "dinov3_vitl_mlp_infonce", "DINOv3 ViT-L/16", None, None),
     _student("rn50", "voc",
              "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
              "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),
