@@ -77,7 +77,8 @@ class DiffSegmenterSettings:
         "our choice: the middle of 0.30 to 0.74, which the released code, evaluation_voc12.py, "
         "tries on the evaluation set to report the best",
         "what background scores everywhere; a class's map runs from 0 to 1",
-        most=1000,
+        most=1,
+        least=0,
     )
 
     def __post_init__(self) -> None:

@@ -86,11 +86,15 @@ class MaskCLIPSettings:
         0.0,
         "paper, off in its plain rows; released code, pd_thresh=0.5",
         "leave out labels whose probability stays below this at every place",
+        least=0,
+        most=1,
     )
     key_smoothing: float = setting(
         0.0,
         "paper, off in its plain rows; released code, ks_thresh=1.0",
         "smooth places whose best probability is below this by key similarity",
+        least=0,
+        most=1,
     )
     logit_scale: float = setting(
         100.0,

@@ -65,6 +65,8 @@ class TCLSettings(SlidingSettings):
         0.5,
         "released code, bg_thresh: 0.5 in configs/default.yml, 0.4 with PAMR in eval.yml",
         "what background scores everywhere",
+        least=0,
+        most=1,
     )
     pamr_iterations: int = setting(
         0,

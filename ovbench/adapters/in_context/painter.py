@@ -33,6 +33,8 @@ class PainterSettings:
         "released code, ADE20kSemSegEvaluatorCustom.py: the nearest colour by the sum of absolute "
         "differences, of white and black",
         "painted brightness, of 0..255, above which a pixel is the object's",
+        least=0,
+        most=255,
     )
 
 

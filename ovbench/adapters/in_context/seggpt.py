@@ -36,6 +36,8 @@ class SegGPTSettings:
         128.0,
         "released code, seggpt_engine.py, where it masks the frames of a film",
         "painted brightness, of 0..255, above which a pixel is the object's",
+        least=0,
+        most=255,
     )
 
 

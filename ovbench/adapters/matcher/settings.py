@@ -47,7 +47,11 @@ class MatcherSettings:
         picks="saliency/{saliency}",
     )
     saliency_threshold: float = setting(
-        0.5, "FOUND, its own threshold", "probability above which a pixel is the object's"
+        0.5,
+        "FOUND, its own threshold",
+        "probability above which a pixel is the object's",
+        least=0,
+        most=1,
     )
     prompts: Literal["points", "centres"] = setting(
         "points",
@@ -77,11 +81,15 @@ class MatcherSettings:
         0.85,
         "released code, scripts/coco.sh, --iou_filter",
         "predicted IoU that a mask must exceed; 0 takes all",
+        least=0,
+        most=1,
     )
     stability: float = setting(
         0.9,
         "released code, scripts/coco.sh, --sel_stability_score_thresh",
         "stability that a mask must have; 0 takes all",
+        least=0,
+        most=1,
     )
     grid: int = setting(
         64,
@@ -90,10 +98,14 @@ class MatcherSettings:
         most=256,
     )
     grid_pred_iou: float = setting(
-        0.88, "released code, --pred_iou_thresh", "as pred_iou, for the grid"
+        0.88, "released code, --pred_iou_thresh", "as pred_iou, for the grid", least=0, most=1
     )
     grid_stability: float = setting(
-        0.95, "released code, --stability_score_thresh", "as stability, for the grid"
+        0.95,
+        "released code, --stability_score_thresh",
+        "as stability, for the grid",
+        least=0,
+        most=1,
     )
     fallback: Literal["no_mask", "no_prompt"] = setting(
         "no_mask",
@@ -106,6 +118,8 @@ class MatcherSettings:
         0.65,
         "released code, scripts/coco.sh, --box_nms_thresh",
         "of two masks whose boxes have a higher IoU, the better is kept; 1 keeps all",
+        least=0,
+        most=1,
     )
     alpha: float = setting(
         1.0, "released code, scripts/coco.sh", "weight of the earth mover's score"
@@ -123,10 +137,18 @@ class MatcherSettings:
         most=SIDE,
     )
     least_coverage: float = setting(
-        0.0, "released code, --coverage_filter", "masks below it are dropped, but for the best"
+        0.0,
+        "released code, --coverage_filter",
+        "masks below it are dropped, but for the best",
+        least=0,
+        most=1,
     )
     least_purity: float = setting(
-        0.02, "released code, scripts/coco.sh, --purity_filter", "the same, for purity"
+        0.02,
+        "released code, scripts/coco.sh, --purity_filter",
+        "the same, for purity",
+        least=0,
+        most=1,
     )
     least_emd: float = setting(
         0.0, "released code, --emd_filter", "the same, for the earth mover's score"
@@ -145,9 +167,15 @@ class MatcherSettings:
         0.1,
         "released code, --deep_score_norm_filter",
         "distance beyond the best's, as a share of the worst's, that masks must be below",
+        least=0,
+        most=1,
     )
     share: float = setting(
-        0.7, "released code, --topk_scores_threshold", "share of the best score to be exceeded"
+        0.7,
+        "released code, --topk_scores_threshold",
+        "share of the best score to be exceeded",
+        least=0,
+        most=1,
     )
     merged: int = setting(
         9,

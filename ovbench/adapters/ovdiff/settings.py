@@ -77,11 +77,15 @@ class OVDiffSettings:
         0.5,
         "paper silent; released code",
         "attribution, in 0..1, above which a pixel is foreground where there are no masks",
+        least=0,
+        most=1,
     )
     background_attribution: float = setting(
         0.2,
         "paper silent; released code",
         "attribution below which it is background there, and with mask_rule=released_code at all",
+        least=0,
+        most=1,
     )
     maskcut_masks: int = setting(
         3,
@@ -189,6 +193,8 @@ class OVDiffSettings:
         0.72,
         "paper, section 4.3, by grid search for Stable Diffusion's features",
         "similarity below which a pixel is background, with background=threshold",
+        least=-1,
+        most=1,
     )
 
     # Which classes take part.
@@ -204,7 +210,7 @@ class OVDiffSettings:
         "drop stuff's background prototypes and those of things that look like stuff",
     )
     stuff_similarity: float = setting(
-        0.85, "paper: high; released code", "cosine above which they look like it"
+        0.85, "paper: high; released code", "cosine above which they look like it", least=-1, most=1
     )
     category_filter: bool = setting(
         True, "paper, section 3.4", "let a CLIP choose the classes of each image first"

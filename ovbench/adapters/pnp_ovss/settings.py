@@ -134,6 +134,8 @@ class PnPOVSSSettings:
         None,
         "paper, table 2: 0.15",
         "what is below it is cut off; none is the one tuned for the weights",
+        least=0,
+        most=1,
     )
     threshold_of: Literal["auto", "image", "patch", "class", "absolute"] = setting(
         "auto",
@@ -193,9 +195,13 @@ class PnPOVSSSettings:
         "mean-field iterations of the dense CRF; 0 is none",
         most=MANY,
     )
-    crf_spatial_weight: float = setting(7.0, "CutLER, POS_W", "weight of the smoothness kernel")
+    crf_spatial_weight: float = setting(
+        7.0, "CutLER, POS_W", "weight of the smoothness kernel", least=0
+    )
     crf_spatial_std: float = setting(3.0, "CutLER, POS_XY_STD", "its width in pixels")
-    crf_bilateral_weight: float = setting(10.0, "CutLER, Bi_W", "weight of the appearance kernel")
+    crf_bilateral_weight: float = setting(
+        10.0, "CutLER, Bi_W", "weight of the appearance kernel", least=0
+    )
     crf_bilateral_std: float = setting(
         50.0, "CutLER, Bi_XY_STD; CVPR-era code has 20 for COCO", "its width in pixels"
     )

@@ -28,6 +28,8 @@ class ActiveSAMSettings(Sam3Settings):
         0.3,
         f"{_CODE}, confidence_threshold",
         "an instance counts if the product of its score and of the presence is higher",
+        least=0,
+        most=1,
     )
     background_rule: Literal["score", "margin"] = setting(
         "margin",

@@ -63,6 +63,8 @@ class CLIPSegSettings:
         0.3,
         "experiments/phrasecut.yaml, pc_miou_0.3",
         "with background_rule=threshold, a pixel whose best class is no more probable",
+        least=0,
+        most=1,
     )
     texts_at_a_time: int = setting(
         32,

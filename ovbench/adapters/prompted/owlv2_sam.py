@@ -44,6 +44,8 @@ class OWLv2SamSettings(PaintingSettings):
         0.1,
         "transformers, Owlv2ImageProcessor.post_process_object_detection",
         "a box is drawn if the probability of its best query is higher",
+        least=0,
+        most=1,
     )
 
 

@@ -43,6 +43,8 @@ class PaintingSettings:
         0.25,
         "transformers, post_process_grounded_object_detection",
         "a box is drawn if the probability of its best query is higher",
+        least=0,
+        most=1,
     )
 
     def __post_init__(self) -> None:

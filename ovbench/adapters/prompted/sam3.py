@@ -48,6 +48,8 @@ class Sam3Settings:
         0.5,
         "SegEarth-OV3, confidence_threshold: 0.5 unless a benchmark says otherwise",
         "an instance counts if the product of its score and of the presence is higher",
+        least=0,
+        most=1,
     )
     instances: bool = setting(
         True, "SegEarth-OV3, use_transformer_decoder", "masks of single instances count"
@@ -61,7 +63,11 @@ class Sam3Settings:
         "a class's score is multiplied by how sure it is that the picture shows the class",
     )
     background_below: float = setting(
-        0.0, "SegEarth-OV3, prob_thd", "a pixel whose best score is lower is background"
+        0.0,
+        "SegEarth-OV3, prob_thd",
+        "a pixel whose best score is lower is background",
+        least=0,
+        most=1,
     )
     background_rule: Literal["score", "margin"] = setting(
         "score",
@@ -70,7 +76,11 @@ class Sam3Settings:
         "distance to the next",
     )
     margin_exponent: float = setting(
-        1.25, "ActiveSAM, mabc_exponent", "of background_below, with background_rule=margin"
+        1.25,
+        "ActiveSAM, mabc_exponent",
+        "of background_below, with background_rule=margin",
+        least=0,
+        most=1000,
     )
     names: Literal["given", "spoken"] = setting(
         "given",

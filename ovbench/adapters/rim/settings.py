@@ -200,16 +200,22 @@ class RIMSettings:
         None,
         "paper silent; segment-anything's default: 0.88",
         "proposals that SAM itself thinks worse are dropped; none is what suits the weights",
+        least=0,
+        most=1,
     )
     stability: float = setting(
         0.95,
         "paper silent; segment-anything's default",
         "proposals less stable than this are dropped",
+        least=0,
+        most=1,
     )
     box_overlap: float = setting(
         0.7,
         "paper silent; segment-anything's default",
         "IoU of boxes above which only the better proposal is kept",
+        least=0,
+        most=1,
     )
     overlap: Overlap = setting(
         "smallest",
