@@ -17,6 +17,7 @@ offline run to ``ovbench weights list`` and ``fetch``, reads these:
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -435,6 +436,9 @@ ENTRIES: Sequence[Entry] = (
 )  # fmt: skip
 
 
+_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+
+
 def size_in_words(size: int | None) -> str:
     """Bytes as they are told wherever weights are."""
     return "size not stated" if size is None else decimal(size)
@@ -465,7 +469,9 @@ def look_up(role: str, name: str) -> Entry:
         needs = (tuple((file,) for file in files),)
         return Entry(role, name, Repository(f"{place}{at}{revision}", needs), "", "", None)
     takes_ids = role in LAYOUTS
-    if takes_ids and base.count("/") == 1:
+    if takes_ids and _HUB_ID.fullmatch(base):
         return Entry(role, name, Repository(name, LAYOUTS[role]), "", "", None)
     ids = ", and any hub id owner/name[@revision]" if takes_ids else ""
+    if base[:1] in {"/", ".", "~"}:
+        raise UsageError(f"{name!r} is a path; a {role} checkpoint is {', '.join(known)}{ids}")
     raise UsageError(f"no {role} checkpoint {name!r}; {nearest(name, known)}{ids}")

@@ -107,3 +107,10 @@ def test_a_name_of_the_catalogue_may_be_pinned() -> None:
     assert (found.source.id, found.licence) == ("facebook/dinov2-base@v1", "apache-2.0")
     with pytest.raises(UsageError, match="no sam checkpoint"):
         look_up("sam", "sam_vit_b@v1")
+
+
+@pytest.mark.parametrize("name", ["/tmp", "./mine", "~/mine", "../a/b"])
+@pytest.mark.parametrize("role", ["clipseg", "sam3", "sam"])
+def test_a_folder_is_no_hub_id(role: str, name: str) -> None:
+    with pytest.raises(UsageError, match=f"'{name}' is a path; a {role} checkpoint is "):
+        look_up(role, name)
