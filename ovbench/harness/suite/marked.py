@@ -69,7 +69,7 @@ class Marked:
             UsageError: it is none, or has another name.
         """
         if not isinstance(self.value, dict):
-            raise self.wrong(f"{what} is a list of `name: value`, not {self._kind()}")
+            raise self.wrong(f"{what} is a mapping of `name: value`, not {self._kind()}")
         if known is not None:
             for name, field in self.value.items():
                 if name not in (names := list(known)):

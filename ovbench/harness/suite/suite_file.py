@@ -22,7 +22,7 @@ are replaced one by one.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -116,7 +116,7 @@ def read_suite(path: Path) -> Suite:
     runs = [
         run
         for method, benchmark in product(methods, benchmarks)
-        for run in _runs(method, benchmark, common)
+        for run in _runs(method, benchmark, common, path.parent)
     ]
     if "exclude" in fields:
         runs = _without(runs, fields["exclude"].items("exclude"))
@@ -189,7 +189,7 @@ def _known_benchmark(item: Marked) -> str:
     return name
 
 
-def _runs(method: _Entry, benchmark: _Entry, common: _Entry) -> Iterator[Wanted]:
+def _runs(method: _Entry, benchmark: _Entry, common: _Entry, folder: Path) -> Iterator[Wanted]:
     said = _Entry("", method.over(_Entry("", benchmark.over(common))))
     given = said.given
     options = {name: v for name, v in given.items() if name not in (*_AXES, *_SETTINGS)}
@@ -207,10 +207,22 @@ def _runs(method: _Entry, benchmark: _Entry, common: _Entry) -> Iterator[Wanted]
             options,
             settings,
             given.get("filter-set", {}),
+            _names_file(names, benchmark.name, folder),
             method.place,
         )
         _refuse_unknown(run)
         yield run
+
+
+def _names_file(names: str, benchmark: str, folder: Path) -> str | None:
+    """The file of class names that is meant, which a suite names as seen from its own folder."""
+    file = folder / Path(names)
+    known = names == DEFAULT or names in _sets(benchmark)
+    return str(file) if not known and os.path.exists(file) else None
+
+
+def _sets(benchmark: str) -> Collection[str]:
+    return available_sets(ALIASES.get(benchmark, (benchmark,))[0])
 
 
 def _refuse_unknown(run: Wanted) -> None:
@@ -220,11 +232,10 @@ def _refuse_unknown(run: Wanted) -> None:
         raise UsageError(f"{run.place}: {error}") from None
     if run.filter_settings and run.options.get("classes") != "predicted":
         raise UsageError(f"{run.place}: filter-set goes with `classes: predicted` only")
-    sets = available_sets(ALIASES.get(run.benchmark, (run.benchmark,))[0])
-    if run.names and sets and run.names not in sets and not os.path.exists(run.names):
-        raise UsageError(
-            f"{run.place}: no names {run.names!r} of {run.benchmark}; {nearest(run.names, sets)}"
-        )
+    sets = _sets(run.benchmark)
+    if run.names and run.names not in sets and not run.names_file:
+        hint = nearest(run.names, sets) if sets else "a file is looked for beside the suite's"
+        raise UsageError(f"{run.place}: no names {run.names!r} of {run.benchmark}; {hint}")
 
 
 def _without(runs: Sequence[Wanted], exclude: Sequence[Marked]) -> list[Wanted]:

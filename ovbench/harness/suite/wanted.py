@@ -22,6 +22,7 @@ class Wanted:
         options: the other options of ``ovbench run`` without their dashes, as texts.
         settings: what ``--set`` says.
         filter_settings: what ``--filter-set`` says.
+        names_file: what `names` says, where that is a file, seen from the working directory.
         place: the file and line that ask for it, for messages; it makes no other run of it.
     """
 
@@ -33,6 +34,7 @@ class Wanted:
     options: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, str] = field(default_factory=dict)
     filter_settings: Mapping[str, str] = field(default_factory=dict)
+    names_file: str | None = field(default=None, compare=False)
     place: str = field(default="", compare=False)
 
     @property
@@ -61,7 +63,7 @@ class Wanted:
             root: of the benchmarks, where it names none of its own.
         """
         words = ["run", "--method", self.method, "--dataset", self.benchmark]
-        given = {"preset": self.preset, "names": self.names, **self.options}
+        given = {"preset": self.preset, "names": self.names_file or self.names, **self.options}
         if root is not None:
             given.setdefault("root", str(root))
         if self.seed:

@@ -121,7 +121,7 @@ precision: bf16
         (f"methods: [random]\nbenchmarks: [voc]\nseeds: [{'9' * 5000}]", 3, "is no whole number"),
         ("methods: [random]\nbenchmarks: [voc]\nset: 3", 3, "not a text"),
         ("methods: [random]\nbenchmarks: [voc]\nfilter-set: {a: 1}", 1, "classes: predicted"),
-        ("- random", 1, "not a list"),
+        ("- random", 1, "a suite is a mapping of `name: value`, not a list"),
         ("", 1, "not nothing"),
     ],
 )
@@ -167,3 +167,23 @@ def test_every_combination_has_a_directory_of_its_own(
     assert len(dict.fromkeys(pairs)) == sum(
         a != b for a, b in zip(pairs, [None, *pairs[:-1]], strict=True)
     )
+
+
+def test_a_file_of_names_lies_beside_the_suite_wherever_it_is_read_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, elsewhere = tmp_path / "home", tmp_path / "elsewhere"
+    home.mkdir()
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    (home / "mine.txt").write_text("cat\ndog\n")
+    path = home / "mine.yaml"
+    path.write_text("methods: [random]\nbenchmarks: [toyworld]\nnames: mine.txt\n")
+    (run,) = read_suite(path).runs
+    assert run.name == "random-toyworld-names-mine.txt"
+    words = run.arguments(tmp_path, None, "cpu")
+    assert words[words.index("--names") + 1] == str(home / "mine.txt")
+
+    (home / "mine.txt").rename(elsewhere / "mine.txt")
+    with pytest.raises(UsageError, match=r"mine\.yaml:1: no names 'mine\.txt' of toyworld"):
+        read_suite(path)
