@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -102,3 +103,30 @@ def test_the_notebook_runs(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "toyworld_stuff val" in done.stdout
     assert (tmp_path / "quality-against-speed.png").stat().st_size > 10_000
+
+
+def test_runs_whose_records_are_gone_are_named_once(folder: Path, tmp_path: Path) -> None:
+    pytest.importorskip("pandas")
+    shutil.copytree(folder, tmp_path / "runs")
+    shutil.rmtree(tmp_path / "runs" / "random" / "records")
+    found = ovbench.load_runs(tmp_path / "runs")
+    with pytest.warns(UserWarning, match=r"runs/random \(0 of 3\)") as warned:
+        assert len(found.images) == 3
+    assert len(warned) == 1
+    assert "constant" not in str(warned[0].message)
+
+
+@pytest.mark.parametrize("name", ["suite.json", "suite.yaml", "run.json"])
+def test_a_file_that_is_no_result_is_not_advised_to_be_rescored(
+    folder: Path, tmp_path: Path, name: str
+) -> None:
+    file = tmp_path / name
+    contents = {
+        "suite.json": '{"schema_version": 1, "runs": []}',
+        "suite.yaml": "methods: [constant]\n",
+        "run.json": (folder / "random" / "run.json").read_text(),
+    }
+    file.write_text(contents[name])
+    with pytest.raises(UsageError, match=f"{name}: not a result") as raised:
+        ovbench.load_runs(file)
+    assert "rescore" not in str(raised.value)

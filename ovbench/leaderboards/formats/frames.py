@@ -5,6 +5,7 @@ Percentages are 0-100, times are seconds, memory is bytes. What is undefined is 
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -98,16 +99,22 @@ class Runs:
         ``warmup`` (its time is left out of the run's) · ``rss_bytes``, ``gpu_bytes`` (the
         process's peak so far).
 
+        A run whose records are gone, or fewer than its result was made from, has as many rows as
+        there are; one warning names all such runs.
+
         Raises:
             UsageError: a record is damaged.
         """
-        return _frame(
-            [
-                row
-                for path, one in zip(self.files, self._results, strict=True)
-                for row in _images(path.parent, one)
-            ]
-        )
+        rows: list[dict[str, Any]] = []
+        short: list[str] = []
+        for path, one in zip(self.files, self._results, strict=True):
+            found, measured = list(_images(path.parent, one)), one["run"]["num_images"]
+            rows += found
+            if len(found) < measured:
+                short.append(f"{path.parent} ({len(found)} of {measured})")
+        if short:
+            warnings.warn(f"records of images are gone: {', '.join(short)}", stacklevel=2)
+        return _frame(rows)
 
 
 @public

@@ -6,6 +6,7 @@ import os
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ovbench.leaderboards.tables.marks import marks
 Result = Mapping[str, Any]
 
 _POOLED = "[0-9a-f]" * 12 + ".json"  # as `ovbench results add` names them, by the run's id
+_NO_RESULT = "not a result of ovbench; a finished run has it as result.json"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -227,10 +229,14 @@ def read_result(file: Path) -> Result:
         if file.name == "result.json"
         else "`ovbench results add` takes it from its run again"
     )
+    # Any file of another name may be anything.
+    named = file.name == "result.json" or fnmatch(file.name, _POOLED)
     try:
         result = read_json(file)
     except UsageError as error:
-        raise UsageError(f"{error}; {again}") from None
+        raise UsageError(f"{error}; {again}" if named else f"{file}: {_NO_RESULT}") from None
+    if not named and "metrics" not in result:
+        raise UsageError(f"{file}: {_NO_RESULT}")
     found = result.get("schema_version")
     if found != SCHEMA_VERSION:
         old = "not a result of ovbench" if found is None else f"written with schema {found}"
