@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 _LOOKS_LIKE = {"–": "-", "−": "-", "×": "x", "±": "+/-", "Δ": "d", "σ": "sd", "…": "...", "·": "-"}
 _WIDE_ENOUGH = 120
 """Characters of a line in a pipe or a file."""
+_NARROWEST = 10
+"""What is said to be narrower is no terminal that anybody reads."""
 
 # As a shell reports a program that was ended by SIGPIPE.
 _NOBODY_READS = 141
@@ -72,6 +74,8 @@ def show(table: Table) -> None:
     out = PlainConsole()
     if not out.is_terminal:
         out.width = whole_number(os.environ.get("COLUMNS", "")) or _WIDE_ENOUGH
+    if out.width < _NARROWEST:
+        out.width = _WIDE_ENOUGH
     with out.capture() as captured:
         out.print(fitted(table, out))
     document(captured.get())

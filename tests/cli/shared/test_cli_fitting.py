@@ -66,3 +66,16 @@ def test_a_command_prints_so(
     table.add_row("maskclip", "51.23", "−0.30")
     console.show(table)
     assert "difference: −0.30" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "many"])
+def test_a_width_that_is_none_is_not_taken(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    table = Table("run", "measured")
+    table.add_row("maskclip", "51.23")
+    console.show(table)
+    assert any(
+        "maskclip" in line and "51.23" in line for line in capsys.readouterr().out.split("\n")
+    )
