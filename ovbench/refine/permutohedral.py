@@ -4,13 +4,16 @@ Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral 
 (Eurographics 2010). Points in d dimensions are spread on the vertices of the simplex around
 them, values are blurred along the d + 1 directions of the lattice, and read back. Every step
 is a weighted sum of rows, and is done by the one kernel that PyTorch has for it on every
-device, ``embedding_bag``.
+device, ``embedding_bag``. On a CPU the lattice is built by compiled loops where numba is installed.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -84,6 +87,37 @@ def build_lattice(features: Tensor) -> Lattice:
     """
     if not features.isfinite().all():
         raise ValueError("features must be finite")
+    compiled = _compiled() if features.device.type == "cpu" else None
+    return _build(features) if compiled is None else _build_compiled(features, compiled)
+
+
+@cache
+def _compiled() -> Callable[..., Any] | None:
+    """:func:`ovbench.refine.compiled_lattice.find_vertices`, where numba can be imported."""
+    try:
+        from ovbench.refine.compiled_lattice import find_vertices
+    except ImportError:  # missing, or made for another numpy
+        return None
+    return find_vertices
+
+
+def _build_compiled(features: Tensor, compiled: Callable[..., Any]) -> Lattice:
+    found = compiled(features.contiguous().numpy(), _factors(features).numpy())
+    corners, shares, points, point_shares, starts, neighbours = map(torch.from_numpy, found)
+    vertices = len(starts) - 1
+    return Lattice(
+        vertices=vertices,
+        corners=corners,
+        shares=shares,
+        points=points,
+        point_shares=point_shares,
+        starts=starts,
+        neighbours=neighbours,
+        blur=_blur_weights(vertices, features.device),
+    )
+
+
+def _build(features: Tensor) -> Lattice:
     keys, steps, shares = _corners(features)
     # Vertices are numbered by their keys: those that are close in the first dimensions are
     # close in memory, and so are their neighbours along most directions.
@@ -141,13 +175,19 @@ def _elevated(features: Tensor) -> Tensor:
     """Points in the hyperplane of ``d + 1`` coordinates that sum to 0; ``(d + 1, N)``."""
     d = features.shape[1]
     axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
-    # The lattice's blur has this standard deviation along each axis.
-    scaled = (features * (math.sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).sqrt())).T
+    scaled = (features * _factors(features)).T
     after = scaled.flip(0).cumsum(0).flip(0)
     position = torch.zeros(d + 1, features.shape[0], device=features.device)
     position[:d] += after
     position[1:] -= scaled * axis[:, None]
     return position
+
+
+def _factors(features: Tensor) -> Tensor:
+    """``(d,)``: the lattice's blur has a standard deviation of 1 along each axis."""
+    d = features.shape[1]
+    axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
+    return math.sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).sqrt()
 
 
 def _ranks(offset: Tensor) -> Tensor:
