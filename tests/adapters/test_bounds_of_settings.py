@@ -18,6 +18,8 @@ SHARES = re.compile(
 """In the help of what is compared with a number within 0..1."""
 FACTORS = {"background_factor", "exponent", "beta", "rcs_scale"}
 """Numbers that multiply such a one, or are its power."""
+REGRESSED = {"pred_iou", "grid_pred_iou", "predicted_iou"}
+"""IoU as a network predicts it, which may be higher than any is."""
 
 
 def thresholds() -> list[tuple[str, str]]:
@@ -32,7 +34,7 @@ def thresholds() -> list[tuple[str, str]]:
             for one in fields(settings)
             if hints[one.name] in (float, float | None)
             and SHARES.search(one.metadata.get("help", ""))
-            and one.name not in FACTORS
+            and one.name not in FACTORS | REGRESSED
         ]
     return found
 

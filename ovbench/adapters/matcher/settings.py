@@ -82,7 +82,6 @@ class MatcherSettings:
         "released code, scripts/coco.sh, --iou_filter",
         "predicted IoU that a mask must exceed; 0 takes all",
         least=0,
-        most=1,
     )
     stability: float = setting(
         0.9,
@@ -98,7 +97,7 @@ class MatcherSettings:
         most=256,
     )
     grid_pred_iou: float = setting(
-        0.88, "released code, --pred_iou_thresh", "as pred_iou, for the grid", least=0, most=1
+        0.88, "released code, --pred_iou_thresh", "as pred_iou, for the grid", least=0
     )
     grid_stability: float = setting(
         0.95,

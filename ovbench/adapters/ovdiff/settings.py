@@ -194,7 +194,6 @@ class OVDiffSettings:
         "paper, section 4.3, by grid search for Stable Diffusion's features",
         "similarity below which a pixel is background, with background=threshold",
         least=-1,
-        most=1,
     )
 
     # Which classes take part.

@@ -201,7 +201,6 @@ class RIMSettings:
         "paper silent; segment-anything's default: 0.88",
         "proposals that SAM itself thinks worse are dropped; none is what suits the weights",
         least=0,
-        most=1,
     )
     stability: float = setting(
         0.95,
