@@ -16,7 +16,7 @@ SHARES = re.compile(
     r"probab|\bIoU\b|stability|\bshare of the|coverage|purity|presence|best score is"
 )
 """In the help of what is compared with a number within 0..1."""
-FACTORS = {"background_factor", "exponent", "beta", "rcs_scale"}
+FACTORS = {"background_factor", "exponent", "beta", "rcs_scale", "mask_weight"}
 """Numbers that multiply such a one, or are its power."""
 REGRESSED = {"pred_iou", "grid_pred_iou", "predicted_iou"}
 """IoU as a network predicts it, which may be higher than any is."""

@@ -31,8 +31,8 @@ each of the three matrices that are alive at once."""
 
 
 @dataclass(frozen=True)
-class ProxyCLIPSettings(DenseCLIPSettings):
-    """Settings of :class:`ProxyCLIP`."""
+class ProxySettings(DenseCLIPSettings):
+    """Settings of an attention by another model's features."""
 
     vfm: str = setting(
         "dino_vitb8",
@@ -62,17 +62,23 @@ class ProxyCLIPSettings(DenseCLIPSettings):
         "side of windows in pixels; none is 1.5 times the CLIP's training size, 0 the whole image",
         most=SIDE,
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.gamma <= 0:
+            raise ValueError("gamma must be positive")
+
+
+@dataclass(frozen=True)
+class ProxyCLIPSettings(ProxySettings):
+    """Settings of :class:`ProxyCLIP`."""
+
     window_multiple: int = setting(
         56,
         "released code, compute_padsize: whole patches of 8 and 14 pixels",
         "windows are given zeros up to a multiple of this",
         most=SIDE,
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.gamma <= 0:
-            raise ValueError("gamma must be positive")
 
 
 class ProxyCLIP(DenseCLIP):
@@ -128,16 +134,30 @@ class ProxyCLIP(DenseCLIP):
         Returns:
             ``(B, d, h', w')`` float32 in CLIP's joint space, not normalised.
         """
-        grid = seen.shape[-2], seen.shape[-1]
-        values = trunk.heads().value[:, :, 1:].transpose(1, 2).flatten(2)  # no head looks elsewhere
-        values = functional.interpolate(on_grid(values, trunk.grid), grid, mode="bilinear")
-        several = max(1, PAIRS // (grid[0] * grid[1]) ** 2)
-        rows = values.flatten(2).mT
-        parts = zip(torch.split(seen, several), torch.split(rows, several), strict=True)
-        found = torch.cat([self._attention(part).to(value.dtype) @ value for part, value in parts])
-        return on_grid(trunk.joint(trunk.mixed(found[:, None])), grid)
+        found = proxied(trunk, seen, beta=self.settings.beta, gamma=self.settings.gamma)
+        return on_grid(trunk.joint(found), (seen.shape[-2], seen.shape[-1]))
 
-    def _attention(self, seen: Tensor) -> Tensor:
-        """``(B, n, n)`` over the patches of features ``(B, C, h, w)``; the same in all heads."""
-        settings = self.settings
-        return centred_softmax(cosine_graph(seen), beta=settings.beta, gamma=settings.gamma)
+
+def proxied(
+    trunk: Trunk, seen: Tensor, *, beta: float, gamma: float, mean: Tensor | None = None
+) -> Tensor:
+    """CLIP's values on the grid of other features, mixed by their likeness, the same in all heads.
+
+    Args:
+        seen: ``(B, C, h', w')``, the other model's.
+        beta, gamma, mean: see :func:`~ovbench.adapters.parts.affinity.centred_softmax`.
+
+    Returns:
+        ``(B, h' * w', width)``, out of the attention's output layer.
+    """
+    grid = seen.shape[-2], seen.shape[-1]
+    values = trunk.heads().value[:, :, 1:].transpose(1, 2).flatten(2)  # no head looks elsewhere
+    values = functional.interpolate(on_grid(values, trunk.grid), grid, mode="bilinear")
+    several = max(1, PAIRS // (grid[0] * grid[1]) ** 2)
+    rows = values.flatten(2).mT
+    parts = zip(torch.split(seen, several), torch.split(rows, several), strict=True)
+    found = []
+    for part, value in parts:
+        weights = centred_softmax(cosine_graph(part), beta=beta, gamma=gamma, mean=mean)
+        found.append(weights.to(value.dtype) @ value)
+    return trunk.mixed(torch.cat(found)[:, None])

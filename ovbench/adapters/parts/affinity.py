@@ -32,7 +32,14 @@ def cosine_graph(features: Tensor) -> Tensor:
     return unit.mT @ unit
 
 
-def centred_softmax(graph: Tensor, *, beta: float, gamma: float) -> Tensor:
+def mean_cosine(features: Tensor) -> Tensor:
+    """The mean of :func:`cosine_graph` over all of it, without making it."""
+    return functional.normalize(features.flatten(2), dim=1).mean(dim=2).square().sum(dim=1).mean()
+
+
+def centred_softmax(
+    graph: Tensor, *, beta: float, gamma: float, mean: Tensor | None = None
+) -> Tensor:
     """Attention to the patches that are more alike than most, by a softmax over every row.
 
     Lan et al., "ProxyCLIP" (ECCV 2024), section 3.2: what is left of a cosine after ``beta`` times
@@ -42,11 +49,14 @@ def centred_softmax(graph: Tensor, *, beta: float, gamma: float) -> Tensor:
 
     Args:
         graph: ``(B, n, n)``, such as cosines; the mean is taken of each of the B.
+        mean: another mean, of one number.
 
     Returns:
         ``(B, n, n)``, every row with the sum 1.
     """
-    centred = (graph - beta * graph.mean(dim=(-2, -1), keepdim=True)) * gamma
+    if mean is None:
+        mean = graph.mean(dim=(-2, -1), keepdim=True)
+    centred = (graph - beta * mean) * gamma
     own = torch.eye(graph.shape[-1], dtype=torch.bool, device=graph.device)
     return centred.masked_fill_((centred < 0) & ~own, -torch.inf).softmax(dim=-1)
 

@@ -149,6 +149,7 @@ METHODS = Registry(
         "talk2dino": Entry("ovbench.adapters.talk2dino:Talk2DINO"),
         "lposs": Entry("ovbench.adapters.dense_clip.lposs:LPOSS"),
         "lposs_plus": Entry("ovbench.adapters.dense_clip.lposs:LPOSSPlus"),
+        "trident": Entry("ovbench.adapters.dense_clip.trident:Trident"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
         "ovsegmentor": Entry("ovbench.adapters.grouping.ovsegmentor:OVSegmentorMethod"),

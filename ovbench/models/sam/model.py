@@ -235,15 +235,18 @@ class Sam:
         points: Tensor | None = None,
         labels: Tensor | None = None,
         boxes: Tensor | None = None,
+        mask: Tensor | None = None,
         multimask: bool = True,
         above: float = 0.0,
     ) -> Answers:
         """As :meth:`decode`, up to rounding, for many prompts; see :mod:`.decoding`.
 
         Args:
+            mask: ``(h, w)`` logits, the same for all prompts.
             above: predicted IoU of the masks that are made; 0 makes all.
         """
-        sparse, dense = self._embedded(points, labels, boxes, None)
+        masks = None if mask is None else mask[None, None]
+        sparse, dense = self._embedded(points, labels, boxes, masks)
         positions = self.model.prompt_encoder.get_dense_pe()
         return decode_many(
             self.model.mask_decoder,
