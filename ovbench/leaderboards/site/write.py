@@ -29,16 +29,18 @@ _NO_PICTURES = "No pictures in a site; `ovbench report` draws them."
 
 
 def check_folder(folder: Path) -> None:
-    """Refuse a folder that holds something else, and make it ready.
+    """Refuse a folder that holds something else.
 
     Raises:
-        UsageError: it is no folder, holds other files, or cannot be written.
+        UsageError: it is no folder, or holds other files.
     """
     if folder.is_dir() and any(folder.iterdir()) and not (folder / MARKER).is_file():
         raise UsageError(f"{folder}: holds other files; name a folder that is new or a site's")
     if os.path.lexists(folder) and not folder.is_dir():
         raise UsageError(f"{folder}: is no folder")
-    ready_folder(folder / MARKER)
+    for name in _FOLDERS:  # in which files are removed
+        if (folder / name).is_symlink():
+            raise UsageError(f"{folder / name}: is a link; a site's folders are its own")
 
 
 def write_site(
@@ -50,9 +52,10 @@ def write_site(
         done: is told how many of the runs' pages are there by now.
 
     Raises:
-        UsageError: see :func:`check_folder`; or a run's records are damaged.
+        UsageError: see :func:`check_folder`; it cannot be written, or a run's records are damaged.
     """
     check_folder(folder)
+    ready_folder(folder / MARKER)
     write_json(folder / MARKER, {"ovbench": version("ovbench"), "runs": len(entries)})
     written = {folder / MARKER}
 

@@ -100,8 +100,11 @@ def test_two_runs_are_compared_as_the_command_compares_them(
     assert sizes == sorted(sizes, reverse=True)
 
 
-@pytest.mark.parametrize("name", ["index.html", "compare.html"])
-def test_a_phone_shows_all_without_moving_sideways(view: Any, name: str) -> None:
-    shown = view(name, viewport={"width": 360, "height": 700}, color_scheme="dark")
-    shown.wait_for_selector("table")
-    assert shown.evaluate("document.documentElement.scrollWidth") == 360
+def test_a_phone_shows_all_without_moving_sideways(view: Any, site: Path) -> None:
+    names = [path.relative_to(site).as_posix() for path in sorted(site.rglob("*.html"))]
+    assert {name.partition("/")[0] for name in names} > {"run", "method", "benchmark"}
+    shown = view("index.html", viewport={"width": 360, "height": 700}, color_scheme="dark")
+    for name in names:
+        shown.goto(f"{site.as_uri()}/{name}")
+        shown.wait_for_selector("table")
+        assert shown.evaluate("document.documentElement.scrollWidth") == 360, name

@@ -119,6 +119,12 @@ def test_what_is_no_site_is_not_touched(tmp_path: Path) -> None:
     assert [path.name for path in mine.iterdir()] == ["thesis.tex"]
     with pytest.raises(UsageError, match="is no folder"):
         written(mine / "thesis.tex", runs)
+    elsewhere = written(tmp_path / "site", runs)
+    (elsewhere / "run").rename(tmp_path / "pages")
+    (elsewhere / "run").symlink_to(tmp_path / "pages")
+    with pytest.raises(UsageError, match="run: is a link"):
+        written(elsewhere, runs)
+    assert len(list((tmp_path / "pages").iterdir())) == 1
     (tmp_path / "empty").mkdir()
     written(tmp_path / "empty", runs)
 
