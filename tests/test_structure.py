@@ -31,7 +31,8 @@ PARTS = {*CONTRACT, "models", "refine", "adapters.parts"}
 READING = {*FILES, "drawing", "text", "datasets.names", "datasets.reading"}
 TABLES = {*RESULTS, *WORDS, "drawing", "leaderboards.reported", "leaderboards.tables"}
 COMMANDS = {*RUN, *WORDS, "harness", "leaderboards", "datasets", "drawing", "support",
-            "scaffold", "models.weights", "toyworld", "cli.shared", "cli.progress"}  # fmt: skip
+            "scaffold", "models.regions", "models.weights", "toyworld", "cli.shared",
+            "cli.progress"}  # fmt: skip
 ALLOWED: dict[str, set[str]] = {
     "harness.contract": {"errors"},
     "harness.files": CONTRACT,
@@ -53,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.matchers": MODELS,
     "models.pixelwise": {*MODELS, "models.clip"},
     "models.prompted": MODELS,
+    "models.regions": {*MODELS, "models.sam", "refine"},
     "models.sam": MODELS,
     "models.towers": MODELS,
     "support": {*FILES, "drawing", "models"},

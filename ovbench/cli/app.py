@@ -13,6 +13,7 @@ from ovbench.cli.measure import (
     check,
     explain,
     profile,
+    regions,
     rescore,
     run,
     score,
@@ -79,5 +80,6 @@ app.add_typer(listing.app, name="list")
 app.add_typer(datasets.app, name="datasets")
 app.add_typer(weights.app, name="weights")
 app.add_typer(support.app, name="support")
+app.add_typer(regions.app, name="regions")
 app.add_typer(new.app, name="new")
 app.add_typer(results.app, name="results")

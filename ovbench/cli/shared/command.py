@@ -16,6 +16,7 @@ _PANELS = {
     "Method": "method preset settings set checkpoints classes filter-set seed seeds name",
     "Data": "dataset root split background names variant subset prompts shots limit encoding "
     "unanswered skip-bad drop-bad n at",
+    "Regions": "generator fuse on-top",
     "Pictures of classes": "model prompt negative solver steps guidance peak-normalised count "
     "threshold",
     "Computing": "device precision batch-size workers precisions batch-sizes sizes repeats warmup "
@@ -54,6 +55,7 @@ EXAMPLES = {
     "datasets show": "voc --root ~/data --n 12 --output voc.png",
     "weights list": "tcl",
     "weights fetch": "groupvit --set weights=groupvit_gcc_redcaps",
+    "regions show": "photo.jpg --generator sam_grid --set points_per_side=16",
     "support show": "cat dog --method rim --output support.png",
     "support list": "--json",
     "results add": "runs/maskclip-voc --output results",

@@ -1,0 +1,1 @@
+"""Class-agnostic regions of images, from generators that are chosen by name."""

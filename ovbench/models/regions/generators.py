@@ -1,0 +1,262 @@
+"""Generators of class-agnostic masks: each is a frozen dataclass of settings that can be loaded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.settings import MANY, SIDE, setting
+from ovbench.harness.files.cache import code_of
+from ovbench.models.patches.encoder import load_patch_encoder
+from ovbench.models.pixels.inputs import input_tensor
+from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.regions.maps import MaskArray, ScoreArray
+from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
+from ovbench.models.weights.checkpoints import locate
+from ovbench.models.weights.pretrained import reading, stock
+from ovbench.refine.normalized_cut import cut_masks
+
+PROMPT_BYTES = 256 * 2**20
+"""Full-size masks of the points that SAM is asked about together, three of each."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReadyGenerator:
+    """A generator that is ready.
+
+    Attributes:
+        masks: of an image ``(H, W, 3)`` uint8: ``(n, H, W)`` bool and a score each, ``(n,)``.
+        checkpoints: which weights it has.
+        code: a digest of the code outside this folder that makes the masks.
+    """
+
+    masks: Callable[[Image], tuple[MaskArray, ScoreArray]]
+    checkpoints: tuple[CheckpointRecord, ...]
+    code: str
+
+
+class Generator(Protocol):
+    """What makes masks of an image."""
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """Make it ready; UsageError where weights or a library cannot be had."""
+        ...
+
+
+@dataclass(frozen=True)
+class SamGrid:
+    """SAM asked at every point of a grid."""
+
+    weights: str = setting(
+        "sam_vit_h", "segment-anything's default", "SAM in the catalogue", picks="sam/{weights}"
+    )
+    points_per_side: int = setting(
+        32, "SamAutomaticMaskGenerator", "of the grid of prompts", least=1, most=256
+    )
+    predicted_iou: float = setting(
+        0.88, "SamAutomaticMaskGenerator", "masks whose estimate is not above it are dropped",
+        least=0, most=1,
+    )  # fmt: skip
+    stability: float = setting(
+        0.95, "SamAutomaticMaskGenerator", "masks whose stability is below it are dropped",
+        least=0, most=1,
+    )  # fmt: skip
+    box_overlap: float = setting(
+        0.7, "SamAutomaticMaskGenerator", "of masks whose boxes have a higher IoU one is kept",
+        least=0, most=1,
+    )  # fmt: skip
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        sam = load_sam(self.weights, runtime)
+
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            together = PROMPT_BYTES // (3 * 4 * image.shape[0] * image.shape[1])
+            settings = ProposalSettings(
+                points_per_side=self.points_per_side,
+                points_per_batch=min(max(together, 1), 64),
+                pred_iou_thresh=self.predicted_iou,
+                stability_score_thresh=self.stability,
+                box_nms_thresh=self.box_overlap,
+            )
+            found = propose(sam, sam.encode(image), settings)
+            return found.masks, found.predicted_iou
+
+        return ReadyGenerator(masks, sam.checkpoints, code_of(propose))
+
+
+@dataclass(frozen=True)
+class Panoptic:
+    """The segments of a panoptic network, whose classes are not looked at."""
+
+    weights: str = setting(
+        "eomt_large_coco_panoptic",
+        "CorrCLIP's released code, v1: EoMT-L at 640 pixels or Mask2Former Swin-L",
+        "EoMT or Mask2Former, in the catalogue or a hub id",
+        picks="panoptic/{weights}",
+    )
+    threshold: float = setting(
+        0.5, "transformers, Mask2FormerImageProcessor", "segments that are less sure are dropped",
+        least=0, most=1,
+    )  # fmt: skip
+    mask_threshold: float = setting(
+        0.5, "transformers", "of a pixel's probability to belong to a segment", least=0, most=1
+    )
+    kept_share: float = setting(
+        0.8,
+        "transformers, overlap_mask_area_threshold",
+        "segments of which others hide more than the rest are dropped",
+        least=0,
+        most=1,
+    )
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
+
+        located = locate("panoptic", self.weights, runtime)
+        with reading(located.path):
+            processor = AutoImageProcessor.from_pretrained(located.path)
+        model = stock(AutoModelForUniversalSegmentation, located.path)
+        model = model.eval().requires_grad_(False).to(runtime.device)
+        device, dtype = torch.device(runtime.device), DTYPES[runtime.precision]
+        # Given, since Mask2Former's processor warns of what it does without.
+        whole: dict[str, Any] = {}
+        if model.config.model_type == "mask2former":
+            whole = {"label_ids_to_fuse": set()}
+
+        @torch.inference_mode()
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            size = (image.shape[0], image.shape[1])
+            inputs = processor(images=image, return_tensors="pt")
+            with autocast(device, dtype):
+                answer = model(pixel_values=inputs["pixel_values"].to(device))
+            answer.masks_queries_logits = answer.masks_queries_logits.float()
+            answer.class_queries_logits = answer.class_queries_logits.float()
+            (found,) = processor.post_process_panoptic_segmentation(
+                answer,
+                threshold=self.threshold,
+                mask_threshold=self.mask_threshold,
+                overlap_mask_area_threshold=self.kept_share,
+                target_sizes=[size],
+                **whole,
+            )
+            numbers = np.array([segment["id"] for segment in found["segments_info"]], np.int64)
+            scores = [segment["score"] for segment in found["segments_info"]]
+            segments = found["segmentation"].cpu().numpy()
+            return _one_by_one(segments, numbers), np.array(scores, np.float32)
+
+        return ReadyGenerator(masks, located.records, "")
+
+
+@dataclass(frozen=True)
+class Superpixels:
+    """SLIC's superpixels, by scikit-image; no weights, and every pixel belongs to one."""
+
+    count: int = setting(
+        100, "scikit-image's default", "of superpixels, about", least=1, most=10_000
+    )
+    compactness: float = setting(
+        10.0, "scikit-image's default", "of nearness against likeness of colours", least=1e-3,
+        most=MANY,
+    )  # fmt: skip
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        try:
+            from skimage.segmentation import slic
+        except ImportError:
+            raise UsageError(
+                "superpixels need scikit-image: pip install 'ovbench[superpixels]'"
+            ) from None
+
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            found = slic(image, self.count, self.compactness, start_label=1)
+            numbers = np.unique(found)
+            return _one_by_one(found, numbers), np.ones(len(numbers), np.float32)
+
+        return ReadyGenerator(masks, (), f"scikit-image {version('scikit-image')}")
+
+
+@dataclass(frozen=True)
+class Cuts:
+    """Normalised cuts of DINO's keys, enlarged to the pixels: MaskCut without its CRF."""
+
+    weights: str = setting(
+        "dino_vitb8", "CutLER, section 3.2", "DINO in the catalogue or a hub id",
+        picks="dino/{weights}",
+    )  # fmt: skip
+    side: int = setting(
+        480,
+        "CutLER's released code, fixed_size",
+        "of the square that an image is brought to, in pixels",
+        least=16,
+        most=SIDE,
+    )
+    count: int = setting(3, "CutLER, section 3.2", "of cuts at most", least=1, most=100)
+    tau: float = setting(
+        0.15, "CutLER's released code, tau", "patches more alike than this are joined", least=-1,
+        most=1,
+    )  # fmt: skip
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        encoder = load_patch_encoder("dino", self.weights, runtime)
+
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            height, width = image.shape[:2]
+            side = max(1, self.side // encoder.patch_size) * encoder.patch_size
+            pixels = input_tensor(
+                image,
+                (side, side),
+                mean=encoder.mean,
+                std=encoder.std,
+                mode="bicubic",
+                device=encoder.device,
+            )
+            keys = encoder.features(pixels[None], facet="key")[0].permute(1, 2, 0).cpu().numpy()
+            cuts = cut_masks(keys, self.count, self.tau)
+            if not cuts:
+                return np.zeros((0, height, width), bool), np.zeros(0, np.float32)
+            soft = torch.from_numpy(np.stack(cuts))[:, None].float()
+            full = functional.interpolate(soft, (height, width), mode="bilinear")[:, 0] > 0.5
+            # The first cut is the strongest, and says no more of itself than that.
+            scores = np.arange(len(cuts), 0, -1, dtype=np.float32)
+            return full.numpy(), scores
+
+        return ReadyGenerator(masks, encoder.checkpoints, code_of(cut_masks))
+
+
+GeneratorName = Literal["sam_grid", "panoptic", "superpixels", "cuts"]
+GENERATORS: Mapping[GeneratorName, type[SamGrid | Panoptic | Superpixels | Cuts]] = {
+    "sam_grid": SamGrid,
+    "panoptic": Panoptic,
+    "superpixels": Superpixels,
+    "cuts": Cuts,
+}
+"""The classes of settings by the names that users give."""
+
+
+def settings_of(generator: Generator) -> dict[str, Any]:
+    """Name and settings, JSON-ready."""
+    kind = type(generator)
+    known = [name for name, one in GENERATORS.items() if one is kind]
+    name = known[0] if known else f"{kind.__module__}.{kind.__qualname__}"
+    return {"name": name, **asdict(generator)}  # type: ignore[call-overload]
+
+
+def _one_by_one(numbered: npt.NDArray[Any], numbers: npt.NDArray[Any]) -> MaskArray:
+    """A map's regions as masks, ``(n, H, W)``."""
+    masks: MaskArray = numbered[None] == numbers[:, None, None]
+    return masks

@@ -1,0 +1,200 @@
+"""Generators of masks by name, and that masks are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ovbench.errors import UsageError
+from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.harness.contract.settings import override
+from ovbench.models.regions.generators import (
+    Cuts,
+    Panoptic,
+    ReadyGenerator,
+    SamGrid,
+    Superpixels,
+)
+from ovbench.models.regions.maps import MaskArray, ScoreArray
+from ovbench.models.regions.store import Regions
+from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
+from ovbench.toyworld.scene import render_scene
+
+TOY = Runtime(checkpoints="toy")
+IMAGES = [render_scene(seed).image for seed in (1, 2)]
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Left and right; counts how often it is asked, or stops at an image."""
+
+    share: float = 0.5
+    weights: str = "a"
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            if ASKED and ASKED[-1] == "stop":
+                raise KeyboardInterrupt
+            ASKED.append(image.tobytes()[:4])
+            found = np.zeros((2, *image.shape[:2]), bool)
+            middle = int(self.share * image.shape[1])
+            found[0, :, :middle] = found[1, :, middle:] = True
+            return found, np.array([0.2, 0.8], np.float32)
+
+        digest = self.weights * 64
+        return ReadyGenerator(masks, (CheckpointRecord("halves", "h", None, digest),), "1")
+
+
+ASKED: list[object] = []
+
+
+@pytest.fixture(autouse=True)
+def asked() -> list[object]:
+    ASKED.clear()
+    return ASKED
+
+
+def test_masks_are_made_once_by_their_key(cache: Path) -> None:
+    first = Regions(Halves(), TOY).masks(IMAGES)
+    again = Regions(Halves(), TOY).masks(IMAGES[::-1])[::-1]
+    assert len(ASKED) == 2
+    for one, other in zip(first, again, strict=True):
+        assert (one.masks == other.masks).all()
+        assert other.masks.dtype == bool
+        assert (one.scores == other.scores).all()
+    assert first[0].masks[0, :, : IMAGES[0].shape[1] // 2].all()
+    for other in (Halves(share=0.25), Halves(weights="b")):
+        Regions(other, TOY).masks(IMAGES[:1])
+    changed = IMAGES[0].copy()
+    changed[0, 0, 0] ^= 1
+    Regions(Halves(), TOY).masks([changed])
+    assert len(ASKED) == 5
+    assert len(list((cache / "regions").glob("*.npz"))) == 5
+
+
+def test_who_is_stopped_loses_no_finished_image(cache: Path) -> None:
+    Regions(Halves(), TOY).masks(IMAGES[:1])
+    ASKED.append("stop")
+    with pytest.raises(KeyboardInterrupt):
+        Regions(Halves(), TOY).masks(IMAGES)
+    ASKED.clear()
+    Regions(Halves(), TOY).masks(IMAGES)
+    assert len(ASKED) == 1
+
+
+def test_sams_grid_is_its_proposals(cache: Path) -> None:
+    generator = override(SamGrid, {"points_per_side": 3, "predicted_iou": 0.5, "stability": 0.5})
+    (found,) = Regions(generator, TOY).masks(IMAGES[:1])
+    sam = load_sam("sam_vit_h", TOY)
+    settings = ProposalSettings(3, pred_iou_thresh=0.5, stability_score_thresh=0.5)
+    wanted = propose(sam, sam.encode(IMAGES[0]), settings)
+    assert len(wanted) > 0
+    assert (found.masks == wanted.masks).all()
+    assert (found.scores == wanted.predicted_iou).all()
+
+
+def test_superpixels_cover_the_image(cache: Path) -> None:
+    segmentation = pytest.importorskip("skimage.segmentation")
+    (found,) = Regions(Superpixels(count=40), TOY).masks(IMAGES[:1])
+    assert (found.masks.sum(axis=0) == 1).all()
+    wanted = segmentation.slic(IMAGES[0], n_segments=40, compactness=10.0)
+    numbers = np.unique(wanted)
+    assert len(found.masks) == len(numbers) > 4
+    assert (numbers[found.masks.argmax(axis=0)] == wanted).all()
+
+
+def test_cuts_are_disjoint(cache: Path) -> None:
+    (found,) = Regions(Cuts(side=96), TOY).masks(IMAGES[:1])
+    assert 1 <= len(found.masks) <= 3
+    assert found.masks.any(axis=(1, 2)).all()
+    assert found.masks.sum(axis=0).max() == 1
+    (nothing,) = Regions(Cuts(side=96), TOY).masks([np.full((30, 40, 3), 128, np.uint8)])
+    assert nothing.masks.shape[1:] == (30, 40)
+
+
+def sure(model: torch.nn.Module) -> Any:
+    """One whose segments are never nothing."""
+    model.class_predictor.weight.data *= 20  # type: ignore[union-attr,operator]
+    model.class_predictor.bias.data[-1] = -100  # type: ignore[union-attr,index]
+    return model
+
+
+def eomt(folder: Path) -> None:
+    from transformers import EomtConfig, EomtForUniversalSegmentation, EomtImageProcessor
+
+    config = EomtConfig(
+        hidden_size=32, num_hidden_layers=3, num_attention_heads=2, intermediate_size=32,
+        image_size=64, patch_size=16, num_blocks=1, num_queries=7, num_labels=3,
+        num_upscale_blocks=1, num_register_tokens=1,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    sure(EomtForUniversalSegmentation(config)).save_pretrained(folder)
+    size = {"shortest_edge": 64, "longest_edge": 64}  # of the panoptic ones
+    EomtImageProcessor(size=size, do_split_image=False, do_pad=True).save_pretrained(folder)
+
+
+def mask2former(folder: Path) -> None:
+    from transformers import (
+        Mask2FormerConfig,
+        Mask2FormerForUniversalSegmentation,
+        Mask2FormerImageProcessor,
+        SwinConfig,
+    )
+
+    swin = SwinConfig(
+        embed_dim=16, depths=[1, 1, 1, 1], num_heads=[1, 1, 2, 2], window_size=2, image_size=64,
+        out_features=["stage1", "stage2", "stage3", "stage4"],
+    )  # fmt: skip
+    config = Mask2FormerConfig(
+        backbone_config=swin, hidden_dim=32, mask_feature_size=32, feature_size=32,
+        encoder_feedforward_dim=32, dim_feedforward=32, encoder_layers=1, decoder_layers=2,
+        num_attention_heads=2, num_queries=7, num_labels=3,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    sure(Mask2FormerForUniversalSegmentation(config)).save_pretrained(folder)
+    size = {"height": 64, "width": 64}
+    Mask2FormerImageProcessor(size=size).save_pretrained(folder)
+
+
+@pytest.mark.parametrize("build", [eomt, mask2former])
+def test_panoptic_segments_are_transformers_own(
+    build: Callable[[Path], None], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
+
+    from ovbench.models.regions import generators
+    from ovbench.models.weights.checkpoints import Located
+
+    folder = tmp_path / "model"
+    build(folder)
+    record = CheckpointRecord("panoptic", "tiny", None, "0" * 64)
+    monkeypatch.setattr(generators, "locate", lambda *_: Located(folder, (record,)))
+    settings = Panoptic(threshold=0.0, mask_threshold=0.3, kept_share=0.05)
+    (found,) = Regions(settings, TOY).masks(IMAGES[:1])
+
+    processor = AutoImageProcessor.from_pretrained(folder)
+    model = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
+    with torch.inference_mode():
+        answer = model(**processor(images=IMAGES[0], return_tensors="pt"))
+    (wanted,) = processor.post_process_panoptic_segmentation(
+        answer, threshold=0.0, mask_threshold=0.3, overlap_mask_area_threshold=0.05,
+        target_sizes=[IMAGES[0].shape[:2]],
+    )  # fmt: skip
+    segments = wanted["segments_info"]
+    assert len(found.masks) == len(segments) > 0
+    for mask, score, segment in zip(found.masks, found.scores, segments, strict=True):
+        assert (mask == (wanted["segmentation"] == segment["id"]).numpy()).all()
+        assert score == pytest.approx(segment["score"])
+
+
+def test_where_there_is_no_miniature_that_is_said() -> None:
+    with pytest.raises(UsageError, match="panoptic"):
+        Regions(Panoptic(), TOY)
