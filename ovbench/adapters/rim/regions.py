@@ -8,24 +8,19 @@ import numpy.typing as npt
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.arrays import Image
 from ovbench.models.sam.model import Sam
-from ovbench.models.sam.proposals import ProposalSettings, propose
-
-PROMPT_BYTES = 256 * 2**20
-"""Full-size masks of the points that SAM is asked about together, three of each. Images of up to
-350,000 pixels are asked about at 64 points at a time, as in segment-anything."""
+from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 
 
 def propose_regions(
     sam: Sam, image: Image, settings: Settled
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Class-agnostic masks of an image, ``(P, H, W)``, and SAM's estimate of each, ``(P,)``."""
-    together = PROMPT_BYTES // (3 * 4 * image.shape[0] * image.shape[1])
     found = propose(
         sam,
         sam.encode(image),
         ProposalSettings(
             points_per_side=settings.points_per_side,
-            points_per_batch=min(max(together, 1), 64),
+            points_per_batch=points_together((image.shape[0], image.shape[1])),
             pred_iou_thresh=settings.predicted_iou,
             stability_score_thresh=settings.stability,
             box_nms_thresh=settings.box_overlap,

@@ -22,13 +22,10 @@ from ovbench.models.pixels.inputs import input_tensor
 from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.regions.maps import MaskArray, ScoreArray
 from ovbench.models.sam.model import load_sam
-from ovbench.models.sam.proposals import ProposalSettings, propose
+from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
 from ovbench.refine.normalized_cut import cut_masks
-
-PROMPT_BYTES = 256 * 2**20
-"""Full-size masks of the points that SAM is asked about together, three of each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,10 +79,9 @@ class SamGrid:
         sam = load_sam(self.weights, runtime)
 
         def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
-            together = PROMPT_BYTES // (3 * 4 * image.shape[0] * image.shape[1])
             settings = ProposalSettings(
                 points_per_side=self.points_per_side,
-                points_per_batch=min(max(together, 1), 64),
+                points_per_batch=points_together((image.shape[0], image.shape[1])),
                 pred_iou_thresh=self.predicted_iou,
                 stability_score_thresh=self.stability,
                 box_nms_thresh=self.box_overlap,

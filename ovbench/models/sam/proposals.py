@@ -17,6 +17,10 @@ from torch import Tensor
 
 from ovbench.models.sam.model import EncodedImage, Sam
 
+PROMPT_BYTES = 256 * 2**20
+"""Full-size masks of the points that SAM is asked about together, three of each. Images of up to
+350,000 pixels are asked about at 64 points at a time, as in segment-anything."""
+
 
 @dataclass(frozen=True, slots=True)
 class ProposalSettings:
@@ -108,6 +112,11 @@ def propose(sam: Sam, encoded: EncodedImage, settings: ProposalSettings | None =
         _masks(sam, encoded, found.low_res, settings.points_per_batch),
         *(part.cpu().numpy() for part in (found.boxes, found.iou, found.stability, found.points)),
     )
+
+
+def points_together(size: tuple[int, int]) -> int:
+    """For ``points_per_batch``: of an image of this height and width, 64 where they fit."""
+    return min(max(PROMPT_BYTES // (3 * 4 * size[0] * size[1]), 1), 64)
 
 
 def point_grid(per_side: int, size: tuple[int, int]) -> Tensor:
