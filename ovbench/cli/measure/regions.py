@@ -43,7 +43,7 @@ def show(
         typer.Option("--output", "-o", metavar="FILE", help="PNG; default <image>-regions.png."),
     ] = None,
 ) -> None:
-    """Draw the regions of a picture as methods get them, from the cache or made and kept."""
+    """Draw the regions of a picture, from the cache or made and kept."""
     import numpy as np
 
     from ovbench.cli.shared.console import save_picture, say
