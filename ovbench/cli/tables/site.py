@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from ovbench.cli.shared import options as opt
+
+if TYPE_CHECKING:
+    from ovbench.leaderboards.report.pictures import Source
+    from ovbench.leaderboards.site.drawn import SourceOf
+    from ovbench.leaderboards.site.entries import Entry
 
 
 def site(
@@ -19,6 +26,16 @@ def site(
             "--output", "-o", metavar="DIR", help="A folder that is new, or a site already."
         ),
     ],
+    images: Annotated[
+        int,
+        typer.Option(
+            "--images",
+            min=0,
+            help="Draw so many images of each benchmark, those on which its runs differ most, for "
+            "runs that kept their predictions.",
+        ),
+    ] = 0,
+    root: opt.Root = None,
     title: Annotated[
         str, typer.Option("--title", metavar="WORDS", help="The heading of the first page.")
     ] = "Open-vocabulary semantic segmentation",
@@ -30,11 +47,41 @@ def site(
     """
     from ovbench.cli.progress.working import counted, work_shown
     from ovbench.cli.shared.console import say
+    from ovbench.leaderboards.site.drawn import Drawing
     from ovbench.leaderboards.site.entries import read_entries
     from ovbench.leaderboards.site.write import check_folder, write_site
 
+    drawing = Drawing(images, _sources(root)) if images else None
     check_folder(output)  # found out before a thousand results are read
     entries = read_entries(runs)
     with work_shown(), counted("write pages", len(entries)) as done:
-        write_site(output, entries, title, done)
+        write_site(output, entries, title, done, drawing)
     say(output / "index.html")
+
+
+def _sources(root: Path | None) -> SourceOf:
+    """Of runs that kept their predictions, whose data is here; of others it is told, once each."""
+    from ovbench.cli.shared.console import tell
+    from ovbench.datasets.derived.recorded import load_recorded
+    from ovbench.errors import UsageError
+    from ovbench.harness.results.store import RunStore
+    from ovbench.harness.run.replay import Replay
+    from ovbench.leaderboards.report.pictures import Source
+
+    told = set[str]()
+
+    def source_of(entry: Entry) -> Source | None:
+        identity = RunStore(entry.path).identity()
+        if identity is None or not (entry.path / "predictions").is_dir():
+            return None
+        try:
+            dataset = load_recorded(identity, root=root)
+        except UsageError as error:
+            if str(error) not in told:
+                tell(f"no pictures: {error}")
+            told.add(str(error))
+            return None
+        size = entry.result["run"]["batch_size"]
+        return Source(dataset, Replay(entry.path, identity, dataset, batch_size=size, device="cpu"))
+
+    return source_of

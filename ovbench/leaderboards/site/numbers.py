@@ -15,6 +15,7 @@ import numpy.typing as npt
 from ovbench.harness.metrics.interval import miou_estimate
 from ovbench.harness.metrics.scores import miou_by_image
 from ovbench.leaderboards.gates.comparison import common_images
+from ovbench.leaderboards.site.drawn import Drawn
 from ovbench.leaderboards.site.entries import Entry
 from ovbench.leaderboards.tables.measured import Measured
 from ovbench.text import visible
@@ -52,6 +53,17 @@ def images_script(key: str, measured: Measured) -> str:
     """The ids of the images that runs share, in the order of their numbers."""
     names = [visible(name) for name in common_images([measured])]
     return _script("images", {"key": key, "names": names})
+
+
+def pictures_script(entry: Entry, drawn: Drawn) -> str:
+    """A run's pictures: of every image itself, its label, the prediction and its errors."""
+    images = {}
+    for name, sample in drawn.pictures.samples.items():
+        answer = drawn.pictures.answers[0].get(name)
+        if answer is not None and answer.prediction is not None and answer.errors is not None:
+            shown = (sample.image, sample.label, answer.prediction, answer.errors)
+            images[visible(name)] = [picture.uri for picture in shown]
+    return _script("pictures", {"key": entry.key, "images": images})
 
 
 def embedded(content: Any) -> str:

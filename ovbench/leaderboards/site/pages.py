@@ -80,7 +80,8 @@ def compare_page(entries: Sequence[Entry]) -> str:
                 el("p", id="told", class_="quiet"),
             ),
             el("section", el("h2", "Classes"), el("div", id="by-class")),
-            el("section", el("h2", "Images that differ most"), el("div", id="by-image")),
+            el("section", el("h2", "Images that differ most"), el("div", id="by-image"),
+               el("div", id="pictures")),
             el("script", Html(embedded([_compared(entry) for entry in entries])),
                type="application/json", id="compared"),
         ]

@@ -17,15 +17,19 @@ from ovbench.leaderboards.report.contents import read_contents
 from ovbench.leaderboards.report.page import page, static
 from ovbench.leaderboards.report.pictures import Pictures
 from ovbench.leaderboards.site import pages
+from ovbench.leaderboards.site.drawn import Drawing, Drawn, digest_of, draw_group, group_of
 from ovbench.leaderboards.site.entries import Entry, slug
-from ovbench.leaderboards.site.numbers import images_script, run_script
+from ovbench.leaderboards.site.numbers import images_script, pictures_script, run_script
 from ovbench.leaderboards.tables.measured import Measured
 
 MARKER = "site.json"
 """Says that a folder is a site of ours, whose files may be replaced and removed."""
 
 _FOLDERS = ("run", "method", "benchmark", "data")
-_NO_PICTURES = "No pictures in a site; `ovbench report` draws them."
+_NO_PICTURES = (
+    "No pictures: `ovbench site --images` draws those of runs that kept their predictions, and "
+    "`ovbench report` those of any run."
+)
 
 
 def check_folder(folder: Path) -> None:
@@ -44,12 +48,17 @@ def check_folder(folder: Path) -> None:
 
 
 def write_site(
-    folder: Path, entries: Sequence[Entry], title: str, done: Callable[[int], None]
+    folder: Path,
+    entries: Sequence[Entry],
+    title: str,
+    done: Callable[[int], None],
+    drawing: Drawing | None = None,
 ) -> None:
     """Write all pages; those of runs that have not changed are left as they are.
 
     Args:
         done: is told how many of the runs' pages are there by now.
+        drawing: what is drawn; None for no pictures.
 
     Raises:
         UsageError: see :func:`check_folder`; it cannot be written, or a run's records are damaged.
@@ -71,13 +80,25 @@ def write_site(
     put("site.css", static("style.css") + pages.static("site.css"))
     put("site.js", static("tables.js") + pages.static("site.js"))
     code = code_of()["ovbench"][:16]
-    for count, entry in enumerate(entries, start=1):
-        own = {folder / name for name in _files(entry)}
-        written |= own
-        made_of = f"{entry.made_of[:16]}-{code}"
-        if not (all(path.is_file() for path in own) and _made_of(own, made_of)):
-            _write_run(entry, made_of, put)
-        done(count)
+    groups: defaultdict[tuple[str, str], list[Entry]] = defaultdict(list)
+    for entry in entries:
+        groups[group_of(entry)].append(entry)
+    count = 0
+    for group in groups.values():
+        pictured = f"-{digest_of(group, drawing)}" if drawing else ""
+        due = []
+        for entry in group:
+            own = {folder / name for name in _files(entry)}
+            written |= own
+            made_of = f"{entry.made_of[:16]}-{code}{pictured}"
+            if all(path.is_file() for path in own) and _made_of(own, made_of):
+                done(count := count + 1)
+            else:
+                due.append((entry, made_of))
+        drawn = draw_group(group, drawing) if drawing and due else {}
+        for entry, made_of in due:
+            _write_run(entry, made_of, put, drawn.get(entry.key))
+            done(count := count + 1)
     for name, text in _around(entries, title).items():
         put(name, text)
     _remove_others(folder, written)
@@ -103,23 +124,32 @@ def _around(entries: Sequence[Entry], title: str) -> dict[str, str]:
     return made
 
 
-def _files(entry: Entry) -> tuple[str, str, str]:
-    key = entry.result["run"]["ids_sha256"][:16]
-    return f"run/{entry.key}.html", f"data/{entry.key}.js", f"data/images-{key}.js"
+def _files(entry: Entry) -> list[str]:
+    """What is written of a run: its page, its numbers, and what only records tell."""
+    found = [f"run/{entry.key}.html", f"data/{entry.key}.js"]
+    if (entry.path / "run.json").is_file():
+        same = entry.result["run"]["ids_sha256"][:16]
+        found += [f"data/images-{same}.js", f"data/pictures-{entry.key}.js"]
+    return found
 
 
-def _write_run(entry: Entry, made_of: str, put: Callable[[str, str], None]) -> None:
+def _write_run(
+    entry: Entry, made_of: str, put: Callable[[str, str], None], drawn: Drawn | None
+) -> None:
     """The page last: it says what all are made of."""
-    page_name, numbers, images = _files(entry)
-    records_there = (entry.path / "run.json").is_file()
-    measured = Measured.read(entry.path) if records_there else None
-    put(numbers, run_script(entry, measured))
-    if measured is not None:
-        put(images, images_script(entry.result["run"]["ids_sha256"][:16], measured))
-        contents, links = read_contents([entry.path], 0), pages.around(entry, made_of)
-        put(page_name, page(contents, Pictures(missing=_NO_PICTURES), links))
-    else:
+    page_name, numbers, *of_records = _files(entry)
+    if not of_records:
+        put(numbers, run_script(entry, None))
         put(page_name, pages.result_page(entry, made_of))
+        return
+    images, pictures = of_records
+    measured = Measured.read(entry.path)
+    if drawn is None:
+        drawn = Drawn(read_contents([entry.path], 0), Pictures(missing=_NO_PICTURES))
+    put(numbers, run_script(entry, measured))
+    put(images, images_script(entry.result["run"]["ids_sha256"][:16], measured))
+    put(pictures, pictures_script(entry, drawn))
+    put(page_name, page(drawn.contents, drawn.pictures, pages.around(entry, made_of)))
 
 
 def _made_of(paths: set[Path], made_of: str) -> bool:

@@ -9,9 +9,14 @@ from typing import Any
 
 import pytest
 
+from ovbench.harness.files.json_files import sealed
+from ovbench.harness.run.replay import Replay
 from ovbench.leaderboards.gates.comparison import compare
-from ovbench.leaderboards.site.entries import read_entries
+from ovbench.leaderboards.report.pictures import Source
+from ovbench.leaderboards.site.drawn import Drawing
+from ovbench.leaderboards.site.entries import Entry, read_entries
 from ovbench.leaderboards.site.write import write_site
+from ovbench.leaderboards.tables.measured import Measured
 
 
 @pytest.fixture
@@ -98,6 +103,39 @@ def test_two_runs_are_compared_as_the_command_compares_them(
     sizes = [abs(float(text.replace("−", "-"))) for text in differences]
     assert sizes
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_images_are_shown_where_both_runs_kept_their_answers(
+    view: Any, site: Path, memory_dataset: Any, made: Any
+) -> None:
+    dataset = memory_dataset()
+    paths = [made(dataset, f"kept-{channel}", channel) for channel in range(2)]
+    for path in paths:  # whose classes are the same, and so their ids
+        result = json.loads((path / "result.json").read_text())
+        result["run"]["id"] += path.name[-1]
+        (path / "result.json").write_text(json.dumps(sealed(result)))
+    entries = read_entries(paths)
+    asked = []
+
+    def source_of(entry: Entry) -> Source:
+        asked.append(entry.key)
+        run = Measured.read(entry.path)
+        return Source(dataset, Replay(entry.path, run.identity, dataset))
+
+    for _ in range(2):
+        write_site(site, entries, "Drawn", lambda _: None, Drawing(3, source_of))
+    assert sorted(asked) == sorted(entry.key for entry in entries)  # once, the pages are kept
+    one, two = entries
+    shown = view(f"compare.html#a={one.key}&b={two.key}")
+    shown.wait_for_selector("#pictures img")
+    drawn = shown.locator("#pictures h3").all_inner_texts()
+    listed = shown.locator("#by-image tbody th").all_inner_texts()
+    assert drawn == listed[:3]
+    assert shown.locator("#pictures img").count() == 18
+    widths = "Array.from(document.querySelectorAll('#pictures img'), (one) => one.naturalWidth)"
+    assert min(shown.evaluate(widths)) > 0
+    shown.goto(f"{site.as_uri()}/run/{one.key}.html")
+    assert shown.locator(".card figcaption", has_text="prediction").count() == 3
 
 
 def test_a_phone_shows_all_without_moving_sideways(view: Any, site: Path) -> None:

@@ -168,7 +168,7 @@ function plot(runs, cost) {
 }
 
 // Numbers of runs come as scripts, which a page may load from a disk, too.
-const held = { run: new Map(), images: new Map() };
+const held = { run: new Map(), images: new Map(), pictures: new Map() };
 function given(what, content) { held[what].set(content.key, content); }
 function fetched(what, key, file) {
   if (held[what].has(key)) return Promise.resolve(held[what].get(key));
@@ -312,7 +312,8 @@ function comparison() {
     }
     byId("told").textContent = told.join("; ");
     classes(one, other);
-    await pictures(a, same ? one : null, other);
+    await images(a, same ? one : null, other);
+    await pictures(one?.leftOut && other?.leftOut ? [a, b] : []);
   }
 
   function signed(value) {
@@ -333,7 +334,23 @@ function comparison() {
       [["class", false], ["A", true], ["B", true], ["A − B", true], ["pixels", true]], pairs));
   }
 
-  async function pictures(a, one, other) {
+  // Drawn are the images on which all runs of the benchmark differ most, where they kept answers.
+  async function pictures(pair) {
+    const [one, other] = (await Promise.all(pair.map(
+      (run) => fetched("pictures", run.key, `pictures-${run.key}`)))).map((found) => found?.images);
+    const names = Object.keys(one ?? {}).filter((name) => other?.[name]);
+    byId("pictures").replaceChildren(...names.map((name) => {
+      const [image, label, answer, errors] = one[name];
+      const shown = [[image, "image"], [label, "ground truth"], [answer, "A"], [errors, "errors of A"],
+        [other[name][2], "B"], [other[name][3], "errors of B"]];
+      return make("article", { class: "card" }, make("h3", null, make("code", null, name)),
+        make("div", { class: "strip" }, ...shown.map(([src, words]) => make("figure", null,
+          make("img", { src, alt: `${words} of ${name}`, loading: "lazy" }),
+          make("figcaption", null, words)))));
+    }));
+  }
+
+  async function images(a, one, other) {
     const there = byId("by-image");
     if (!one || !other) {
       there.replaceChildren(make("p", { class: "quiet" }, "Not paired."));
