@@ -59,7 +59,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
         ("lposs", {**SMALL, "pretrained": "random"}),
         ("lposs_plus", {**SMALL, "pretrained": "random", "reach": 1}),
-        ("trident", {**SMALL, "halves": True, "sam_refinement": True, "region_area": 4}),
+        ("trident", {**SMALL, "halves": True, "sam_refinement": True, "region_area": 225}),
         ("clip_diy", {"side": 64, "patches": (64, 32), "steps": 1, "saliency_long_side": 96}),
         (
             "tcl",

@@ -110,6 +110,14 @@ TRAININGS: Mapping[str, Training] = {
         "Xiao et al., CVPR 2024, section 4: captions, boxes and masks by other models, on pictures "
         "of ImageNet-22k, Objects365, Open Images, CC12M and LAION",
     ),
+    "panoptic/eomt_large_coco_panoptic": Training(
+        {"COCO": "masks", "LVD-142M": "images"},
+        "model card of tue-mps/coco_panoptic_eomt_large_640, begun from DINOv2",
+    ),
+    "panoptic/mask2former_swin_large_coco_panoptic": Training(
+        {"COCO": "masks", "ImageNet-21k": "classes"},
+        "Cheng et al., CVPR 2022, section 4.1 and table 1: Swin-L of ImageNet-22K",
+    ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
     "grounding_dino/grounding_dino_tiny": Training(
         {"Objects365": "boxes", "GoldG": "boxes", "Cap4M": "boxes", "ImageNet-1k": "classes"},
