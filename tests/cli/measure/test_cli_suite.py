@@ -410,7 +410,13 @@ def test_a_suite_that_is_killed_three_times_ends_as_if_it_had_not_been(tmp_path:
     def begin(out: Path) -> subprocess.Popen[bytes]:
         words = ("suite", path, "-o", out, "--device", "cpu", "--quiet")
         command = [sys.executable, "-m", "ovbench", *map(str, words)]
-        return subprocess.Popen(command, stdout=subprocess.DEVNULL, start_new_session=True)
+        return subprocess.Popen(
+            command,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,
+            # Tests that a script runs in its background begin with Ctrl-C ignored.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+        )
 
     assert begin(tmp_path / "calm").wait() == 0
     out = tmp_path / "storm"
