@@ -62,6 +62,9 @@ TRAININGS: Mapping[str, Training] = {
     "tcl/tcl_vitb16": Training(
         {"CC3M": "captions", "CC12M": "captions"}, "configs/tcl.yml of kakaobrain/tcl"
     ),
+    "clip_dinoiser/clip_dinoiser_vitb16": Training(
+        {"ImageNet": "images"}, "configs/clip_dinoiser.yaml: a thousand pictures, without labels"
+    ),
     "talk2dino/talk2dino_*": Training(
         {"COCO": "captions"}, "README of lorebianchi98/Talk2DINO: COCO's captions of 2014"
     ),

@@ -342,6 +342,11 @@ ENTRIES: Sequence[Entry] = (
           OfficialFile("https://github.com/kakaobrain/tcl/releases/download/v1.0.0/tcl.pth",
                        "tcl.pth", None),
           "none stated; the code is mit", "TCL: masker on CLIP ViT-B/16", None),
+    # Address and licence: the repository wysoczanska/clip_dinoiser.
+    Entry("clip_dinoiser", "clip_dinoiser_vitb16",
+          OfficialFile("https://github.com/wysoczanska/clip_dinoiser/raw/main/checkpoints/last.pt",
+                       "clip_dinoiser_last.pt", None),
+          "apache-2.0", "CLIP-DINOiser: two convolutions on CLIP ViT-B/16 of LAION-2B", None),
     # Digests of the repository's own files; those for ViT-L were not seen.
     _talk2dino("vitb", "vitb_mlp_infonce", "DINOv2 ViT-B/14 with registers",
                "5f6efcc520f22916ecf3dfdfb01d6f57e701c1c2e1feda71a80d89e3cd752f0f", 3940664),

@@ -39,6 +39,7 @@ SHARED = {
 DIGESTS = {
     ("voc", "catseg"): "8bbd2259bef8",
     ("voc", "clip_diy"): "efbd2ce60d96",
+    ("voc", "clip_dinoiser"): "c729150ae1c9",
     ("voc", "clippy"): "4f5d40e001fb",
     ("voc", "groupvit"): "a6db49cf85d2",
     ("voc", "lposs"): "1de4162017d5",
@@ -54,6 +55,7 @@ DIGESTS = {
     ("context", "pnp_ovss"): "687108093be7",
     ("context", "simseg"): "687108093be7",
     ("cocoobject", "clip_diy"): "85cab36bd14c",
+    ("cocoobject", "clip_dinoiser"): "818b7832cbae",
     ("cocoobject", "groupvit"): "85cab36bd14c",
     ("cocoobject", "lposs"): "30d7acddc8e2",
     ("cocoobject", "plain"): "85cab36bd14c",

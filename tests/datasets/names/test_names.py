@@ -20,9 +20,9 @@ def voc(names: str | Path | None = None, background: bool = True) -> Vocabulary:
 
 def test_the_packaged_sets_are_found() -> None:
     assert available_sets("voc") == [
-        "catseg", "clearclip", "clip_diy", "clippy", "corrclip", "corrclip_v2", "groupvit", "lposs",
-        "maskclip", "naclip", "ovdiff", "plain", "pnp_ovss", "proxyclip", "sclip", "segearth",
-        "sfp", "simseg",
+        "catseg", "clearclip", "clip_dinoiser", "clip_diy", "clippy", "corrclip", "corrclip_v2",
+        "groupvit", "lposs", "maskclip", "naclip", "ovdiff", "plain", "pnp_ovss", "proxyclip",
+        "sclip", "segearth", "sfp", "simseg",
     ]  # fmt: skip
     assert available_sets("toyworld") == available_sets("toyworld_stuff") == ["plain"]
     assert available_sets("nowhere") == []
@@ -133,7 +133,7 @@ def test_what_is_wrong_with_a_file_is_said(tmp_path: Path, content: bytes, messa
         ("sclp", "neither a file nor a set of names of voc; did you mean 'sclip'?"),
         (
             "x",
-            "x: neither a file nor a set of names of voc; there are: catseg, clearclip, clip_diy",
+            "x: neither a file nor a set of names of voc; there are: catseg, clearclip, clip_",
         ),
         (".", "cannot be read"),
     ],
