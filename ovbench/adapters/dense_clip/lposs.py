@@ -15,9 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from ovbench.adapters.parts.dense_clip import WINDOWS_AT_A_TIME, DenseCLIP, DenseCLIPSettings
+from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.published import eight
-from ovbench.adapters.parts.sliding import by_window
 from ovbench.adapters.parts.vfm import renormalised, shown
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
@@ -141,10 +140,7 @@ class LPOSS(DenseCLIP):
         return found
 
     def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
-        with stage("preprocess"):
-            cut = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
-        with stage("encode"):
-            read = by_window(cut, self._read, WINDOWS_AT_A_TIME)
+        read = self._all_by_window(inputs, windows, self._read)
         with stage("propagate"):
             return [
                 self._propagated(scores, alike, layout)

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
-from ovbench.adapters.parts.sliding import by_window, sized
+from ovbench.adapters.parts.sliding import Found, by_window, sized
 from ovbench.adapters.parts.templates import TemplateSet, templates
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -255,10 +255,19 @@ class DenseCLIP(ABC):
         read: Callable[[Tensor], Tensor],
     ) -> list[Tensor]:
         """What is read from every image's windows, ``(n, ...)`` each; many go in together."""
+        return [maps for (maps,) in self._all_by_window(inputs, windows, lambda w: (read(w),))]
+
+    def _all_by_window(
+        self,
+        inputs: Sequence[Tensor],
+        windows: Sequence[Windows],
+        read: Callable[[Tensor], Found],
+    ) -> list[Found]:
+        """The same of several tensors."""
         with stage("preprocess"):
             cut = [layout.cut(one) for layout, one in zip(windows, inputs, strict=True)]
         with stage("encode"):
-            return [maps for (maps,) in by_window(cut, lambda w: (read(w),), WINDOWS_AT_A_TIME)]
+            return by_window(cut, read, WINDOWS_AT_A_TIME)
 
     def _answer(
         self, scores: Scores, pixels: Tensor, candidates: Collection[int] | None

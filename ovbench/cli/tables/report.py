@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ovbench.cli.shared import options as opt
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ovbench.leaderboards.report.contents import Contents
     from ovbench.leaderboards.report.pictures import Pictures, Source
+    from ovbench.leaderboards.tables.table import Result
 
 
 def report(
@@ -66,7 +69,10 @@ def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
     from ovbench.leaderboards.report.pictures import Pictures, draw
 
     try:
-        sources = _sources(contents, root, device)
+        sources = [
+            source_of(run.measured.path, run.measured.identity, run.result, root, device)
+            for run in contents.runs
+        ]
         with counted("draw", len(sources) * len(contents.chosen)) as done:
             return draw(contents, sources, done)
     except UsageError as error:
@@ -74,21 +80,21 @@ def _draw(contents: Contents, root: Path | None, device: str) -> Pictures:
         return Pictures(missing=f"No pictures: {error}. {_mend(contents)}")
 
 
-def _sources(contents: Contents, root: Path | None, device: str) -> list[Source]:
+def source_of(
+    path: Path, identity: Mapping[str, Any], result: Result, root: Path | None, device: str
+) -> Source:
+    """Where the pictures of a run come from.
+
+    Raises:
+        UsageError: its data is not here.
+    """
     from ovbench.datasets.derived.recorded import load_recorded
     from ovbench.harness.run.replay import Replay
     from ovbench.leaderboards.report.pictures import Source
 
-    sources = []
-    for run in contents.runs:
-        measured = run.measured
-        dataset = load_recorded(measured.identity, root=root)
-        batch_size = run.result["run"]["batch_size"]
-        answers = Replay(
-            measured.path, measured.identity, dataset, batch_size=batch_size, device=device
-        )
-        sources.append(Source(dataset, answers))
-    return sources
+    dataset = load_recorded(identity, root=root)
+    size = result["run"]["batch_size"]
+    return Source(dataset, Replay(path, identity, dataset, batch_size=size, device=device))
 
 
 def _mend(contents: Contents) -> str:

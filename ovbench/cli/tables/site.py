@@ -62,26 +62,22 @@ def site(
 def _sources(root: Path | None) -> SourceOf:
     """Of runs that kept their predictions, whose data is here; of others it is told, once each."""
     from ovbench.cli.shared.console import tell
-    from ovbench.datasets.derived.recorded import load_recorded
+    from ovbench.cli.tables.report import source_of
     from ovbench.errors import UsageError
     from ovbench.harness.results.store import RunStore
-    from ovbench.harness.run.replay import Replay
-    from ovbench.leaderboards.report.pictures import Source
 
     told = set[str]()
 
-    def source_of(entry: Entry) -> Source | None:
+    def of_entry(entry: Entry) -> Source | None:
         identity = RunStore(entry.path).identity()
         if identity is None or not (entry.path / "predictions").is_dir():
             return None
         try:
-            dataset = load_recorded(identity, root=root)
+            return source_of(entry.path, identity, entry.result, root, "cpu")
         except UsageError as error:
             if str(error) not in told:
                 tell(f"no pictures: {error}")
             told.add(str(error))
             return None
-        size = entry.result["run"]["batch_size"]
-        return Source(dataset, Replay(entry.path, identity, dataset, batch_size=size, device="cpu"))
 
-    return source_of
+    return of_entry
