@@ -36,6 +36,7 @@ def _compiled(function: Function) -> Function:
 
 
 _FREE = -1
+_FARTHEST = np.iinfo(np.int32).max
 _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_BITS = 12  # of the hash table, which doubles as it fills
 
@@ -69,7 +70,7 @@ def find_vertices(
             return list(pool.map(work, parts))
 
         extremes = np.array(
-            each(lambda p: _simplices(features[p], factors, base[p], rank[p], shares[p]))
+            each(lambda p: _simplices(features[p], tuple(factors), base[p], rank[p], shares[p]))
         )
         lowest, units, steps = _units(extremes[:, 0].min(axis=0), extremes[:, 1].max(axis=0))
         keys = np.empty((count, d + 1), np.int64)
@@ -80,8 +81,15 @@ def find_vertices(
         ends = np.cumsum([len(vertices) for vertices in found])
         numbers = dict(zip((p.start for p in parts), np.split(number, ends[:-1]), strict=True))
         each(lambda p: _renumber(corners[p].reshape(-1), numbers[p.start]))
-        points, point_shares, starts = _by_vertex(
-            corners.reshape(-1), shares.reshape(-1), d + 1, len(present)
+        # A vertex's corners of a part of the points stand behind those of earlier parts.
+        counts = np.array(each(lambda p: _counted(corners[p].reshape(-1), len(present))))
+        starts = np.append(0, counts.sum(axis=0).cumsum()).astype(np.int32)
+        nexts = dict(
+            zip((p.start for p in parts), starts[:-1] + counts.cumsum(0) - counts, strict=True)
+        )
+        points, point_shares = np.empty(corners.size, np.int32), np.empty(corners.size, np.float32)
+        each(
+            lambda p: _placed(corners[p], shares[p], p.start, nexts[p.start], points, point_shares)
         )
         neighbours = np.empty((d + 1, len(present) + 1, 3), np.int32)
         each(
@@ -105,17 +113,25 @@ def _units(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:
 
 @_compiled
 def _simplices(
-    features: Float32, factors: Float32, base: Int32, rank: npt.NDArray[np.int8], shares: Float32
+    features: Float32,
+    factors: tuple[np.float32, ...],
+    base: Int32,
+    rank: npt.NDArray[np.int8],
+    shares: Float32,
 ) -> Int64:
     """Fill the last three; the least and the largest differences between coordinates."""
-    count, d = features.shape
+    # Of a tuple the compiler knows the length, and writes out all loops over coordinates.
+    d = len(factors)
     whole = np.float32(d + 1)
     half = np.float32(0.5)
     position = np.empty(d + 1, np.float32)
-    nearest = np.empty(d + 1, np.float32)
+    offset = np.empty(d + 1, np.float32)
+    nearest = np.empty(d + 1, np.int32)
+    places = np.empty(d + 1, np.int32)
     ordered = np.empty(d + 1, np.float32)
-    extremes = np.zeros((2, d), np.int64)
-    for point in range(count):
+    extremes = np.empty((2, d), np.int64)
+    extremes[0], extremes[1] = _FARTHEST, -_FARTHEST
+    for point in range(len(features)):
         after = 0.0  # sums have the precision of PyTorch's
         position[d] = np.float32(0)
         for i in range(d - 1, -1, -1):
@@ -123,35 +139,33 @@ def _simplices(
             after += scaled
             position[i] = np.float32(after)
             position[i + 1] -= scaled * np.float32(i + 1)
-        total = 0
+        total = np.int32(0)
         for i in range(d + 1):
-            nearest[i] = np.ceil(position[i] / whole - half)
-            total += int(nearest[i])
-            rank[point, i] = d - i
+            multiple = np.ceil(position[i] / whole - half)
+            offset[i] = position[i] - multiple * whole
+            nearest[i] = np.int32(multiple)
+            total += nearest[i]
+            places[i] = d - i
         for i in range(1, d + 1):
-            own = position[i] - nearest[i] * whole
             for j in range(i):
-                if position[j] - nearest[j] * whole >= own:
-                    rank[point, i] += 1
-                    rank[point, j] -= 1
+                behind = np.int32(offset[j] >= offset[i])
+                places[i] += behind
+                places[j] -= behind
         for i in range(d + 1):
-            place = int(rank[point, i]) + total
+            place = places[i] + total
             # Where the nearest multiples do not sum to 0, the outermost coordinates move by one.
-            wrap = 1 if place < 0 else (-1 if place > d else 0)
-            place += wrap * (d + 1)
-            nearest[i] += np.float32(wrap)
+            wrap = np.int32(place < 0) - np.int32(place > d)
+            place += wrap * np.int32(d + 1)
+            nearest[i] += wrap
             rank[point, i] = place
-            base[point, i] = int(nearest[i])
-            ordered[place] = (position[i] - nearest[i] * whole) / whole
+            base[point, i] = nearest[i]
+            ordered[place] = (position[i] - np.float32(nearest[i]) * whole) / whole
         shares[point, 0] = (ordered[d] - ordered[0]) + np.float32(1)
         for i in range(d):
             shares[point, i + 1] = ordered[d - 1 - i] - ordered[d - i]
-        for i in range(d):
-            between = base[point, i] - base[point, i + 1]
-            if point == 0 or between < extremes[0, i]:
-                extremes[0, i] = between
-            if point == 0 or between > extremes[1, i]:
-                extremes[1, i] = between
+            between = nearest[i] - nearest[i + 1]
+            extremes[0, i] = min(extremes[0, i], between)
+            extremes[1, i] = max(extremes[1, i], between)
     return extremes
 
 
@@ -220,24 +234,25 @@ def _renumber(corners: Int32, number: Int64) -> None:
 
 
 @_compiled
-def _by_vertex(
-    corners: Int32, shares: Float32, per_point: int, count: int
-) -> tuple[Int32, Float32, Int32]:
-    """The corners by vertex: their points, their shares, and where each vertex begins."""
-    starts = np.zeros(count + 1, np.int32)
-    for i in range(len(corners)):
-        starts[corners[i] + 1] += 1
-    for vertex in range(count):
-        starts[vertex + 1] += starts[vertex]
-    ends = starts[:-1].copy()
-    points = np.empty(len(corners), np.int32)
-    point_shares = np.empty(len(corners), np.float32)
-    for i in range(len(corners)):
-        at = ends[corners[i]]
-        points[at] = i // per_point
-        point_shares[at] = shares[i]
-        ends[corners[i]] = at + 1
-    return points, point_shares, starts
+def _counted(corners: Int32, count: int) -> Int64:
+    """How many corners each vertex has."""
+    counts = np.zeros(count, np.int64)
+    for vertex in corners:
+        counts[vertex] += 1
+    return counts
+
+
+@_compiled
+def _placed(
+    corners: Int32, shares: Float32, first: int, nexts: Int64, points: Int32, point_shares: Float32
+) -> None:
+    """Fill the last two, by vertex, with some points' numbers, from ``first`` on, and shares."""
+    for point in range(corners.shape[0]):
+        for corner in range(corners.shape[1]):
+            at = nexts[corners[point, corner]]
+            points[at] = first + point
+            point_shares[at] = shares[point, corner]
+            nexts[corners[point, corner]] = at + 1
 
 
 @_compiled
