@@ -21,7 +21,8 @@ from segment_anything import SamAutomaticMaskGenerator
 
 from benchmarks.comparison import Row, in_turn, show
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.sam.model import EncodedImage, Sam, SamConfig, build_sam
+from ovbench.models.sam.model import Sam, SamConfig, build_sam
+from ovbench.models.sam.promptable import EncodedImage
 from ovbench.models.sam.proposals import ProposalSettings, point_grid, propose
 
 SIZE = (768, 1024)

@@ -52,6 +52,7 @@ from ovbench.models.regions.generators import (
     Generator,
     Panoptic,
     ReadyGenerator,
+    Sam2Grid,
     SamGrid,
     Superpixels,
 )
@@ -59,8 +60,11 @@ from ovbench.models.regions.maps import fuse, majority_vote, paint, pool
 from ovbench.models.regions.store import Masks, Regions
 from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.guidance import Guidance
-from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
+from ovbench.models.sam.loading import load_promptable
+from ovbench.models.sam.model import Sam, load_sam
+from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
+from ovbench.models.sam.sam2 import Sam2
 from ovbench.models.seggpt import SegGPT, load_seggpt
 from ovbench.models.towers.clippy import load_clippy
 from ovbench.models.towers.model import Towers
@@ -109,6 +113,7 @@ __all__ = [
     "PatchEncoder",
     "PatchFeatures",
     "Phrases",
+    "PromptableSegmenter",
     "ProposalSettings",
     "Proposals",
     "Reading",
@@ -117,6 +122,8 @@ __all__ = [
     "Request",
     "Saliency",
     "Sam",
+    "Sam2",
+    "Sam2Grid",
     "SamGrid",
     "Sampling",
     "Scores",
@@ -149,6 +156,7 @@ __all__ = [
     "load_masker",
     "load_ovsegmentor",
     "load_patch_encoder",
+    "load_promptable",
     "load_saliency",
     "load_sam",
     "load_sam3",

@@ -28,7 +28,8 @@ from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.sam.guidance import Guidance
-from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam, load_sam
+from ovbench.models.sam.model import Sam, load_sam
+from ovbench.models.sam.promptable import EncodedImage, MaskPrediction
 
 LOW_RES = 4
 """SAM's masks have this many cells per cell of its features, along both axes."""

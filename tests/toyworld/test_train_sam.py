@@ -12,7 +12,8 @@ import pytest
 import torch
 
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.sam.model import MaskPrediction, Sam, SamConfig, model_from_folder
+from ovbench.models.sam.model import Sam, SamConfig, model_from_folder
+from ovbench.models.sam.promptable import MaskPrediction
 from ovbench.models.sam.proposals import Proposals, ProposalSettings
 from ovbench.toyworld.quality import proposals as quality
 from ovbench.toyworld.scene import Scene, render_scene

@@ -29,7 +29,7 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.diffusion.model import load_diffusion
 from ovbench.models.patches.saliency import load_saliency
-from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.loading import load_promptable
 
 Prompt = tuple[tuple[Tensor, ...], str]
 """An exemplar's embedding, and how its object was found."""
@@ -78,7 +78,7 @@ class IPSeg:
         encoder = load_encoder(settings, runtime)
         by_saliency = settings.prompt_mask == "saliency"
         self._saliency = load_saliency(settings.saliency, runtime) if by_saliency else None
-        self._sam = load_sam(settings.sam, runtime)
+        self._sam = load_promptable(settings.sam, runtime)
         models = (diffusion, encoder, self._saliency, self._sam)
         self.checkpoints = tuple(c for model in models if model for c in model.checkpoints)
         self.settings = settle(settings, self.checkpoints)

@@ -13,7 +13,7 @@ from ovbench.adapters.ipseg.nearest import Mask, nearest
 from ovbench.adapters.ipseg.points import PointPrompt
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.contract.arrays import Image
-from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam
+from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 
 
 class Answer(NamedTuple):
@@ -45,7 +45,7 @@ class Asker:
         frame: height and width of the picture in whose pixels points are given.
     """
 
-    def __init__(self, sam: Sam, image: Image, settings: Settled) -> None:
+    def __init__(self, sam: PromptableSegmenter, image: Image, settings: Settled) -> None:
         """Encode the picture."""
         self._sam, self._size, self._passes = sam, image.shape[:2], settings.sam_passes
         if settings.sam_input == "square":
@@ -68,7 +68,7 @@ class _Best(NamedTuple):
     low_res: npt.NDArray[np.float32]
 
 
-def cascade(sam: Sam, encoded: EncodedImage, prompt: PointPrompt) -> _Best:
+def cascade(sam: PromptableSegmenter, encoded: EncodedImage, prompt: PointPrompt) -> _Best:
     """Points; points and the mask; points, the mask and its box: the best mask of each."""
     found = _best(_predict(sam, encoded, prompt, multimask=False))
     found = _best(_predict(sam, encoded, prompt, mask_input=found.low_res))
@@ -88,7 +88,7 @@ def box_of(mask: Mask) -> tuple[int, int, int, int]:
 
 
 def _predict(
-    sam: Sam,
+    sam: PromptableSegmenter,
     encoded: EncodedImage,
     prompt: PointPrompt,
     *,

@@ -58,7 +58,10 @@ class IPSegSettings:
         picks="clip/{clip_architecture} {clip_pretrained}",
     )
     sam: str = setting(
-        "sam_vit_h", "released code; the paper does not say which", "SAM", picks="sam/{sam}"
+        "sam_vit_h",
+        "released code; the paper does not say which",
+        "which SAM or SAM 2",
+        picks="sam/{sam}",
     )
     saliency: str = setting(
         "found_dino_vits8",

@@ -40,7 +40,8 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import ClassQuery, Exemplar, Vocabulary
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
-from ovbench.models.sam.model import EncodedImage, load_sam
+from ovbench.models.sam.loading import load_promptable
+from ovbench.models.sam.promptable import EncodedImage
 from ovbench.models.sam.proposals import point_grid
 
 
@@ -86,7 +87,7 @@ class Matcher:
         """
         self._seed = runtime.seed
         self._encoder = load_patch_encoder("dinov2", settings.encoder, runtime)
-        self._sam = load_sam(settings.sam, runtime)
+        self._sam = load_promptable(settings.sam, runtime)
         self._saliency = None
         if settings.reference == "saliency":
             self._saliency = load_saliency(settings.saliency, runtime)

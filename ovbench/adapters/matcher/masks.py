@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ovbench.adapters.matcher.drawing import Points
-from ovbench.models.sam.model import EncodedImage, Sam
+from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 
 BATCH = 64
 """Prompts that SAM answers together."""
@@ -57,7 +57,7 @@ class Found:
 
 
 @torch.inference_mode()
-def ask(sam: Sam, encoded: EncodedImage, asking: Asking) -> Found:
+def ask(sam: PromptableSegmenter, encoded: EncodedImage, asking: Asking) -> Found:
     """The masks that pass; none is possible."""
     parts = [
         _answer(sam, encoded, batch, asking)
@@ -82,7 +82,9 @@ def without_doubles(found: Found, threshold: float) -> npt.NDArray[np.bool_]:
     return kept
 
 
-def _answer(sam: Sam, encoded: EncodedImage, points: Tensor, asking: Asking) -> Found:
+def _answer(
+    sam: PromptableSegmenter, encoded: EncodedImage, points: Tensor, asking: Asking
+) -> Found:
     from segment_anything.utils.amg import calculate_stability_score
 
     count, number = points.shape[:2]
@@ -97,7 +99,7 @@ def _answer(sam: Sam, encoded: EncodedImage, points: Tensor, asking: Asking) -> 
         above=asking.pred_iou,
     )
     logits = sam.upscale(low_res[:, None], encoded)[:, 0]
-    threshold = sam.model.mask_threshold
+    threshold = sam.mask_threshold
     masks = logits > threshold
     if asking.stability > 0:
         stable = calculate_stability_score(logits, threshold, OFFSET) >= asking.stability

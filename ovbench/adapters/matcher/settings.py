@@ -26,7 +26,10 @@ class MatcherSettings:
         picks="dinov2/{encoder}",
     )
     sam: str = setting(
-        "sam_vit_h", "released code, --sam-size", "which SAM, of the catalogue", picks="sam/{sam}"
+        "sam_vit_h",
+        "released code, --sam-size",
+        "which SAM or SAM 2",
+        picks="sam/{sam}",
     )
     resolution: int | None = setting(
         None,

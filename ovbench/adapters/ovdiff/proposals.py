@@ -15,7 +15,8 @@ from ovbench.adapters.ovdiff.masks import Mask
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.patches.encoder import load_patch_encoder
-from ovbench.models.sam.model import Sam, load_sam
+from ovbench.models.sam.loading import load_promptable
+from ovbench.models.sam.promptable import PromptableSegmenter
 from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.weights.checkpoints import locate
 from ovbench.refine.normalized_cut import cut_masks
@@ -72,8 +73,8 @@ class SamMasks:
         self.reading: Mapping[str, Any] = {"proposals": "sam", "points": points}
 
     @cached_property
-    def _sam(self) -> Sam:
-        return load_sam(self._name, self._runtime)
+    def _sam(self) -> PromptableSegmenter:
+        return load_promptable(self._name, self._runtime)
 
     def masks(self, image: Image) -> Mask:
         """See :class:`MaskSource`."""

@@ -96,7 +96,7 @@ class OVDiffSettings:
     sam_model: str = setting(
         "sam_vit_b",
         "our choice: the smallest",
-        "which SAM, with proposals=sam",
+        "which SAM or SAM 2, with proposals=sam",
         picks="sam/{sam_model}",
     )
     sam_points: int = setting(

@@ -26,7 +26,8 @@ from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.prompted.florence2 import Places, Task, load_florence2
-from ovbench.models.sam.model import Sam, load_sam
+from ovbench.models.sam.loading import load_promptable
+from ovbench.models.sam.promptable import PromptableSegmenter
 
 _DEMO = "sample_inference.ipynb of microsoft/Florence-2-large"
 _TASKS: dict[str, Task] = {
@@ -53,7 +54,7 @@ class Florence2Settings:
     sam: str = setting(
         "sam_vit_h",
         "Grounded SAM, grounded_sam_demo.py, sam_version",
-        "with answer=boxes, which SAM draws, of the catalogue, or random",
+        "with answer=boxes, which SAM or SAM 2 draws, of the catalogue, or random",
         picks="sam/{sam}",
     )
     beams: int = setting(
@@ -97,9 +98,9 @@ class Florence2Method:
         self.settings = settings
         self._model = load_florence2(settings.weights, runtime)
         self.checkpoints = self._model.checkpoints
-        self._sam: Sam | None = None
+        self._sam: PromptableSegmenter | None = None
         if settings.answer == "boxes":
-            self._sam = load_sam(settings.sam, runtime)
+            self._sam = load_promptable(settings.sam, runtime)
             self.checkpoints += self._sam.checkpoints
 
     def prepare(self, vocabulary: Vocabulary) -> None:

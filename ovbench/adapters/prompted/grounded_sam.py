@@ -2,14 +2,15 @@
 
 Liu et al., "Grounding DINO: Marrying DINO with Grounded Pre-Training for Open-Set Object
 Detection", ECCV 2024; Ren et al., "Grounded SAM" (arXiv:2401.14159), has the pair; released code:
-github.com/IDEA-Research/Grounded-Segment-Anything.
+github.com/IDEA-Research/Grounded-Segment-Anything, and with SAM 2
+github.com/IDEA-Research/Grounded-SAM-2.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +24,7 @@ from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tensor, kept_ratio
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.prompted.grounding_dino import load_grounding_dino
-from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.loading import load_promptable
 
 
 @dataclass(frozen=True)
@@ -67,11 +68,15 @@ class GroundedSam(Painting):
     )
     Settings = GroundedSamSettings
     settings: GroundedSamSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # Grounded SAM 2: released code, grounded_sam2_local_demo.py, whose detector is Swin-T too.
+        "grounded_sam_2": {"sam": "sam2.1_hiera_large", "box_above": 0.35},
+    }
 
     def __init__(self, settings: GroundedSamSettings, runtime: Runtime) -> None:
         self.settings = settings
         self._detector = load_grounding_dino(settings.weights, runtime)
-        self.sam = load_sam(settings.sam, runtime)
+        self.sam = load_promptable(settings.sam, runtime)
         self.checkpoints = (*self._detector.checkpoints, *self.sam.checkpoints)
 
     def read(self, texts: Sequence[str]) -> None:

@@ -22,7 +22,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.prompted.owlv2 import load_owlv2
-from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.loading import load_promptable
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ class OWLv2Sam(Painting):
     def __init__(self, settings: OWLv2SamSettings, runtime: Runtime) -> None:
         self.settings = settings
         self._detector = load_owlv2(settings.weights, runtime)
-        self.sam = load_sam(settings.sam, runtime)
+        self.sam = load_promptable(settings.sam, runtime)
         self.checkpoints = (*self._detector.checkpoints, *self.sam.checkpoints)
 
     def read(self, texts: Sequence[str]) -> None:

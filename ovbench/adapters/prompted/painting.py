@@ -20,7 +20,7 @@ from ovbench.harness.contract.settings import setting
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.prompted.boxes import Boxes
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 
 AT_A_TIME = 16
 """Masks at full size together; at 1024 x 2048 pixels their logits take 134 MB."""
@@ -33,7 +33,7 @@ class PaintingSettings:
     sam: str = setting(
         "sam_vit_h",
         "Grounded SAM, grounded_sam_demo.py, sam_version",
-        "which SAM draws, of the catalogue, or random",
+        "which SAM or SAM 2 draws, of the catalogue, SAM 2's hub id, or random",
         picks="sam/{sam}",
     )
     most_boxes: int = setting(
@@ -59,7 +59,7 @@ class Painting(ABC):
     """
 
     settings: PaintingSettings
-    sam: Sam
+    sam: PromptableSegmenter
 
     @abstractmethod
     def read(self, texts: Sequence[str]) -> None:
@@ -112,7 +112,11 @@ def surest(scores: Tensor, above: float, most: int) -> Tensor:
 
 
 def paint(
-    sam: Sam, image: Image, places: Tensor, labels: npt.NDArray[np.integer], answer: LabelMap
+    sam: PromptableSegmenter,
+    image: Image,
+    places: Tensor,
+    labels: npt.NDArray[np.integer],
+    answer: LabelMap,
 ) -> None:
     """Paint what SAM draws for boxes, one mask for each, over what is there.
 
@@ -130,6 +134,6 @@ def paint(
         for first in range(0, len(boxes), AT_A_TIME):
             some = slice(first, first + AT_A_TIME)
             low_res = sam.decode_many(encoded, boxes=boxes[some], multimask=False).low_res
-            masks = sam.upscale(low_res[:, None], encoded)[:, 0] > sam.model.mask_threshold
+            masks = sam.upscale(low_res[:, None], encoded)[:, 0] > sam.mask_threshold
             for mask, label in zip(masks.cpu().numpy(), labels[some], strict=True):
                 answer[mask] = label

@@ -28,7 +28,7 @@ from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.sampling import Sampling
-from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.loading import load_promptable
 from ovbench.support import Recipe, SupportSets
 
 
@@ -58,7 +58,7 @@ class RIM:
         """
         by_text = settings.matching == "text"
         needs_sam = settings.proposals == "sam" or settings.reference_mask == "sam"
-        self._sam = load_sam(settings.sam, runtime) if needs_sam else None
+        self._sam = load_promptable(settings.sam, runtime) if needs_sam else None
         encoder = None if by_text else load_encoder(settings, runtime)
         self.settings = settle(settings, encoder, self._sam)
         self.checkpoints: tuple[CheckpointRecord, ...] = self._sam.checkpoints if self._sam else ()

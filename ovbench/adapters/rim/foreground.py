@@ -13,7 +13,7 @@ from torch.nn import functional
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.progress import Advance
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 from ovbench.support import SupportSet
 
 Mask = npt.NDArray[np.bool_]
@@ -34,7 +34,7 @@ class Foreground(NamedTuple):
 def foreground(
     support: SupportSet,
     settings: Settled,
-    sam: Sam | None,
+    sam: PromptableSegmenter | None,
     seed: int,
     advance: Advance,
 ) -> Foreground:
@@ -93,7 +93,11 @@ def draw_points(region: Mask, count: int, rng: np.random.Generator) -> npt.NDArr
 
 
 def _cut_out(
-    sam: Sam, image: Image, region: Mask, settings: Settled, rng: np.random.Generator
+    sam: PromptableSegmenter,
+    image: Image,
+    region: Mask,
+    settings: Settled,
+    rng: np.random.Generator,
 ) -> Mask:
     points = draw_points(region, settings.points, rng)
     found = sam.predict(

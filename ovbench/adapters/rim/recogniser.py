@@ -20,7 +20,7 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.pixels.inputs import fit_size, input_tensor
 from ovbench.models.pixels.labels import label_map
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 from ovbench.support import SupportSets
 
 
@@ -33,7 +33,7 @@ class ReferenceRecogniser:
         self,
         supports: SupportSets,
         encoder: DenseEncoder,
-        sam: Sam | None,
+        sam: PromptableSegmenter | None,
         settings: Settled,
         runtime: Runtime,
     ) -> None:

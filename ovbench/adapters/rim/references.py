@@ -22,7 +22,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered
 from ovbench.models.pixels.inputs import squashed
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 from ovbench.support import SupportSet
 
 VERSION = 1
@@ -55,7 +55,11 @@ class PrototypeMaker:
     """Computes prototypes, or recalls those it has computed before."""
 
     def __init__(
-        self, settings: Settled, runtime: Runtime, encoder: DenseEncoder, sam: Sam | None
+        self,
+        settings: Settled,
+        runtime: Runtime,
+        encoder: DenseEncoder,
+        sam: PromptableSegmenter | None,
     ) -> None:
         """Take models that are loaded.
 

@@ -7,12 +7,12 @@ import numpy.typing as npt
 
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.arrays import Image
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 
 
 def propose_regions(
-    sam: Sam, image: Image, settings: Settled
+    sam: PromptableSegmenter, image: Image, settings: Settled
 ) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
     """Class-agnostic masks of an image, ``(P, H, W)``, and SAM's estimate of each, ``(P,)``."""
     found = propose(

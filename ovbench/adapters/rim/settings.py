@@ -88,7 +88,7 @@ class RIMSettings:
         "take the best of SAM's three masks by its own estimate, not its single one",
     )
     sam: str = setting(
-        "sam_vit_b", "paper, section 4.2: SAM with ViT-B", "the segmenter", picks="sam/{sam}"
+        "sam_vit_b", "paper, section 4.2: SAM with ViT-B", "which SAM or SAM 2", picks="sam/{sam}"
     )
     features: Literal["dinov2", "clip", "stable_diffusion", "mae"] = setting(
         "dinov2",

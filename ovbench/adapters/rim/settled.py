@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from ovbench.adapters.rim.encoders import DenseEncoder
 from ovbench.adapters.rim.settings import RIMSettings
 from ovbench.errors import UsageError
-from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import PromptableSegmenter
 
 PREDICTED_IOU: Mapping[str, float] = {
     # Chosen on validation scenes for its proposals, without a class (ovbench.toyworld.quality).
@@ -34,7 +34,9 @@ class Settled(RIMSettings):
         """Nothing: the values were checked before the blanks were filled in."""
 
 
-def settle(settings: RIMSettings, encoder: DenseEncoder | None, sam: Sam | None) -> Settled:
+def settle(
+    settings: RIMSettings, encoder: DenseEncoder | None, sam: PromptableSegmenter | None
+) -> Settled:
     """Fill in what depends on the weights.
 
     Raises:

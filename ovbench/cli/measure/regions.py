@@ -18,7 +18,7 @@ app = typer.Typer(
 def show(
     image: Annotated[Path, typer.Argument(help="A picture.")],
     generator: Annotated[
-        Literal["sam_grid", "panoptic", "superpixels", "cuts"],
+        Literal["sam_grid", "sam2_grid", "panoptic", "superpixels", "cuts"],
         typer.Option("--generator", "-g", help="What makes the masks."),
     ] = "sam_grid",
     settings: Annotated[

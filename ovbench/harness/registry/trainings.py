@@ -122,6 +122,11 @@ TRAININGS: Mapping[str, Training] = {
         "Cheng et al., CVPR 2022, section 4.1 and table 1: Swin-L of ImageNet-22K",
     ),
     "sam/sam_vit_*": Training({"SA-1B": "outlines"}, "Kirillov et al., ICCV 2023, section 5"),
+    "sam/sam2.1_hiera_*": Training(
+        {"SA-1B": "outlines", "SA-V": "outlines", "ImageNet-1k": "images"},
+        "Ravi et al., ICLR 2025, sections 4 and 5: begun from MAE's Hiera; an internal set "
+        "of videos besides, masks without names as in SA-1B",
+    ),
     "grounding_dino/grounding_dino_tiny": Training(
         {"Objects365": "boxes", "GoldG": "boxes", "Cap4M": "boxes", "ImageNet-1k": "classes"},
         "Liu et al., ECCV 2024, on Swin-T: GoldG has pictures of COCO, and Cap4M's boxes are a "

@@ -21,7 +21,7 @@ from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import input_tensor
 from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.regions.maps import MaskArray, ScoreArray
-from ovbench.models.sam.model import load_sam
+from ovbench.models.sam.loading import load_promptable
 from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
@@ -51,6 +51,9 @@ class Generator(Protocol):
         ...
 
 
+_BOTH = "SamAutomaticMaskGenerator and SAM2AutomaticMaskGenerator"
+
+
 @dataclass(frozen=True)
 class SamGrid:
     """SAM asked at every point of a grid."""
@@ -58,25 +61,24 @@ class SamGrid:
     weights: str = setting(
         "sam_vit_h", "segment-anything's default", "SAM in the catalogue", picks="sam/{weights}"
     )
-    points_per_side: int = setting(
-        32, "SamAutomaticMaskGenerator", "of the grid of prompts", least=1, most=256
-    )
+    points_per_side: int = setting(32, _BOTH, "of the grid of prompts", least=1, most=256)
     predicted_iou: float = setting(
         0.88, "SamAutomaticMaskGenerator", "masks whose estimate is not above it are dropped",
         least=0, most=1,
     )  # fmt: skip
     stability: float = setting(
-        0.95, "SamAutomaticMaskGenerator", "masks whose stability is below it are dropped",
-        least=0, most=1,
-    )  # fmt: skip
+        0.95, _BOTH, "masks whose stability is below it are dropped", least=0, most=1
+    )
     box_overlap: float = setting(
-        0.7, "SamAutomaticMaskGenerator", "of masks whose boxes have a higher IoU one is kept",
-        least=0, most=1,
-    )  # fmt: skip
+        0.7, _BOTH, "of masks whose boxes have a higher IoU one is kept", least=0, most=1
+    )
 
     def load(self, runtime: Runtime) -> ReadyGenerator:
         """See :class:`Generator`."""
-        sam = load_sam(self.weights, runtime)
+        return self._ready(runtime, multimask=True)
+
+    def _ready(self, runtime: Runtime, *, multimask: bool) -> ReadyGenerator:
+        sam = load_promptable(self.weights, runtime)
 
         def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
             settings = ProposalSettings(
@@ -86,10 +88,33 @@ class SamGrid:
                 stability_score_thresh=self.stability,
                 box_nms_thresh=self.box_overlap,
             )
-            found = propose(sam, sam.encode(image), settings)
+            found = propose(sam, sam.encode(image), settings, multimask=multimask)
             return found.masks, found.predicted_iou
 
         return ReadyGenerator(masks, sam.checkpoints, code_of(propose))
+
+
+@dataclass(frozen=True)
+class Sam2Grid(SamGrid):
+    """SAM 2 asked at every point of a grid."""
+
+    weights: str = setting(
+        "sam2.1_hiera_large",
+        "SAM2AutomaticMaskGenerator, whose defaults are chosen for Hiera-L",
+        "SAM 2 in the catalogue or a hub id",
+        picks="sam/{weights}",
+    )
+    predicted_iou: float = setting(
+        0.8, "SAM2AutomaticMaskGenerator", "masks whose estimate is not above it are dropped",
+        least=0, most=1,
+    )  # fmt: skip
+    multimask: bool = setting(
+        True, "SAM2AutomaticMaskGenerator, multimask_output", "three masks a point instead of one"
+    )
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        return self._ready(runtime, multimask=self.multimask)
 
 
 @dataclass(frozen=True)
@@ -234,9 +259,10 @@ class Cuts:
         return ReadyGenerator(masks, encoder.checkpoints, code_of(cut_masks))
 
 
-GeneratorName = Literal["sam_grid", "panoptic", "superpixels", "cuts"]
-GENERATORS: Mapping[GeneratorName, type[SamGrid | Panoptic | Superpixels | Cuts]] = {
+GeneratorName = Literal["sam_grid", "sam2_grid", "panoptic", "superpixels", "cuts"]
+GENERATORS: Mapping[GeneratorName, type[SamGrid | Sam2Grid | Panoptic | Superpixels | Cuts]] = {
     "sam_grid": SamGrid,
+    "sam2_grid": Sam2Grid,
     "panoptic": Panoptic,
     "superpixels": Superpixels,
     "cuts": Cuts,

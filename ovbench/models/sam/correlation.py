@@ -16,7 +16,8 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
-from ovbench.models.sam.model import EncodedImage, Sam
+from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import EncodedImage
 
 STEEPEST = 0.9
 """No cosine above it is asked for."""

@@ -26,6 +26,7 @@ from ovbench.harness.files.regular import regular
 from ovbench.models.precision import DTYPES
 from ovbench.models.sam.decoding import Answers, decode_many
 from ovbench.models.sam.guidance import Guidance, guided
+from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
 
@@ -68,39 +69,7 @@ OFFICIAL = {
 """By the part of the official file's name, such as ``sam_vit_b_01ec64.pth``."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class EncodedImage:
-    """An image's embedding, from which any number of prompts are answered.
-
-    Attributes:
-        features: ``(1, C, h, w)`` float32.
-        size: height and width of the image.
-        input_size: height and width it was resized to; the rest of the model's square input
-            is padding.
-    """
-
-    features: Tensor
-    size: tuple[int, int]
-    input_size: tuple[int, int]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class MaskPrediction:
-    """The masks that answer one prompt.
-
-    Attributes:
-        masks: ``(n, H, W)`` bool, at the image's size; three of a multimask call, else one.
-        iou: ``(n,)`` float32, the model's own estimate of each mask's quality.
-        low_res: ``(n, h, w)`` float32, the logits; one of them, as ``(h, w)``, can be the
-            mask prompt of the next call.
-    """
-
-    masks: npt.NDArray[np.bool_]
-    iou: npt.NDArray[np.float32]
-    low_res: npt.NDArray[np.float32]
-
-
-class Sam:
+class Sam(PromptableSegmenter):
     """A frozen SAM.
 
     The image encoder computes in the runtime's precision. The prompt encoder and the mask
@@ -122,6 +91,7 @@ class Sam:
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.image_size: int = self.model.image_encoder.img_size
+        self.mask_threshold: float = self.model.mask_threshold
         self._transform = _transform(self.image_size)
 
     @torch.inference_mode()
@@ -158,39 +128,16 @@ class Sam:
         self,
         encoded: EncodedImage,
         *,
-        points: npt.ArrayLike | None = None,
-        labels: npt.ArrayLike | None = None,
-        box: npt.ArrayLike | None = None,
-        mask_input: npt.ArrayLike | None = None,
-        multimask: bool = True,
         guidance: Guidance | None = None,
+        **prompt: Any,
     ) -> MaskPrediction:
-        """Answer one prompt; any combination of points, box and mask.
+        """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`.
 
         Args:
-            points: ``(k, 2)``, x and y in pixels of the image.
-            labels: ``(k,)``, 1 inside the object and 0 outside.
-            box: ``(4,)``, left, top, right, bottom in pixels of the image.
-            mask_input: ``(h, w)`` logits of an earlier prediction.
-            multimask: three masks for an ambiguous prompt instead of one.
             guidance: what the decoder is told beside the prompt.
-
-        Raises:
-            ValueError: points without labels, or labels without points.
         """
-        if (points is None) != (labels is None):
-            raise ValueError("points and labels go together")
-        low_res, iou = self.decode(
-            encoded,
-            points=None if points is None else self.to_input(points, encoded).float()[None],
-            labels=None if labels is None else self._tensor(labels).int()[None],
-            boxes=None if box is None else self.to_input(box, encoded).float().reshape(1, 4),
-            masks=None if mask_input is None else self._tensor(mask_input).float()[None, None],
-            multimask=multimask,
-            guidance=guidance,
-        )
-        masks = self.upscale(low_res, encoded) > self.model.mask_threshold
-        return MaskPrediction(*(part[0].cpu().numpy() for part in (masks, iou, low_res)))
+        with guided(self.model.mask_decoder, guidance):
+            return super().predict(encoded, **prompt)
 
     @torch.inference_mode()
     def decode(
@@ -202,29 +149,16 @@ class Sam:
         boxes: Tensor | None = None,
         masks: Tensor | None = None,
         multimask: bool = True,
-        guidance: Guidance | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Answer ``b`` prompts on one image; places in the frame of the model's input.
-
-        Args:
-            points: ``(b, k, 2)``.
-            labels: ``(b, k)`` int.
-            boxes: ``(b, 4)``.
-            masks: ``(b, 1, h, w)`` logits.
-            guidance: what the decoder is told beside the prompts.
-
-        Returns:
-            Logits ``(b, n, h, w)`` at low resolution and predicted IoU ``(b, n)``.
-        """
+        """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
         sparse, dense = self._embedded(points, labels, boxes, masks)
-        with guided(self.model.mask_decoder, guidance):
-            low_res, iou = self.model.mask_decoder(
-                image_embeddings=encoded.features,
-                image_pe=self.model.prompt_encoder.get_dense_pe(),
-                sparse_prompt_embeddings=sparse,
-                dense_prompt_embeddings=dense,
-                multimask_output=multimask,
-            )
+        low_res, iou = self.model.mask_decoder(
+            image_embeddings=encoded.features,
+            image_pe=self.model.prompt_encoder.get_dense_pe(),
+            sparse_prompt_embeddings=sparse,
+            dense_prompt_embeddings=dense,
+            multimask_output=multimask,
+        )
         return low_res, iou
 
     @torch.inference_mode()
@@ -239,12 +173,7 @@ class Sam:
         multimask: bool = True,
         above: float = 0.0,
     ) -> Answers:
-        """As :meth:`decode`, up to rounding, for many prompts; see :mod:`.decoding`.
-
-        Args:
-            mask: ``(h, w)`` logits, the same for all prompts.
-            above: predicted IoU of the masks that are made; 0 makes all.
-        """
+        """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
         masks = None if mask is None else mask[None, None]
         sparse, dense = self._embedded(points, labels, boxes, masks)
         positions = self.model.prompt_encoder.get_dense_pe()
@@ -269,7 +198,7 @@ class Sam:
 
     @torch.inference_mode()
     def upscale(self, low_res: Tensor, encoded: EncodedImage) -> Tensor:
-        """Logits at the image's size: ``(b, n, h, w)`` to ``(b, n, H, W)``."""
+        """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
         logits: Tensor = self.model.postprocess_masks(low_res, encoded.input_size, encoded.size)
         return logits
 
@@ -293,19 +222,9 @@ class Sam:
         return shares[0, 0]
 
     def to_input(self, places: npt.ArrayLike, encoded: EncodedImage) -> Tensor:
-        """From pixels of the image to the frame of the model's input.
-
-        Args:
-            places: x and y in turn along the last axis.
-
-        Returns:
-            ``(k, 2)`` float64, on the device.
-        """
+        """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
         pairs = np.asarray(places, np.float64).reshape(-1, 2)
         return self._tensor(self._transform.apply_coords(pairs, encoded.size))
-
-    def _tensor(self, values: npt.ArrayLike) -> Tensor:
-        return torch.as_tensor(np.asarray(values), device=self.device)
 
 
 def load_sam(name: str, runtime: Runtime) -> Sam:
@@ -317,8 +236,11 @@ def load_sam(name: str, runtime: Runtime) -> Sam:
         runtime: its ``checkpoints`` decide between these and the packaged miniature.
 
     Raises:
-        UsageError: unknown name, or weights that cannot be had or read.
+        UsageError: unknown name, weights that cannot be had or read, or SAM 2's, which
+            :func:`~ovbench.models.sam.loading.load_promptable` takes.
     """
+    if is_sam2(name):
+        raise UsageError(f"{name} is SAM 2, whose inside differs; choose among {_official_names()}")
     if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "SAM ViT-B, random weights", None, None)
         with seeded(runtime):
@@ -326,6 +248,11 @@ def load_sam(name: str, runtime: Runtime) -> Sam:
     located = locate(ROLE, name, runtime)
     model = model_from_folder(located.path) if located.path.is_dir() else _from_file(located.path)
     return Sam(model, located.records, runtime)
+
+
+def is_sam2(name: str) -> bool:
+    """Whether a name is of SAM 2: of the catalogue, or a hub id, as which there is no other SAM."""
+    return name.startswith("sam2") or "/" in name
 
 
 def build_sam(config: SamConfig) -> Any:

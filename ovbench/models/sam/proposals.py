@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ovbench.models.sam.model import EncodedImage, Sam
+from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 
 PROMPT_BYTES = 256 * 2**20
 """Full-size masks of the points that SAM is asked about together, three of each. Images of up to
@@ -89,12 +89,19 @@ class _Candidates:
 
 
 @torch.inference_mode()
-def propose(sam: Sam, encoded: EncodedImage, settings: ProposalSettings | None = None) -> Proposals:
+def propose(
+    sam: PromptableSegmenter,
+    encoded: EncodedImage,
+    settings: ProposalSettings | None = None,
+    *,
+    multimask: bool = True,
+) -> Proposals:
     """Masks of everything that a grid of points finds.
 
     Args:
-        encoded: the image, from :meth:`Sam.encode`.
+        encoded: the image, from :meth:`PromptableSegmenter.encode`.
         settings: None for the defaults.
+        multimask: three masks a point, as ``SamAutomaticMaskGenerator`` asks for, or one.
     """
     from torchvision.ops.boxes import batched_nms  # type: ignore[import-untyped]
 
@@ -102,7 +109,7 @@ def propose(sam: Sam, encoded: EncodedImage, settings: ProposalSettings | None =
     grid = point_grid(settings.points_per_side, encoded.size).to(sam.device)
     found = _Candidates.cat(
         [
-            _candidates(sam, encoded, p, settings)
+            _candidates(sam, encoded, p, settings, multimask)
             for p in torch.split(grid, settings.points_per_batch)
         ]
     )
@@ -128,7 +135,11 @@ def point_grid(per_side: int, size: tuple[int, int]) -> Tensor:
 
 
 def _candidates(
-    sam: Sam, encoded: EncodedImage, points: Tensor, settings: ProposalSettings
+    sam: PromptableSegmenter,
+    encoded: EncodedImage,
+    points: Tensor,
+    settings: ProposalSettings,
+    multimask: bool,
 ) -> _Candidates:
     """The masks of one batch of points ``(b, 2)`` that pass the filters."""
     from segment_anything.utils.amg import batched_mask_to_box, calculate_stability_score
@@ -136,10 +147,14 @@ def _candidates(
     places = sam.to_input(points.cpu().numpy(), encoded)[:, None]
     inside = torch.ones(places.shape[:2], dtype=torch.int, device=sam.device)
     low_res, iou, prompt = sam.decode_many(
-        encoded, points=places, labels=inside, above=settings.pred_iou_thresh
+        encoded,
+        points=places,
+        labels=inside,
+        multimask=multimask,
+        above=settings.pred_iou_thresh,
     )
     points = points[prompt]
-    threshold = sam.model.mask_threshold
+    threshold = sam.mask_threshold
     logits = sam.upscale(low_res[:, None], encoded)[:, 0]
     stability = calculate_stability_score(logits, threshold, settings.stability_score_offset)
     boxes = batched_mask_to_box(logits > threshold)
@@ -149,10 +164,12 @@ def _candidates(
     return found
 
 
-def _masks(sam: Sam, encoded: EncodedImage, low_res: Tensor, batch: int) -> npt.NDArray[np.bool_]:
+def _masks(
+    sam: PromptableSegmenter, encoded: EncodedImage, low_res: Tensor, batch: int
+) -> npt.NDArray[np.bool_]:
     """Masks at the image's size, a batch at a time on the device."""
     parts = [
-        (sam.upscale(part[:, None], encoded)[:, 0] > sam.model.mask_threshold).cpu().numpy()
+        (sam.upscale(part[:, None], encoded)[:, 0] > sam.mask_threshold).cpu().numpy()
         for part in torch.split(low_res, batch)
     ]
     return np.concatenate(parts)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ovbench.models.sam.model import EncodedImage, Sam
+from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 
 AT_A_TIME = 16
 """Prompts that are answered together; at 1024 x 2048 pixels their logits take 134 MB."""
@@ -138,7 +138,9 @@ class Refinement:
         )
 
 
-def asking(sam: Sam, encoded: EncodedImage, size: tuple[int, int], above: float) -> Answering:
+def asking(
+    sam: PromptableSegmenter, encoded: EncodedImage, size: tuple[int, int], above: float
+) -> Answering:
     """Answers by SAM, one mask a prompt.
 
     Args:

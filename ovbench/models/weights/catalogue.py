@@ -147,6 +147,7 @@ LAYOUTS: Mapping[str, tuple[Need, ...]] = {
     ),
     "panoptic": (*_all_of("config.json", "preprocessor_config.json"), _WEIGHTS),
     "owlv2": (*_all_of("config.json"), _WEIGHTS),
+    "sam": (*_all_of("config.json"), _WEIGHTS),
     "sam3": (*_all_of("config.json"), _WEIGHTS),
     "seggpt": (*_all_of("config.json"), _WEIGHTS),
     "painter": (*_all_of("config.json"), _WEIGHTS),
@@ -436,6 +437,15 @@ ENTRIES: Sequence[Entry] = (
     _sam("sam_vit_h", "sam_vit_h_4b8939.pth",
          "a7bf3b02f3ebf1267aba913ff637d9a2d5c33d3173bb679e46d9f338c26f262e",
          "Segment Anything ViT-H", 2_564_550_879),
+    # Licence and ids: the README of facebookresearch/sam2. Each has its memory for videos beside.
+    _hub("sam", "sam2.1_hiera_tiny", "facebook/sam2.1-hiera-tiny", "apache-2.0",
+         "SAM 2.1 on Hiera-T"),
+    _hub("sam", "sam2.1_hiera_small", "facebook/sam2.1-hiera-small", "apache-2.0",
+         "SAM 2.1 on Hiera-S"),
+    _hub("sam", "sam2.1_hiera_base_plus", "facebook/sam2.1-hiera-base-plus", "apache-2.0",
+         "SAM 2.1 on Hiera-B+"),
+    _hub("sam", "sam2.1_hiera_large", "facebook/sam2.1-hiera-large", "apache-2.0",
+         "SAM 2.1 on Hiera-L"),
     _gated("sam3", "sam3", "facebook/sam3", "SAM License", "SAM 3, asked for by noun phrases"),
     Entry("saliency", "found_dino_vits8",
           OfficialFile("https://raw.githubusercontent.com/valeoai/FOUND/"

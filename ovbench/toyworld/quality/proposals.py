@@ -15,7 +15,8 @@ import numpy.typing as npt
 import torch
 import torch.nn.functional as F  # noqa: N812 - the field's name for it
 
-from ovbench.models.sam.model import EncodedImage, MaskPrediction, Sam
+from ovbench.models.sam.model import Sam
+from ovbench.models.sam.promptable import EncodedImage, MaskPrediction
 from ovbench.models.sam.proposals import Proposals, ProposalSettings, propose
 from ovbench.toyworld.scene import MIN_VISIBLE, Scene
 from ovbench.toyworld.world import THINGS

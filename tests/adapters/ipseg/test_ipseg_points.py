@@ -21,7 +21,7 @@ from ovbench.adapters.ipseg.points import (
 )
 from ovbench.adapters.ipseg.settings import Settled
 from ovbench.harness.contract.arrays import Image
-from ovbench.models.sam.model import MaskPrediction
+from ovbench.models.sam.promptable import MaskPrediction
 
 SETTINGS = Settled(grid=20, points=6, centres=3)
 

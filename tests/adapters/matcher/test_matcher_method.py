@@ -194,7 +194,7 @@ def test_the_real_sizes_run(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = PatchEncoder(Dinov2Model(config), (), Runtime())
     monkeypatch.setattr(module, "load_patch_encoder", lambda *_: encoder)
     sam = Sam(build_sam(OFFICIAL["vit_b"]), (), Runtime())
-    monkeypatch.setattr(module, "load_sam", lambda *_: sam)
+    monkeypatch.setattr(module, "load_promptable", lambda *_: sam)
     made = method(pred_iou=0.0, stability=0.0)
     assert made.settings.resolution == 518
     assert made._references[0].features.shape == (37 * 37, 1024)

@@ -187,7 +187,7 @@ def test_the_second_time_nothing_is_made(monkeypatch: pytest.MonkeyPatch) -> Non
 
     monkeypatch.setattr(diffusion, "load_diffusion", never)
     monkeypatch.setattr("ovbench.adapters.ovdiff.extractors.load_diffusion", never)
-    monkeypatch.setattr("ovbench.adapters.ovdiff.proposals.load_sam", never)
+    monkeypatch.setattr("ovbench.adapters.ovdiff.proposals.load_promptable", never)
     settings = override(OVDiffSettings, {**QUICK, **values})
     again = OVDiff(settings, Runtime(checkpoints="toy"))
     with measure("cpu") as spent:

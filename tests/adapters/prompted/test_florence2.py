@@ -33,7 +33,7 @@ SHORT: dict[str, Any] = {"most_tokens": 20}
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "load_florence2", lambda name, runtime: tiny_florence2.florence2())
-    monkeypatch.setattr(adapter, "load_sam", lambda name, runtime: tiny_detectors.sam())
+    monkeypatch.setattr(adapter, "load_promptable", lambda name, runtime: tiny_detectors.sam())
 
 
 def stock_answers(task: Task, phrases: list[str], beams: int = 3) -> list[dict[str, Any]]:

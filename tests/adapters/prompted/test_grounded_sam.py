@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pytest
 import tiny_detectors
+import tiny_sam2
 import torch
 from hypothesis import given
 from hypothesis import settings as settings_of_hypothesis
@@ -17,11 +19,13 @@ from ovbench.adapters.prompted import grounded_sam as adapter
 from ovbench.adapters.prompted.grounded_sam import GroundedSam, GroundedSamSettings
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
+from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tensor
 from ovbench.models.prompted.grounding_dino import STOP, arbitrary_words, captions
+from ovbench.models.sam.promptable import PromptableSegmenter
 
 CLASSES = (ClassQuery("cat"), ClassQuery("traffic light", ("lamp",)), ClassQuery("wet road"))
 SOME = Vocabulary(CLASSES, Background())
@@ -32,7 +36,7 @@ SMALL: dict[str, Any] = {"short_side": 64, "max_long_side": 96}
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "load_grounding_dino", lambda *_: tiny_detectors.dino())
-    monkeypatch.setattr(adapter, "load_sam", lambda name, runtime: tiny_detectors.sam())
+    monkeypatch.setattr(adapter, "load_promptable", lambda name, runtime: tiny_detectors.sam())
 
 
 @given(st.lists(st.lists(st.integers(2000, 2009), max_size=12), max_size=9), st.integers(6, 20))
@@ -58,8 +62,13 @@ def test_captions_hold_every_phrase_once_and_in_order(
     "settings", [{"box_above": 0.5}, {"box_above": 0.5, "most_boxes": 3}, {"box_above": 1}]
 )
 @pytest.mark.parametrize("longest", [256, 6])  # all in one caption, and one caption for each
+@pytest.mark.parametrize("load_sam", [tiny_detectors.sam, tiny_sam2.sam2])
 @pytest.mark.usefixtures("tiny")
-def test_labels_are_those_of_the_rule_written_out(settings: dict[str, Any], longest: int) -> None:
+def test_labels_are_those_of_the_rule_written_out(
+    settings: dict[str, Any], longest: int, load_sam: Callable[[], PromptableSegmenter],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(adapter, "load_promptable", lambda *_: load_sam())
     method = GroundedSam(GroundedSamSettings(**SMALL, **settings), Runtime())
     method._detector._model.config.max_text_len = longest
     for head in method._detector._model.modules():
@@ -93,13 +102,30 @@ def test_labels_are_those_of_the_rule_written_out(settings: dict[str, Any], long
             boxes.append((score, label, np.clip(place, 0, [56, 40, 56, 40])))
     boxes.sort(key=lambda box: box[0])
     expected = np.zeros(IMAGE.shape[:2], int)
-    sam = tiny_detectors.sam()
+    sam = load_sam()
     encoded = sam.encode(IMAGE)
     drawn = [box for box in boxes if box[0] > settings["box_above"]]
     for _, label, place in drawn[-method.settings.most_boxes :]:
         expected[sam.predict(encoded, box=place, multimask=False).masks[0]] = label
     assert (labels == expected).mean() > 0.99  # but for borders, which round otherwise
     assert bool(drawn) == (settings["box_above"] < 1)
+
+
+def test_grounded_sam_2_is_a_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def load(name: str, _: Runtime) -> PromptableSegmenter:
+        asked.append(name)
+        return tiny_sam2.sam2()
+
+    monkeypatch.setattr(adapter, "load_grounding_dino", lambda *_: tiny_detectors.dino())
+    monkeypatch.setattr(adapter, "load_promptable", load)
+    settings = override(GroundedSamSettings, GroundedSam.presets["grounded_sam_2"])
+    method = GroundedSam(settings, Runtime())
+    assert asked == ["sam2.1_hiera_large"]
+    assert method.settings.box_above == 0.35
+    method.prepare(SOME)
+    assert method.segment([IMAGE])[0].shape == IMAGE.shape[:2]
 
 
 @pytest.mark.usefixtures("tiny")

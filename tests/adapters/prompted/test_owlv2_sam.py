@@ -28,7 +28,7 @@ IMAGE = np.random.default_rng(0).integers(0, 256, (40, 56, 3), np.uint8)
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(adapter, "load_owlv2", lambda name, runtime: tiny_detectors.owlv2())
-    monkeypatch.setattr(adapter, "load_sam", lambda name, runtime: tiny_detectors.sam())
+    monkeypatch.setattr(adapter, "load_promptable", lambda name, runtime: tiny_detectors.sam())
 
 
 def stock_answer(image: Any, texts: list[str]) -> tuple[torch.Tensor, torch.Tensor]:

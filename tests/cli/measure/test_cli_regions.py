@@ -34,6 +34,14 @@ def test_a_pictures_regions_are_drawn(picture: Path, tmp_path: Path, cache: Path
     assert len(list((cache / "regions").glob("*.npz"))) == 1  # fusing and painting make no others
 
 
+def test_sam_2_has_a_grid_of_its_own(picture: Path, tmp_path: Path, cache: Path) -> None:
+    """SAM's miniature stands for it: masks that SAM 2's thresholds let pass."""
+    options = ("--generator", "sam2_grid", "--checkpoints", "toy", "--set", "points_per_side=4")
+    shown = ovbench("regions", "show", str(picture), *options, "-o", str(tmp_path / "drawn.png"))
+    assert shown.returncode == 0, shown.stderr
+    assert int(shown.stdout.split()[0]) > 0
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ovbench.models.regions.generators import (
     Cuts,
     Panoptic,
     ReadyGenerator,
+    Sam2Grid,
     SamGrid,
     Superpixels,
 )
@@ -99,6 +100,47 @@ def test_sams_grid_is_its_proposals(cache: Path) -> None:
     assert len(wanted) > 0
     assert (found.masks == wanted.masks).all()
     assert (found.scores == wanted.predicted_iou).all()
+
+
+def test_sam2s_grid_is_that_of_transformers(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All masks: they differ too little, with random weights, for boxes to be told apart."""
+    from PIL import Image as Pillow
+    from tiny_sam2 import SIDE, sam2_model
+    from transformers import MaskGenerationPipeline, Sam2ImageProcessor
+
+    from ovbench.models.sam import loading
+    from ovbench.models.weights.checkpoints import Located
+
+    model = sam2_model()
+    model.save_pretrained(tmp_path)
+    record = CheckpointRecord("sam", "tiny", None, "0" * 64)
+    monkeypatch.setattr(loading, "locate", lambda *_: Located(tmp_path, (record,)))
+    square = np.ascontiguousarray(IMAGES[0][:SIDE, :SIDE])
+    thresholds = {"predicted_iou": 0.4, "stability": 0.3, "box_overlap": 1.0}
+    settings = override(Sam2Grid, {"points_per_side": 4, **thresholds})
+    (found,) = Regions(settings, Runtime()).masks([square])
+
+    processor = Sam2ImageProcessor(size={"height": SIDE, "width": SIDE})
+    wanted = MaskGenerationPipeline(model=model, image_processor=processor)(
+        Pillow.fromarray(square), points_per_crop=4, points_per_batch=5, pred_iou_thresh=0.4,
+        stability_score_thresh=0.3, crops_nms_thresh=1.0,
+    )  # fmt: skip
+    assert len(found.masks) == len(wanted["masks"]) > 16
+    np.testing.assert_allclose(found.scores, wanted["scores"], atol=1e-5)
+    assert (found.masks == np.stack(wanted["masks"])).mean() >= 0.995
+
+    (single,) = Regions(replace(settings, multimask=False), Runtime()).masks([square])
+    assert 0 < len(single.masks) <= 16
+
+
+def test_sam2s_thresholds_are_its_generators() -> None:
+    """``SAM2AutomaticMaskGenerator`` of facebookresearch/sam2."""
+    ours = Sam2Grid()
+    assert ours.weights == "sam2.1_hiera_large"
+    assert (ours.points_per_side, ours.predicted_iou) == (32, 0.8)
+    assert (ours.stability, ours.box_overlap, ours.multimask) == (0.95, 0.7, True)
 
 
 def test_superpixels_cover_the_image(cache: Path) -> None:

@@ -11,7 +11,8 @@ from segment_anything import SamAutomaticMaskGenerator
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.sam import decoding
-from ovbench.models.sam.model import EncodedImage, Sam, SamConfig, build_sam, load_sam
+from ovbench.models.sam.model import Sam, SamConfig, build_sam, load_sam
+from ovbench.models.sam.promptable import EncodedImage
 from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.toyworld.scene import render_scene
 

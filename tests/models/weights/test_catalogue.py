@@ -77,8 +77,9 @@ def test_any_hub_id_has_its_roles_layout() -> None:
         ("blip", "blip_flicker", "did you mean 'blip_flickr'.*any hub id"),
         ("dino", "zzz", "there are: dino_vitb8, .*any hub id"),
         ("dino", "a/b/c", "there are"),
-        ("sam", "sam_vit_x", r"did you mean 'sam_vit_.'\?$"),
-        ("sam", "facebook/sam-vit-base", "no sam checkpoint 'facebook/sam-vit-base'"),
+        ("tcl", "tcl_vitb15", r"did you mean 'tcl_vitb16'\?$"),
+        ("sam", "sam2.1_hiera_larg", r"did you mean 'sam2.1_hiera_large'\?, and any hub id"),
+        ("tcl", "owner/tcl", "no tcl checkpoint 'owner/tcl'"),
     ],
 )
 def test_an_unknown_name_gets_a_suggestion(role: str, name: str, hint: str) -> None:
