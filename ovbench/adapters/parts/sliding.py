@@ -109,6 +109,8 @@ class Sliding(ABC):
         multiple: windows are given zeros up to a multiple of it, evenly on both sides.
         at_a_time: windows that go through the network together; at 448 pixels, patches of 16 and
             attention weights in float32, 16 take about 1 GiB.
+        background_texts: background's own texts compete like those of classes; otherwise it has a
+            score of its own and no text.
     """
 
     mean: Sequence[float] = IMAGENET_MEAN
@@ -118,6 +120,7 @@ class Sliding(ABC):
     device: torch.device
     patch: int
     multiple: int = 1
+    background_texts: ClassVar[bool] = False
 
     @abstractmethod
     def embed(self, texts: Sequence[str]) -> Tensor:
@@ -144,9 +147,10 @@ class Sliding(ABC):
         """
 
     def prepare(self, vocabulary: Vocabulary) -> None:
-        """Embed the classes' queries; background is what no class is sure of, and has no text."""
+        """Embed the queries that compete by their texts."""
         self._vocabulary = vocabulary
-        asked = [(text, label) for text, label in vocabulary.queries if label >= vocabulary.offset]
+        first = 0 if self.background_texts else vocabulary.offset
+        asked = [(text, label) for text, label in vocabulary.queries if label >= first]
         self._labels = np.array([label for _, label in asked], dtype=np.intp)
         self.text = self.embed([text for text, _ in asked])
 
@@ -208,7 +212,7 @@ class Sliding(ABC):
         queries = np.flatnonzero(np.isin(self._labels, allowed_labels(vocabulary, candidates)))
         if not len(queries):  # no class is among the candidates
             return np.zeros(image.shape[:2], dtype=vocabulary.label_dtype)
-        behind = vocabulary.background is not None
+        behind = vocabulary.background is not None and not self.background_texts
         with stage("match"):
             chosen = torch.from_numpy(queries).to(self.device)
             maps, kept = self.scores(found, crops, chosen, behind)

@@ -68,6 +68,14 @@ TRAININGS: Mapping[str, Training] = {
     "talk2dino/talk2dino_*": Training(
         {"COCO": "captions"}, "README of lorebianchi98/Talk2DINO: COCO's captions of 2014"
     ),
+    "dinotxt*/dinotxt_dinov2_*": Training(
+        {"LVD-142M": "images", "Meta's pairs": "captions"},
+        "Jose et al., CVPR 2025, abstract: curated pairs, without a name; on a frozen DINOv2",
+    ),
+    "dinotxt/dinotxt_dinov3_*": Training(
+        {"LVD-1689M": "images", "LVTD-2300M": "captions"},
+        "dinov3/hub/dinotxt.py of facebookresearch/dinov3; on a frozen DINOv3",
+    ),
     "maskclip_plus/*_voc": Training(
         {"PASCAL VOC": "images", "ImageNet-1k": "classes"}, _STUDENT
     ),

@@ -157,6 +157,22 @@ class PatchEncoder:
         facets = [self._facet(r, states[place]) for r, place in zip(readings, places, strict=True)]
         return [_on_grid(facet.float(), grid) for facet in facets]
 
+    @torch.no_grad()
+    def tokens(self, images: Tensor) -> Tensor:
+        """All tokens behind the final normalisation.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of :attr:`patch_size`.
+
+        Returns:
+            ``(B, tokens, d)`` float32: the class token, registers if the model has some, then the
+            patches row by row.
+        """
+        self._grid(images)
+        last = self._states(images, {self.layers})[self.layers]
+        found: Tensor = self._anatomy.last_norm(last).float()
+        return found
+
     def _grid(self, images: Tensor) -> tuple[int, int]:
         height, width = images.shape[-2:]
         if height % self.patch_size or width % self.patch_size:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from itertools import product
 
@@ -114,6 +114,29 @@ class Windows:
             self.rows.merging(height, size[0]),
             self.columns.merging(width, size[1]),
         )
+
+    def average(self, maps: Iterable[Tensor]) -> Tensor:
+        """The mean of windows where they overlap, for what is too large to be held of all at once.
+
+        Args:
+            maps: ``(Q, h, w)`` of every window at its own size, in the order of :meth:`cut`,
+                without the zeros it was given.
+
+        Returns:
+            ``(Q, H, W)`` at the input's size.
+        """
+        rows, columns = self.rows, self.columns
+        total: Tensor | None = None
+        count = torch.zeros(rows.side, columns.side)
+        places = product(rows.starts, columns.starts)
+        for found, (top, left) in zip(maps, places, strict=True):
+            if total is None:
+                total = found.new_zeros(len(found), rows.side, columns.side)
+            place = (slice(top, top + rows.length), slice(left, left + columns.length))
+            total[:, *place] += found
+            count[place] += 1
+        assert total is not None  # there is always at least one window
+        return total.div_(count.to(total.device))
 
 
 def slide(

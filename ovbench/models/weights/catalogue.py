@@ -222,6 +222,14 @@ def _talk2dino(name: str, file: str, encoder: str, sha256: str | None, size: int
     return Entry("talk2dino", f"talk2dino_{name}", official, "none stated", summary, size)
 
 
+def _dinotxt(role: str, part: str, summary: str, *beside: str) -> Entry:
+    # Addresses: the README of facebookresearch/dinov2; licence: of its models.
+    folder = "https://dl.fbaipublicfiles.com/dinov2/dinov2_vitl14"
+    file = f"dinov2_vitl14_reg4_dinotxt_tet1280d20h24l_{part}.pth"
+    official = OfficialFile(f"{folder}/{file}", file, None)
+    return Entry(role, "dinotxt_dinov2_vitl14", official, "apache-2.0", summary, None, beside)
+
+
 def _student(teacher: str, benchmark: str, page: str, config: str) -> Entry:
     # Pages and licence of the code: configs/maskclip_plus/README.md of chongzhou96/MaskCLIP. What
     # the drive calls a file was not seen: it is named after its configuration.
@@ -355,6 +363,16 @@ ENTRIES: Sequence[Entry] = (
     _talk2dino("dinov3_vitb", "dinov3_vitb_mlp_infonce", "DINOv3 ViT-B/16",
                "6fc5ce7a05d8f1c829c174d87b861da05399cf0bfe50de3711ac940115d85fcc", 3940311),
     _talk2dino("dinov3_vitl", "dinov3_vitl_mlp_infonce", "DINOv3 ViT-L/16", None, None),
+    _dinotxt("dinotxt", "vision_head", "dino.txt: head on DINOv2 ViT-L/14 with registers",
+             "dinotxt_text/dinotxt_dinov2_vitl14", "dinov2/dinov2_registers_large"),
+    _dinotxt("dinotxt_text", "text_encoder", "dino.txt: texts where that head's patches are"),
+    # Page, name and licence: the README and dinov3/hub/dinotxt.py of facebookresearch/dinov3.
+    Entry("dinotxt", "dinotxt_dinov3_vitl16",
+          OfficialFile("https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",
+                       "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth", None,
+                       by_hand=True),
+          "DINOv3 License, gated", "dino.txt: head and text tower on DINOv3 ViT-L/16", None,
+          ("dinov2/dinov3_vitl16",)),
     _student("rn50", "voc",
              "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
              "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),

@@ -389,3 +389,15 @@ def test_real_sizes(model: Callable[[], PreTrainedModel], grid: int) -> None:
     assert keys.patches.shape == (1, 768, grid, grid)
     for found, own in ((tokens, expected.hidden_states[-1]), (normed, expected.last_hidden_state)):
         torch.testing.assert_close(found.patches, as_grid(own, grid, grid), atol=1e-4, rtol=1e-4)
+
+
+@every_model
+@torch.no_grad()
+def test_all_tokens_are_those_of_transformers(kind: str) -> None:
+    model = build(kind)
+    images = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    expected = model(images).last_hidden_state
+    found = wrap(model).tokens(images)
+    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    with pytest.raises(ValueError, match="no multiple of the patch"):
+        wrap(model).tokens(images[..., :30])

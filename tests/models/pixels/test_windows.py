@@ -80,6 +80,16 @@ def test_merged_windows_are_the_loops(
     torch.testing.assert_close(windows.merge(maps, size).whole(), expected, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(("window", "stride"), [(7, 3), (0, 1), (40, 40)])
+def test_the_mean_of_windows_is_what_they_were_cut_from(window: int, stride: int) -> None:
+    image = noise(2, 19, 30)
+    windows = Windows.over((19, 30), window, stride)
+    torch.testing.assert_close(windows.average(iter(windows.cut(image))), image)
+    doubled = windows.average([*(windows.cut(image)[:-1]), windows.cut(image)[-1] * 2])
+    assert torch.equal(doubled[:, 0, 0] == image[:, 0, 0], torch.tensor([window == 7] * 2))
+    assert (doubled[:, -1, -1] == image[:, -1, -1] * 2).all()
+
+
 def test_windows_are_cut_where_they_begin_with_zeros_around() -> None:
     pixels = noise(3, 20, 31)
     cut = Windows.over((20, 31), 12, 8, 8).cut(pixels)
