@@ -61,6 +61,8 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("lposs", {**SMALL, "pretrained": "random"}),
         ("lposs_plus", {**SMALL, "pretrained": "random", "reach": 1}),
         ("trident", {**SMALL, "halves": True, "sam_refinement": True, "region_area": 225}),
+        ("corrclip", {**SMALL, "points_per_side": 2, "background_threshold": 0.2}),
+        ("corrclip", {**SMALL, "regions": "superpixels", "superpixels": 9, "vote": False}),
         ("clip_diy", {"side": 64, "patches": (64, 32), "steps": 1, "saliency_long_side": 96}),
         (
             "tcl",

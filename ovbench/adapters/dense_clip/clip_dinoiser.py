@@ -83,18 +83,21 @@ class CLIPDINOiserSettings(DenseCLIPSettings):
         "released code, checkpoints/last.pt",
         "with guide=trained: the convolutions, of the catalogue, or random",
         picks="clip_dinoiser/{weights}",
+        when={"guide": "trained"},
     )
     dino: str = setting(
         "dino_vitb16",
         f"{_CONFIG}, vit_arch, vit_patch_size",
         "with guide=teacher: whose last values are compared, of the catalogue",
         picks="dino/{dino}",
+        when={"guide": "teacher"},
     )
     saliency: str = setting(
         "found_dino_vits8",
         "released code, load_teachers: FOUND",
         "with guide=teacher: what tells foreground from background, of the catalogue",
         picks="saliency/{saliency}",
+        when={"guide": "teacher"},
     )
     least_cosine: float = setting(
         0.2, f"{_CONFIG}, gamma", "patches less alike are not of one object", least=-1, most=1

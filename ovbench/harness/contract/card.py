@@ -91,16 +91,27 @@ class Pick:
     Attributes:
         means: ``"role/name"`` with settings in braces, or that of every value of one setting.
         defaults: of these settings, in the order in which they stand in ``means``.
+        when: other settings and the value that each must have; else it chooses nothing.
+        usual: the defaults of those.
     """
 
     means: str | Mapping[str, str]
     defaults: Mapping[str, str]
+    when: Mapping[str, str] = field(default_factory=dict)
+    usual: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def reads(self) -> Mapping[str, str]:
+        """All settings that have a say, and their defaults."""
+        return {**self.usual, **self.defaults}
 
     def checkpoint(self, values: Mapping[str, str]) -> str | None:
         """``"role/name"`` of what these values choose; settings that are not given keep theirs.
 
         None where there is no file: random weights, or a value that chooses something else.
         """
+        if any(values.get(name, self.usual[name]) != value for name, value in self.when.items()):
+            return None
         given = {name: values.get(name, default) for name, default in self.defaults.items()}
         if RANDOM in given.values():
             return None
@@ -114,9 +125,10 @@ class Pick:
         if isinstance(self.means, str):
             pattern = _FIELD.sub(r"(?P<\1>\\S+)", _FIELD.sub(r"{\1}", self.means))
             found = re.fullmatch(pattern, checkpoint)
-            return found.groupdict() if found else None
+            return {**self.when, **found.groupdict()} if found else None
         (name,) = self.defaults
-        return next(({name: v} for v, means in self.means.items() if means == checkpoint), None)
+        meant = (value for value, means in self.means.items() if means == checkpoint)
+        return next(({**self.when, name: value} for value in meant), None)
 
 
 def settings_in(means: str | Mapping[str, str], own: str) -> tuple[str, ...]:
@@ -134,7 +146,7 @@ def picked(weights: Sequence[str], picks: Sequence[Pick], values: Mapping[str, s
     """
     found = dict.fromkeys(weights)
     for pick in picks:
-        if not pick.defaults.keys() & values.keys():
+        if not pick.reads.keys() & values.keys():
             continue
         others = [other.checkpoint({}) for other in picks if other is not pick]
         if (usual := pick.checkpoint({})) not in others:

@@ -79,6 +79,14 @@ class Supervision:
         return ", ".join([*kinds, *(["unknown"] if self.unknown else [])]) or "nothing"
 
     @property
+    def mask_marks(self) -> list[str]:
+        """What a table says of it where any of the weights saw masks, with or without names."""
+        if "masks" in self.data.values():
+            return [TRAINED_ON_MASKS]
+        outlined = [name for name, labels in self.data.items() if labels == "outlines"]
+        return [f"mask-supervised without names: {', '.join(outlined)}"] if outlined else []
+
+    @property
     def benchmarks(self) -> list[str]:
         """The registered benchmarks of whose training images it saw some."""
         found = [one for name in self.data for one in _BENCHMARKS.get(name, ())]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -14,7 +13,7 @@ from ovbench.harness.contract.datasets import DatasetInfo, Sample
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.contract.vocabulary import Vocabulary
-from ovbench.harness.files.features import KEEP_FEATURES
+from ovbench.harness.files.features import nothing_kept
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
@@ -52,8 +51,12 @@ def figures(job: Job) -> dict[str, Any]:
 
     Meant for a process of its own: the peaks are those of the whole process so far.
     """
+    with nothing_kept():  # the repeats would only read what the first one, or another run, left
+        return _figures(job)
+
+
+def _figures(job: Job) -> dict[str, Any]:
     runtime = job.runtime
-    os.environ.pop(KEEP_FEATURES, None)  # the repeats would only read what the first one left
     batches = _batches(job)
     method = load_method(
         job.method,

@@ -152,6 +152,7 @@ METHODS = Registry(
         "lposs": Entry("ovbench.adapters.dense_clip.lposs:LPOSS"),
         "lposs_plus": Entry("ovbench.adapters.dense_clip.lposs:LPOSSPlus"),
         "trident": Entry("ovbench.adapters.dense_clip.trident:Trident"),
+        "corrclip": Entry("ovbench.adapters.regional.corrclip:CorrCLIP"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),
         "ovsegmentor": Entry("ovbench.adapters.grouping.ovsegmentor:OVSegmentorMethod"),

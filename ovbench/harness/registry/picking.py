@@ -22,23 +22,28 @@ def picks_of(method: str) -> list[Pick]:
         return []
     defaults: dict[str, Any] = {}
     means: dict[str, Any] = {}
+    conditions: dict[str, Any] = {}
     for module, node in reversed(lineage(settings).classes):
         for one in node.body:
             if not isinstance(one, ast.AnnAssign) or not isinstance(one.target, ast.Name):
                 continue
             name, call = one.target.id, one.value
-            means.pop(name, None)  # a subclass may say it anew
+            for told in (means, conditions):
+                told.pop(name, None)  # a subclass may say it anew
             if isinstance(call, ast.Call) and call.args:
                 defaults[name] = _plain(module, call.args[0])
-                picks = next((word.value for word in call.keywords if word.arg == "picks"), None)
-                if picks is not None:
-                    means[name] = _plain(module, picks)
+                for word, told in (("picks", means), ("when", conditions)):
+                    said = next((one.value for one in call.keywords if one.arg == word), None)
+                    if said is not None:
+                        told[name] = _plain(module, said)
     chosen = {name: settings_in(meaning, name) for name, meaning in means.items() if meaning}
-    return [
-        Pick(means[name], {part: str(defaults[part]) for part in parts})
-        for name, parts in chosen.items()
-        if all(part in defaults for part in parts)
-    ]
+    found = []
+    for name, parts in chosen.items():
+        when = conditions.get(name) or {}
+        if all(part in defaults for part in (*parts, *when)):
+            usual, own = ({one: str(defaults[one]) for one in names} for names in (when, parts))
+            found.append(Pick(means[name], own, when, usual))
+    return found
 
 
 def _plain(module: str, expression: ast.expr) -> Any:

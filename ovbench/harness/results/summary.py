@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.harness.contract.version import LABEL_FILES
+from ovbench.harness.files.features import regions_note
 from ovbench.harness.files.json_files import sealed
 from ovbench.harness.metrics import scores as metrics
 from ovbench.harness.metrics.definitions import definitions
@@ -63,7 +64,7 @@ def summarise(identity: Mapping[str, Any], records: RunRecords) -> dict[str, Any
             "limit": identity["limit"],
             "complete": len(rows) == dataset["num_images"],
             "bad_images": [{"image": b.image, "reason": b.reason} for b in records.bad.values()],
-            "notes": list(last.notes),
+            "notes": [*last.notes, *regions_note(cost.stages_s for cost in costs)],
             "warnings": [
                 *identity["warnings"],
                 *shift_warnings(records.tally.confusion),

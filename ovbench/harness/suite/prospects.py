@@ -206,7 +206,7 @@ def _weights(run: Wanted, choice: MethodChoice | None, rendered: bool) -> list[s
         return []
     card, picks = card_of(run.method), picks_of(run.method)
     settings = resolved(choice.settings) if choice else {}
-    usual = {name: value for pick in picks for name, value in pick.defaults.items()}
+    usual = {name: value for pick in picks for name, value in pick.reads.items()}
     asked = {
         name: str(settings[name])
         for name, value in usual.items()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ovbench.harness.contract.supervision import TRAINED_ON_MASKS, Supervision
+from ovbench.harness.contract.supervision import Supervision
 from ovbench.harness.contract.version import LABEL_FILES, PROTOCOL_VERSION
 
 SEEN = "seen in training"
@@ -35,7 +35,7 @@ def marks(result: Mapping[str, Any]) -> list[str]:
         verb = "varies" if len(varying) == 1 else "vary"
         found.append(f"tuned per benchmark, as published: {', '.join(varying)} {verb}")
     if trained := Supervision.of(result):
-        found += [TRAINED_ON_MASKS] if "masks" in trained.data.values() else []
+        found += trained.mask_marks
         if seen := "; ".join(trained.seen(run["dataset"])):
             found.append(f"{SEEN}: {seen}")
     if (version := run["protocol_version"]) != PROTOCOL_VERSION:

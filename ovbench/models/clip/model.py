@@ -17,6 +17,7 @@ from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.kept import KeptTrunk
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
+from ovbench.models.clip.region_tokens import RegionTrunk, run_with_regions
 from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_trunk
 from ovbench.models.ensembling import TEXT_BATCH, TextTower, ensembled
 from ovbench.models.patches.encoder import Facet
@@ -229,6 +230,23 @@ class CLIP:
             attentions=attentions,
             mending=mending,
         )
+
+    @torch.inference_mode()
+    def trunk_with_regions(
+        self,
+        images: Tensor,
+        members: Tensor,
+        *,
+        average: Collection[int] = (),
+        positions: Positions = "exact",
+    ) -> RegionTrunk:
+        """See :func:`~ovbench.models.clip.region_tokens.run_with_regions`.
+
+        Raises:
+            UsageError: the image tower is no plain vision transformer.
+        """
+        pixels = images.to(self.device, self._dtype)
+        return run_with_regions(self.visual, pixels, members, average=average, positions=positions)
 
     @torch.inference_mode()
     def attended_features(

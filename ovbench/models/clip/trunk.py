@@ -150,9 +150,15 @@ def run_block(block: Any, tokens: Tensor) -> Tensor:
     return with_mlp(block, attended(block, tokens))
 
 
-def attended(block: Any, tokens: Tensor) -> Tensor:
-    """The first half of a block: its attention, with its own residual."""
-    query, key, value = heads_of(block, tokens)
+def attended(
+    block: Any, tokens: Tensor, heads: tuple[Tensor, Tensor, Tensor] | None = None
+) -> Tensor:
+    """The first half of a block: its attention, with its own residual.
+
+    Args:
+        heads: of these tokens, where they are there already.
+    """
+    query, key, value = heads_of(block, tokens) if heads is None else heads
     mixed = functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).flatten(2)
     return tokens + block.ls_1(block.attn.out_proj(mixed))  # type: ignore[no-any-return]
 

@@ -117,6 +117,10 @@ class Sam2Grid(SamGrid):
         return self._ready(runtime, multimask=self.multimask)
 
 
+COCO_STUFF = range(80, 133)
+"""Of the classes of COCO's panoptic benchmark, as networks number them."""
+
+
 @dataclass(frozen=True)
 class Panoptic:
     """The segments of a panoptic network, whose classes are not looked at."""
@@ -141,6 +145,11 @@ class Panoptic:
         least=0,
         most=1,
     )
+    join_stuff: bool = setting(
+        False,
+        "transformers, stuff_classes=None and label_ids_to_fuse=None; EoMT's own code joins them",
+        "segments of one of COCO's classes of stuff are one",
+    )
 
     def load(self, runtime: Runtime) -> ReadyGenerator:
         """See :class:`Generator`."""
@@ -152,10 +161,10 @@ class Panoptic:
         model = stock(AutoModelForUniversalSegmentation, located.path)
         model = model.eval().requires_grad_(False).to(runtime.device)
         device, dtype = torch.device(runtime.device), DTYPES[runtime.precision]
-        # Given, since Mask2Former's processor warns of what it does without.
-        whole: dict[str, Any] = {}
+        joined = [*COCO_STUFF] if self.join_stuff else []
+        whole: dict[str, Any] = {"stuff_classes": joined}
         if model.config.model_type == "mask2former":
-            whole = {"label_ids_to_fuse": set()}
+            whole = {"label_ids_to_fuse": {*joined}}
 
         @torch.inference_mode()
         def masks(image: Image) -> tuple[MaskArray, ScoreArray]:

@@ -13,8 +13,9 @@ from torch import Tensor
 
 RegionMap: TypeAlias = npt.NDArray[np.int32]
 """``(H, W)`` int32."""
-Painting: TypeAlias = Literal["larger", "smaller", "better"]
-"""Which mask is on top where several meet: the larger, the smaller, or that of the higher score."""
+Painting: TypeAlias = Literal["larger", "smaller", "better", "later"]
+"""Which mask is on top where several meet: the larger, the smaller, that of the higher score, or
+the later one in the list."""
 
 MaskArray: TypeAlias = npt.NDArray[np.bool_]
 ScoreArray: TypeAlias = npt.NDArray[np.float32]
@@ -33,7 +34,7 @@ def paint(masks: MaskArray, scores: ScoreArray, on_top: Painting = "larger") -> 
             smaller.
     """
     areas = masks.sum(axis=(1, 2))
-    rank = {"larger": areas, "smaller": -areas, "better": scores}[on_top]
+    rank = {"larger": areas, "smaller": -areas, "better": scores, "later": 0 * areas}[on_top]
     painted = np.zeros(masks.shape[1:], np.int32)
     for number, index in enumerate(np.argsort(rank, kind="stable"), 1):
         painted[masks[index]] = number

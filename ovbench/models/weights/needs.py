@@ -63,7 +63,7 @@ def chosen(
         UsageError: a setting that chooses no weights, a value that stands for none, or a
             checkpoint of which nothing is known.
     """
-    choosing = [name for pick in picks for name in pick.defaults]
+    choosing = [name for pick in picks for name in pick.reads]
     for name in asked:
         if name not in choosing:
             raise UsageError(

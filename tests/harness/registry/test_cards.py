@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.card import MethodCard, Pick
+from ovbench.harness.contract.card import MethodCard, Pick, picked
 from ovbench.harness.contract.published import PUBLISHED
 from ovbench.harness.contract.settings import resolved
 from ovbench.harness.registry.glance import card_of, needs_exemplars, preset_names
@@ -146,6 +146,7 @@ def test_what_chooses_weights_is_read_from_source(
         kind: str = setting("a", "s", "h", picks=KINDS)
         other: str = setting("b", "s", "h", picks="sam/{other}")
         made: str = setting("b", "s", "h", picks=make())
+        maybe: str = setting("m", "s", "h", picks="sam/{maybe}", when={"kind": "b"})
 """
     head = """
 from ovbench.harness.contract.settings import setting
@@ -160,7 +161,8 @@ class Base:
     written("chooser", "pass")
     (source,) = tmp_path.glob("*.py")
     source.write_text(f"{head}\n\nclass Method:{body}")
-    kind, other = picks_of("chooser")  # what cannot be read, or names no setting, is left out
+    # What cannot be read, or names no setting, is left out.
+    kind, other, maybe = picks_of("chooser")
     assert (kind.defaults, kind.checkpoint({})) == ({"kind": "a"}, "dino/x")
     assert kind.values("sam/y") == {"kind": "b"}
     assert kind.values("sam/z") is None
@@ -170,6 +172,14 @@ class Base:
         None,
     )
     assert other.values("sam/v") == {"other": "v"}
+    assert maybe.reads == {"kind": "a", "maybe": "m"}
+    assert maybe.checkpoint({"maybe": "v"}) is None
+    assert maybe.checkpoint({"kind": "b"}) == "sam/m"
+    assert maybe.values("sam/v") == {"kind": "b", "maybe": "v"}
+    weights = ["dino/x", "sam/b"]
+    assert picked(weights, [kind, other, maybe], {"maybe": "v"}) == weights
+    chosen = picked(weights, [kind, other, maybe], {"kind": "b"})
+    assert chosen == ["sam/b", "sam/y", "sam/m"]
 
 
 @given(st.text("ab-_.1", min_size=1), st.text("ab-_.1", min_size=1))

@@ -15,6 +15,14 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import override
+from ovbench.harness.contract.stages import measure
+from ovbench.harness.files.features import (
+    KEEP_REGIONS,
+    MAKE,
+    REGIONS,
+    nothing_kept,
+    regions_note,
+)
 from ovbench.models.regions.generators import (
     Cuts,
     Panoptic,
@@ -206,9 +214,14 @@ def mask2former(folder: Path) -> None:
     Mask2FormerImageProcessor(size=size).save_pretrained(folder)
 
 
+@pytest.mark.parametrize("join", [False, True])
 @pytest.mark.parametrize("build", [eomt, mask2former])
 def test_panoptic_segments_are_transformers_own(
-    build: Callable[[Path], None], cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    build: Callable[[Path], None],
+    join: bool,
+    cache: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
@@ -219,16 +232,18 @@ def test_panoptic_segments_are_transformers_own(
     build(folder)
     record = CheckpointRecord("panoptic", "tiny", None, "0" * 64)
     monkeypatch.setattr(generators, "locate", lambda *_: Located(folder, (record,)))
-    settings = Panoptic(threshold=0.0, mask_threshold=0.3, kept_share=0.05)
+    monkeypatch.setattr(generators, "COCO_STUFF", [0, 1, 2])  # all that the tiny ones know
+    settings = Panoptic(threshold=0.0, mask_threshold=0.3, kept_share=0.05, join_stuff=join)
     (found,) = Regions(settings, TOY).masks(IMAGES[:1])
 
     processor = AutoImageProcessor.from_pretrained(folder)
     model = AutoModelForUniversalSegmentation.from_pretrained(folder).eval()
     with torch.inference_mode():
         answer = model(**processor(images=IMAGES[0], return_tensors="pt"))
+    option = "stuff_classes" if build is eomt else "label_ids_to_fuse"
     (wanted,) = processor.post_process_panoptic_segmentation(
         answer, threshold=0.0, mask_threshold=0.3, overlap_mask_area_threshold=0.05,
-        target_sizes=[IMAGES[0].shape[:2]],
+        target_sizes=[IMAGES[0].shape[:2]], **{option: [0, 1, 2] if join else []},
     )  # fmt: skip
     segments = wanted["segments_info"]
     assert len(found.masks) == len(segments) > 0
@@ -240,3 +255,49 @@ def test_panoptic_segments_are_transformers_own(
 def test_where_there_is_no_miniature_that_is_said() -> None:
     with pytest.raises(UsageError, match="panoptic"):
         Regions(Panoptic(), TOY)
+
+
+def test_a_stage_tells_masks_that_were_made_from_those_that_were_read(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stages() -> dict[str, float]:
+        with measure("cpu") as spent:
+            Regions(Halves(), TOY).masks(IMAGES)
+        return spent.stages_s
+
+    first, second = stages(), stages()
+    assert (set(first), set(second)) == ({REGIONS, f"{REGIONS}/{MAKE}"}, {REGIONS})
+    assert regions_note([first, {"encode": 1.0}]) == []
+    (note,) = regions_note([first, second])
+    assert note.startswith("1 of 2 masks were read")
+    assert "times leave that out" in note
+    with nothing_kept():
+        assert set(stages()) == set(first)
+    assert set(stages()) == set(second)
+    monkeypatch.setenv(KEEP_REGIONS, "no")
+    with pytest.raises(UsageError, match=f"{KEEP_REGIONS}=no: must be 0 or 1"):
+        stages()
+
+
+def test_nothing_is_written_where_nothing_shall_be_kept(
+    cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(KEEP_REGIONS, "0")
+    made = Regions(Halves(), TOY).masks(IMAGES)
+    assert not (cache / "regions").exists()
+    monkeypatch.delenv(KEEP_REGIONS)
+    for one, two in zip(made, Regions(Halves(), TOY).masks(IMAGES), strict=True):
+        assert (one.masks == two.masks).all()
+
+
+def test_one_mask_a_point() -> None:
+    every = {"points_per_side": 3, "predicted_iou": 0, "stability": 0, "box_overlap": 1}
+    one, three = (
+        Regions(override(Sam2Grid, {**every, "multimask": several}), TOY).masks(IMAGES[:1])[0]
+        for several in (False, True)
+    )
+    assert (len(one.masks), len(three.masks)) == (9, 27)
+    sam = load_sam("sam_vit_b", TOY)
+    corner = np.array([IMAGES[0].shape[1::-1]]) / 6
+    wanted = sam.predict(sam.encode(IMAGES[0]), points=corner, labels=[1], multimask=False)
+    assert any((mask == wanted.masks[0]).all() for mask in one.masks)

@@ -1,0 +1,1 @@
+"""Methods on CLIP that pool or vote within class-agnostic regions of another model."""
