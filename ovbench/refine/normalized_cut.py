@@ -1,13 +1,16 @@
-"""MaskCut: objects of an image, one after the other, from the patch features of a transformer.
+"""Objects of an image, one after the other, from the patch features of a transformer.
 
 Wang et al., "Cut and Learn for Unsupervised Object Detection and Instance Segmentation" (CutLER,
 CVPR 2023), section 3.2, on TokenCut (Wang et al., CVPR 2022) and normalised cuts (Shi and Malik,
 PAMI 2000); code: facebookresearch/CutLER, maskcut/maskcut.py.
 
-This is what CutLER's detector is trained on, not what that detector finds. The Cascade R-CNN
+MaskCut is what CutLER's detector is trained on, not what that detector finds. The Cascade R-CNN
 learns from such masks of a million images to see more objects, smaller ones, and sharper edges,
 and it says how sure it is; a cut finds at most a few per image, as coarse as the patches, and
 says nothing of that kind. CutLER also sharpens its cuts with a CRF, which here is the caller's.
+
+Panoptic cuts are those of Kang and Cho, "In Defense of Lazy Visual Grounding for Open-Vocabulary
+Semantic Segmentation" (LaVG, ECCV 2024); code: dahyun-kang/lavg, panoptic_cut/panoptic_cut.py.
 """
 
 from __future__ import annotations
@@ -25,6 +28,8 @@ _MAX_OVERLAP = 0.5
 """What is found later is dropped if it is this small or this much the same, as in the code."""
 
 _MANY_CORNERS = 3
+_TOO_FEW = 5
+"""So many free patches are not cut any more, as in LaVG's code."""
 
 
 def cut_masks(
@@ -57,7 +62,8 @@ def cut_masks(
     lengths = np.linalg.norm(features, axis=-1, keepdims=True)
     unit = features / np.maximum(lengths, np.finfo(np.float32).tiny)
     while len(found) < count:
-        mask = _foreground(unit * free[..., None], tau, eps)
+        # What is masked out stays in the graph, like nothing else.
+        mask = _foreground(unit * free[..., None], np.ones_like(free), tau, eps)
         if mask is None or (found and not _is_new(mask, found[-1])):
             break
         mask &= free
@@ -68,22 +74,55 @@ def cut_masks(
     return found
 
 
-def _foreground(unit: npt.NDArray[np.floating], tau: float, eps: float) -> Mask | None:
+def panoptic_cuts(
+    features: npt.NDArray[np.floating], count: int = 8, tau: float = 0.3, eps: float = 1e-5
+) -> list[Mask]:
+    """Parts of one image in the order in which they are cut out, as many as there may be.
+
+    As :func:`cut_masks` but that what is found leaves the graph, so that the rest alone is cut
+    again, and that small parts and those like the last one are kept.
+
+    Args:
+        features: ``(h, w, C)``, such as the keys of DINO's last attention.
+        count: of masks at most.
+        tau: cosine above which patches are joined.
+
+    Returns:
+        ``(h, w)`` bool each, disjoint and not empty. None where all features are alike.
+    """
+    found: list[Mask] = []
+    free = np.ones(features.shape[:2], dtype=bool)
+    lengths = np.linalg.norm(features, axis=-1, keepdims=True)
+    unit = features / np.maximum(lengths, np.finfo(np.float32).tiny)
+    while len(found) < count and free.sum() > _TOO_FEW:
+        mask = _foreground(unit, free, tau, eps)
+        if mask is None:
+            break
+        found.append(mask)
+        free &= ~mask
+    return found
+
+
+def _foreground(unit: npt.NDArray[np.floating], among: Mask, tau: float, eps: float) -> Mask | None:
     """One cut; None where there is nothing to cut.
 
     Args:
         unit: ``(h, w, C)``, of length 1, or 0 where a patch is masked out.
+        among: ``(h, w)``, the patches of the graph.
     """
-    flat = unit.reshape(-1, unit.shape[-1])
+    flat = unit[among]
     joined = flat @ flat.T > tau
     if joined.all() or not joined.any():
         return None
-    vector = second_eigenvector(np.where(joined, 1.0, eps)).reshape(unit.shape[:2])
-    if vector.flat[np.abs(vector).argmax()] < 0:
+    vector = second_eigenvector(np.where(joined, 1.0, eps))
+    if vector[np.abs(vector).argmax()] < 0:
         vector = -vector
-    side, strength = vector > vector.mean(), vector
+    side = np.zeros(among.shape, dtype=bool)
+    side[among] = vector > vector.mean()
     if side[[0, 0, -1, -1], [0, -1, 0, -1]].sum() >= _MANY_CORNERS:
-        side, strength = ~side, -vector
+        side, vector = among & ~side, -vector
+    strength = np.full(among.shape, -np.inf)
+    strength[among] = vector
     parts, _ = ndimage.label(side)
     mask: Mask = parts == parts.flat[strength.argmax()]
     return mask

@@ -14,7 +14,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import input_tensor
 from ovbench.refine import normalized_cut
-from ovbench.refine.normalized_cut import cut_masks, second_eigenvector
+from ovbench.refine.normalized_cut import cut_masks, panoptic_cuts, second_eigenvector
 
 Features = npt.NDArray[np.float64]
 
@@ -87,6 +87,32 @@ def test_nothing_to_cut() -> None:
     assert cut_masks(np.ones((4, 4, 3))) == []
     assert cut_masks(np.zeros((4, 4, 3))) == []
     assert cut_masks(np.ones((1, 1, 3))) == []
+
+
+def test_panoptic_cuts_go_on_with_what_is_left_alone() -> None:
+    third = (slice(8, 11), slice(1, 4))
+    masks = panoptic_cuts(scene(FIRST, SECOND, third))
+    assert np.sum(masks, axis=0).max() == 1
+    found = {mask.tobytes() for mask in masks}
+    assert {filled(*block).tobytes() for block in (FIRST, SECOND, third)} <= found
+    assert len(panoptic_cuts(scene(FIRST, SECOND, third), count=2)) == 2
+    assert panoptic_cuts(np.ones((4, 4, 3))) == []
+    assert panoptic_cuts(scene(FIRST)[:1, :5]) == []  # too few to be cut
+
+
+def test_a_panoptic_cut_is_that_of_the_dense_problem_among_free_patches() -> None:
+    features = scene(FIRST, SECOND, noise=0.25)
+    first, second, *_ = panoptic_cuts(features, tau=0.5)
+    free = features[~first]
+    unit = free / np.linalg.norm(free, axis=1, keepdims=True)
+    weights = np.where(unit @ unit.T > 0.5, 1.0, 1e-5)
+    degrees = np.diag(weights.sum(axis=1))
+    vector = linalg.eigh(degrees - weights, degrees)[1][:, 1]
+    sides = vector > vector.mean()
+    # Of the second mask all patches are on one side, with the strongest of that side.
+    (side,) = np.unique(sides[second[~first]])
+    strength = vector if side else -vector
+    assert second[~first][strength.argmax()]
 
 
 @pytest.mark.parametrize("seed", range(5))

@@ -10,6 +10,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image as Picture
+from scipy import ndimage
 from torch.nn import functional
 
 from ovbench.errors import UsageError
@@ -25,7 +27,12 @@ from ovbench.models.sam.loading import load_promptable
 from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
-from ovbench.refine.normalized_cut import cut_masks
+from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
+from ovbench.refine.normalized_cut import Mask, cut_masks, panoptic_cuts
+
+BICUBIC, LANCZOS = Picture.Resampling.BICUBIC, Picture.Resampling.LANCZOS
+_LEAST_OVERLAP = 0.5
+"""Of a cut and what the CRF makes of it, as an IoU; LaVG's released code, predict.py."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,13 +275,83 @@ class Cuts:
         return ReadyGenerator(masks, encoder.checkpoints, code_of(cut_masks))
 
 
-GeneratorName = Literal["sam_grid", "sam2_grid", "panoptic", "superpixels", "cuts"]
-GENERATORS: Mapping[GeneratorName, type[SamGrid | Sam2Grid | Panoptic | Superpixels | Cuts]] = {
+@dataclass(frozen=True)
+class PanopticCuts:
+    """Normalised cuts until little is left, each sharpened by a CRF: LaVG's masks."""
+
+    weights: str = setting(
+        "dino_vitb8", "LaVG's released code, predict.py", "DINO in the catalogue or a hub id",
+        picks="dino/{weights}",
+    )  # fmt: skip
+    side: int = setting(
+        640,
+        "LaVG's released code, predict.py, imgsize",
+        "of the square that an image is brought to, in pixels",
+        least=16,
+        most=SIDE,
+    )
+    count: int = setting(
+        8, "LaVG's released code, predict.py, N", "of cuts at most", least=1, most=100
+    )
+    tau: float = setting(
+        0.3, "LaVG's released code, predict.py, tau", "patches more alike than this are joined",
+        least=-1, most=1,
+    )  # fmt: skip
+
+    def load(self, runtime: Runtime) -> ReadyGenerator:
+        """See :class:`Generator`."""
+        encoder = load_patch_encoder("dino", self.weights, runtime)
+        field = DenseCRF()  # LaVG has CutLER's values
+
+        def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
+            side = max(1, self.side // encoder.patch_size) * encoder.patch_size
+            square = np.asarray(Picture.fromarray(image).resize((side, side), LANCZOS))
+            pixels = input_tensor(
+                square, (side, side), mean=encoder.mean, std=encoder.std, mode="bicubic",
+                device=encoder.device,
+            )  # fmt: skip
+            keys = encoder.features(pixels[None], facet="key")[0].permute(1, 2, 0).cpu().numpy()
+            cuts = panoptic_cuts(keys, self.count, self.tau)
+            sharp = [_sharpened(field, square, cut, encoder.device) for cut in cuts]
+            full = [_enlarged(cut, image.shape[:2]) for cut in sharp if cut.any()]
+            found = np.array(full, bool).reshape(len(full), *image.shape[:2])
+            return found, np.arange(len(full), 0, -1, dtype=np.float32)
+
+        return ReadyGenerator(masks, encoder.checkpoints, code_of(panoptic_cuts))
+
+
+def _sharpened(field: DenseCRF, image: Image, cut: Mask, device: torch.device) -> Mask:
+    """A cut ``(h, w)`` at the image's size by its colours; empty where they tell another story."""
+    rows, columns = (
+        np.arange(wanted) * places // wanted
+        for wanted, places in zip(image.shape[:2], cut.shape, strict=True)
+    )
+    coarse = cut[np.ix_(rows, columns)]
+    inside = torch.from_numpy(coarse).float().to(device)
+    probabilities = torch.stack([1 - inside, inside]).softmax(dim=0)
+    labels = field.labels(image, unary_from_probabilities(probabilities)).bool().cpu().numpy()
+    filled: Mask = ndimage.binary_fill_holes(labels)
+    overlap = (coarse & filled).sum() / (coarse | filled).sum()
+    return filled if overlap >= _LEAST_OVERLAP else np.zeros_like(filled)
+
+
+def _enlarged(mask: Mask, size: tuple[int, int]) -> Mask:
+    """By Pillow's bicubic resizing of bytes, and above half of the largest, as released."""
+    picture = Picture.fromarray(mask.astype(np.uint8) * 255)
+    found = np.asarray(picture.resize(size[::-1], BICUBIC))
+    return found > found.max() / 2
+
+
+GeneratorName = Literal["sam_grid", "sam2_grid", "panoptic", "superpixels", "cuts", "panoptic_cuts"]
+GENERATORS: Mapping[
+    GeneratorName, type[SamGrid | Sam2Grid | Panoptic | Superpixels | Cuts | PanopticCuts]
+] = {
     "sam_grid": SamGrid,
     "sam2_grid": Sam2Grid,
     "panoptic": Panoptic,
     "superpixels": Superpixels,
     "cuts": Cuts,
+    "panoptic_cuts": PanopticCuts,
 }
 """The classes of settings by the names that users give."""
 

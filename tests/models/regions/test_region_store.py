@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
+from scipy import ndimage
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
@@ -23,9 +25,11 @@ from ovbench.harness.files.features import (
     nothing_kept,
     regions_note,
 )
+from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.regions.generators import (
     Cuts,
     Panoptic,
+    PanopticCuts,
     ReadyGenerator,
     Sam2Grid,
     SamGrid,
@@ -35,6 +39,7 @@ from ovbench.models.regions.maps import MaskArray, ScoreArray
 from ovbench.models.regions.store import Regions
 from ovbench.models.sam.model import load_sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
+from ovbench.refine.normalized_cut import panoptic_cuts
 from ovbench.toyworld.scene import render_scene
 
 TOY = Runtime(checkpoints="toy")
@@ -167,6 +172,40 @@ def test_cuts_are_disjoint(cache: Path) -> None:
     assert found.masks.any(axis=(1, 2)).all()
     assert found.masks.sum(axis=0).max() == 1
     (nothing,) = Regions(Cuts(side=96), TOY).masks([np.full((30, 40, 3), 128, np.uint8)])
+    assert nothing.masks.shape[1:] == (30, 40)
+
+
+def test_panoptic_cuts_are_sharpened_as_released(cache: Path) -> None:
+    densecrf = pytest.importorskip("pydensecrf.densecrf")
+    image = IMAGES[0][:80]
+    (found,) = Regions(PanopticCuts(side=96), TOY).masks([image])
+    encoder = load_patch_encoder("dino", "dino_vitb8", TOY)
+    square = Picture.fromarray(image).resize((96, 96), Picture.Resampling.LANCZOS)
+    pixels = torch.from_numpy(np.array(square)).permute(2, 0, 1) / 255.0
+    mean, std = (torch.tensor(v)[:, None, None] for v in (encoder.mean, encoder.std))
+    keys = encoder.features(((pixels - mean) / std)[None], facet="key")[0]
+    wanted = []
+    for cut in panoptic_cuts(keys.permute(1, 2, 0).numpy()):
+        coarse = np.kron(cut, np.ones((8, 8), bool))
+        inside = np.where(coarse, 1 / (1 + np.exp(-1)), 1 / (1 + np.exp(1)))
+        model = densecrf.DenseCRF2D(96, 96, 2)
+        unary = -np.log(np.stack([1 - inside, inside])).reshape(2, -1).astype(np.float32)
+        model.setUnaryEnergy(np.ascontiguousarray(unary))
+        model.addPairwiseGaussian(sxy=3, compat=7)
+        model.addPairwiseBilateral(sxy=50, srgb=5, rgbim=np.array(square), compat=10)
+        labels = np.array(model.inference(10)).argmax(axis=0).reshape(96, 96)
+        mask = ndimage.binary_fill_holes(labels)
+        if (mask & coarse).sum() / (mask | coarse).sum() < 0.5:
+            continue
+        small = Picture.fromarray(mask.astype(np.uint8) * 255).resize((96, 80))
+        wanted.append(np.asarray(small) > np.asarray(small).max() / 2)
+    assert len(found.masks) == len(wanted) >= 1
+    assert (found.masks == np.array(wanted)).mean() > 0.999
+    assert (np.diff(found.scores) < 0).all()
+
+
+def test_nothing_is_cut_out_of_one_colour(cache: Path) -> None:
+    (nothing,) = Regions(PanopticCuts(side=48), TOY).masks([np.full((30, 40, 3), 128, np.uint8)])
     assert nothing.masks.shape[1:] == (30, 40)
 
 
