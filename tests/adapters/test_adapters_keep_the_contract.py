@@ -58,6 +58,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("cliptrase", {**SMALL, "pretrained": "random", "image_logits": True}),
         ("cass", {**SMALL, "class_token": "window", "picture": "released", "rank": None}),
         ("clip_dinoiser", {**SMALL, "guide": "teacher", "background_rule": True}),
+        ("lavg", {**SMALL, "pretrained": "random", "cut_side": 48}),
         ("lposs", {**SMALL, "pretrained": "random"}),
         ("lposs_plus", {**SMALL, "pretrained": "random", "reach": 1}),
         ("trident", {**SMALL, "halves": True, "sam_refinement": True, "region_area": 225}),

@@ -339,7 +339,8 @@ def _enlarged(mask: Mask, size: tuple[int, int]) -> Mask:
     """By Pillow's bicubic resizing of bytes, and above half of the largest, as released."""
     picture = Picture.fromarray(mask.astype(np.uint8) * 255)
     found = np.asarray(picture.resize(size[::-1], BICUBIC))
-    return found > found.max() / 2
+    enlarged: Mask = found > found.max() / 2
+    return enlarged
 
 
 GeneratorName = Literal["sam_grid", "sam2_grid", "panoptic", "superpixels", "cuts", "panoptic_cuts"]
