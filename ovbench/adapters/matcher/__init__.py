@@ -19,7 +19,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.matcher.drawing import Points, cluster_centres, prompt_sets
-from ovbench.adapters.matcher.masks import Asking, Found, ask, together, without_doubles
+from ovbench.adapters.matcher.grid import Grid
+from ovbench.adapters.matcher.masks import Asking, Found, ask, without_doubles
 from ovbench.adapters.matcher.matching import match_both_ways
 from ovbench.adapters.matcher.ranking import choose, score_masks
 from ovbench.adapters.matcher.references import (
@@ -42,7 +43,6 @@ from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.sam.loading import load_promptable
 from ovbench.models.sam.promptable import EncodedImage
-from ovbench.models.sam.proposals import point_grid
 
 
 class Picture(NamedTuple):
@@ -92,6 +92,7 @@ class Matcher:
         if settings.reference == "saliency":
             self._saliency = load_saliency(settings.saliency, runtime)
         self.settings = settle(settings, self._encoder)
+        self._grid = Grid(self._sam, self.settings, runtime)
         models = (self._encoder, self._sam, self._saliency)
         self.checkpoints = tuple(c for model in models if model for c in model.checkpoints)
 
@@ -130,9 +131,8 @@ class Matcher:
         square = squash(image, self.settings.resolution)
         with stage("encode"):
             features = cell_features(self._encoder, square)
-            encoded = self._sam.encode(square)
-        with stage("cut out"):
-            grid = self._of_grid(encoded)
+            encoded = self._grid.encode(square)
+        grid = self._grid.masks(square)
         height, width, _ = image.shape
         seed = zlib.crc32(image.tobytes())
         picture = Picture(encoded, features, grid, (height, width), seed)
@@ -180,12 +180,4 @@ class Matcher:
         must_pass = found[:1] if settings.fallback == "no_prompt" else found
         if not sum(len(part.iou) for part in must_pass):
             found = [ask(self._sam, picture.encoded, asking.without_filters()).best()]
-        return without_doubles(together(found), settings.nms)
-
-    def _of_grid(self, encoded: EncodedImage) -> list[Found]:
-        settings = self.settings
-        if not settings.grid:
-            return []
-        points = point_grid(settings.grid, encoded.size)[:, None].numpy()
-        asking = Asking([points], None, False, settings.grid_pred_iou, settings.grid_stability)
-        return [ask(self._sam, encoded, asking)]
+        return without_doubles(found, settings.nms)

@@ -45,15 +45,23 @@ class Asking:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Found:
-    """Masks ``(n, S, S)`` bool and their predicted IoU ``(n,)``."""
+    """Masks ``(n, S, S)`` bool, their predicted IoU ``(n,)`` and boxes around them ``(n, 4)``."""
 
     masks: Tensor
     iou: Tensor
+    boxes: Tensor
+
+    @classmethod
+    def of(cls, masks: Tensor, iou: Tensor) -> Found:
+        """Masks whose boxes are not known yet."""
+        from segment_anything.utils.amg import batched_mask_to_box
+
+        return cls(masks, iou, batched_mask_to_box(masks).float())
 
     def best(self) -> Found:
         """The one mask of the highest predicted IoU."""
         place = self.iou.argmax()
-        return Found(self.masks[place][None], self.iou[place][None])
+        return Found(self.masks[place][None], self.iou[place][None], self.boxes[place][None])
 
 
 @torch.inference_mode()
@@ -64,27 +72,32 @@ def ask(sam: PromptableSegmenter, encoded: EncodedImage, asking: Asking) -> Foun
         for prompts in asking.prompts
         for batch in torch.split(torch.as_tensor(prompts), BATCH)
     ]
-    return together(parts)
+    return Found.of(*(torch.cat(some) for some in zip(*parts, strict=True)))
 
 
-def together(parts: Sequence[Found]) -> Found:
-    """All masks, in order."""
-    return Found(torch.cat([p.masks for p in parts]), torch.cat([p.iou for p in parts]))
+def without_doubles(parts: Sequence[Found], threshold: float) -> npt.NDArray[np.bool_]:
+    """Of masks whose boxes overlap by more than the threshold, the best by predicted IoU.
 
-
-def without_doubles(found: Found, threshold: float) -> npt.NDArray[np.bool_]:
-    """Of masks whose boxes overlap by more than the threshold, the best by predicted IoU."""
-    from segment_anything.utils.amg import batched_mask_to_box
+    Only what stays is copied: a grid has many masks, and every class meets them anew.
+    """
     from torchvision.ops import nms  # type: ignore[import-untyped]
 
-    boxes = batched_mask_to_box(found.masks).float()
-    kept: npt.NDArray[np.bool_] = found.masks[nms(boxes, found.iou, threshold)].cpu().numpy()
-    return kept
+    boxes, iou = (torch.cat([getattr(p, name) for p in parts]) for name in ("boxes", "iou"))
+    kept = nms(boxes, iou, threshold)
+    masks = kept.new_empty((len(kept), *parts[0].masks.shape[1:]), dtype=torch.bool)
+    first = 0
+    for part in parts:
+        own = (first <= kept) & (kept < first + len(part.masks))
+        masks[own] = part.masks[kept[own] - first]
+        first += len(part.masks)
+    answer: npt.NDArray[np.bool_] = masks.cpu().numpy()
+    return answer
 
 
 def _answer(
     sam: PromptableSegmenter, encoded: EncodedImage, points: Tensor, asking: Asking
-) -> Found:
+) -> tuple[Tensor, Tensor]:
+    """Masks and their predicted IoU."""
     from segment_anything.utils.amg import calculate_stability_score
 
     count, number = points.shape[:2]
@@ -104,4 +117,4 @@ def _answer(
     if asking.stability > 0:
         stable = calculate_stability_score(logits, threshold, OFFSET) >= asking.stability
         masks, iou = masks[stable], iou[stable]
-    return Found(masks, iou)
+    return masks, iou

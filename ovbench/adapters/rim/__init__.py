@@ -17,7 +17,7 @@ from ovbench.adapters.rim.crops import CropRecogniser
 from ovbench.adapters.rim.encoders import load_encoder
 from ovbench.adapters.rim.painting import paint, priorities
 from ovbench.adapters.rim.recogniser import ReferenceRecogniser
-from ovbench.adapters.rim.regions import propose_regions, with_remainder
+from ovbench.adapters.rim.regions import proposals_of, with_remainder
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import settle
 from ovbench.harness.contract.arrays import Image, LabelMap
@@ -28,6 +28,7 @@ from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.clip.model import load_clip
 from ovbench.models.diffusion.attention import AttributionRule
 from ovbench.models.diffusion.sampling import Sampling
+from ovbench.models.regions.store import Regions
 from ovbench.models.sam.loading import load_promptable
 from ovbench.support import Recipe, SupportSets
 
@@ -61,6 +62,9 @@ class RIM:
         self._sam = load_promptable(settings.sam, runtime) if needs_sam else None
         encoder = None if by_text else load_encoder(settings, runtime)
         self.settings = settle(settings, encoder, self._sam)
+        self._proposals: Regions | None = None
+        if self._sam and settings.proposals == "sam":
+            self._proposals = proposals_of(self._sam, self.settings, runtime)
         self.checkpoints: tuple[CheckpointRecord, ...] = self._sam.checkpoints if self._sam else ()
         self._recogniser: CropRecogniser | ReferenceRecogniser
         if encoder is None:
@@ -109,11 +113,11 @@ class RIM:
         if settings.proposals == "none":
             assert isinstance(self._recogniser, ReferenceRecogniser)  # the settings see to it
             return self._recogniser.classify_pixels(image, allowed)
-        assert self._sam is not None
-        with stage("proposals"):
-            masks, estimates = propose_regions(self._sam, image, settings)
-            if settings.holes == "region" or not vocabulary.background:
-                masks, estimates = with_remainder(masks, estimates)
+        assert self._proposals is not None
+        (found,) = self._proposals.masks([image])
+        masks, estimates = found.masks, found.scores
+        if settings.holes == "region" or not vocabulary.background:
+            masks, estimates = with_remainder(masks, estimates)
         labels, scores = self._recogniser.recognise(image, masks, allowed)
         with stage("paint"):
             priority = priorities(settings.overlap, masks, scores, estimates)

@@ -1,4 +1,4 @@
-"""What is recognised as one: proposals of SAM, and what they leave."""
+"""What is recognised as one: proposals of SAM, kept on disk, and what they leave."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ import numpy as np
 import numpy.typing as npt
 
 from ovbench.adapters.rim.settled import Settled
-from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.runtime import Runtime
+from ovbench.models.regions.generators import SamGrid
+from ovbench.models.regions.store import Regions
 from ovbench.models.sam.promptable import PromptableSegmenter
-from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 
 
-def propose_regions(
-    sam: PromptableSegmenter, image: Image, settings: Settled
-) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float32]]:
-    """Class-agnostic masks of an image, ``(P, H, W)``, and SAM's estimate of each, ``(P,)``."""
-    found = propose(
-        sam,
-        sam.encode(image),
-        ProposalSettings(
-            points_per_side=settings.points_per_side,
-            points_per_batch=points_together((image.shape[0], image.shape[1])),
-            pred_iou_thresh=settings.predicted_iou,
-            stability_score_thresh=settings.stability,
-            box_nms_thresh=settings.box_overlap,
-        ),
+def proposals_of(sam: PromptableSegmenter, settings: Settled, runtime: Runtime) -> Regions:
+    """Class-agnostic masks and SAM's estimate of each."""
+    generator = SamGrid(
+        settings.sam,
+        settings.points_per_side,
+        settings.predicted_iou,
+        settings.stability,
+        settings.box_overlap,
     )
-    return found.masks, found.predicted_iou
+    return Regions(generator, runtime, generator.ready(sam))
 
 
 def with_remainder(

@@ -24,6 +24,7 @@ from ovbench.models.pixels.inputs import input_tensor
 from ovbench.models.precision import DTYPES, autocast
 from ovbench.models.regions.maps import MaskArray, ScoreArray
 from ovbench.models.sam.loading import load_promptable
+from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 from ovbench.models.sam.proposals import ProposalSettings, points_together, propose
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
@@ -80,12 +81,25 @@ class SamGrid:
         0.7, _BOTH, "of masks whose boxes have a higher IoU one is kept", least=0, most=1
     )
 
+    multimask: bool = setting(
+        True,
+        "SAM2AutomaticMaskGenerator, multimask_output; SamAutomaticMaskGenerator asks for three",
+        "three masks a point instead of one",
+    )
+
     def load(self, runtime: Runtime) -> ReadyGenerator:
         """See :class:`Generator`."""
-        return self._ready(runtime, multimask=True)
+        return self.ready(load_promptable(self.weights, runtime))
 
-    def _ready(self, runtime: Runtime, *, multimask: bool) -> ReadyGenerator:
-        sam = load_promptable(self.weights, runtime)
+    def ready(
+        self, sam: PromptableSegmenter, encode: Callable[[Image], EncodedImage] | None = None
+    ) -> ReadyGenerator:
+        """As :meth:`load`, on a network that a method has loaded for other prompts as well.
+
+        Args:
+            encode: instead of the network's own, of a method that has embedded the image already.
+        """
+        encode = encode or sam.encode
 
         def masks(image: Image) -> tuple[MaskArray, ScoreArray]:
             settings = ProposalSettings(
@@ -95,7 +109,7 @@ class SamGrid:
                 stability_score_thresh=self.stability,
                 box_nms_thresh=self.box_overlap,
             )
-            found = propose(sam, sam.encode(image), settings, multimask=multimask)
+            found = propose(sam, encode(image), settings, multimask=self.multimask)
             return found.masks, found.predicted_iou
 
         return ReadyGenerator(masks, sam.checkpoints, code_of(propose))
@@ -115,13 +129,6 @@ class Sam2Grid(SamGrid):
         0.8, "SAM2AutomaticMaskGenerator", "masks whose estimate is not above it are dropped",
         least=0, most=1,
     )  # fmt: skip
-    multimask: bool = setting(
-        True, "SAM2AutomaticMaskGenerator, multimask_output", "three masks a point instead of one"
-    )
-
-    def load(self, runtime: Runtime) -> ReadyGenerator:
-        """See :class:`Generator`."""
-        return self._ready(runtime, multimask=self.multimask)
 
 
 COCO_STUFF = range(80, 133)

@@ -113,8 +113,11 @@ def propose(
             for p in torch.split(grid, settings.points_per_batch)
         ]
     )
-    one_class = torch.zeros_like(found.iou)
-    found = found[batched_nms(found.boxes.float(), found.iou, one_class, settings.box_nms_thresh)]
+    if settings.box_nms_thresh < 1:
+        one_class, boxes = torch.zeros_like(found.iou), found.boxes.float()
+        found = found[batched_nms(boxes, found.iou, one_class, settings.box_nms_thresh)]
+    else:  # nothing is suppressed, and equals stay in the order of their points
+        found = found[found.iou.argsort(descending=True, stable=True)]
     return Proposals(
         _masks(sam, encoded, found.low_res, settings.points_per_batch),
         *(part.cpu().numpy() for part in (found.boxes, found.iou, found.stability, found.points)),

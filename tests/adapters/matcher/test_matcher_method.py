@@ -13,7 +13,8 @@ from prompted import perseg_root, picture, shown, vocabulary
 
 from ovbench.adapters import matcher as module
 from ovbench.adapters.matcher import Matcher
-from ovbench.adapters.matcher.masks import ask
+from ovbench.adapters.matcher.grid import Grid
+from ovbench.adapters.matcher.masks import Asking, Found, ask
 from ovbench.adapters.matcher.matching import match_both_ways
 from ovbench.adapters.matcher.settings import MatcherSettings
 from ovbench.datasets import load_dataset
@@ -24,6 +25,7 @@ from ovbench.harness.registry.methods import load_method
 from ovbench.harness.run.runner import evaluate
 from ovbench.models.patches.encoder import PatchEncoder
 from ovbench.models.sam.model import OFFICIAL, Sam, build_sam
+from ovbench.models.sam.proposals import point_grid
 
 ONE = vocabulary("thing")
 FEW: dict[str, Any] = {"grid": 0, "samples": 3, "most": 2, "multimask": False}
@@ -101,8 +103,8 @@ def test_the_grid_answers_alone_unless_a_preset_says_otherwise() -> None:
 
     def masks(**changes: Any) -> np.ndarray[Any, Any]:
         made = method(**{**strict, **changes})
-        encoded = made._sam.encode(picture(1, (96, 96)))
-        asked = _Asked(encoded=encoded, grid=made._of_grid(encoded), seed=7)
+        square = picture(1, (96, 96))
+        asked = _Asked(encoded=made._grid.encode(square), grid=made._grid.masks(square), seed=7)
         found: np.ndarray[Any, Any] = made._masks(asked, points)  # type: ignore[arg-type]
         return found
 
@@ -112,17 +114,55 @@ def test_the_grid_answers_alone_unless_a_preset_says_otherwise() -> None:
     assert any(np.array_equal(alone, mask) for mask in unfiltered)
 
 
-def test_the_grid_is_asked_once_for_all_classes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_grid_is_asked_once_for_all_classes_runs_and_methods(
+    monkeypatch: pytest.MonkeyPatch, cache: Path
+) -> None:
+    """And a picture is embedded once, whether its grid's masks were kept or not."""
     asked: list[int] = []
+    embedded: list[int] = []
 
-    def counted(sam: Sam, encoded: Any, asking: Any) -> Any:
-        asked.append(sum(prompts.shape[1] == 1 and len(prompts) == 9 for prompts in asking.prompts))
-        return ask(sam, encoded, asking)
+    def counted(sam: Sam, *_: Any, **prompts: Any) -> Any:
+        points, boxes = prompts["points"], prompts.get("boxes")
+        asked.append(points.shape[1] == 1 and len(points) == 49 and boxes is None)
+        return decode_many(sam, *_, **prompts)
 
-    made = method(vocabulary("a", "b", "c"), grid=3)
-    monkeypatch.setattr(module, "ask", counted)
-    made.segment([picture(5)])
-    assert asked[0] == sum(asked) == 1
+    def encoded(sam: Sam, image: np.ndarray) -> Any:
+        embedded.append(1)
+        return encode(sam, image)
+
+    decode_many, encode = Sam.decode_many, Sam.encode
+    monkeypatch.setattr(Sam, "decode_many", counted)
+    monkeypatch.setattr(Sam, "encode", encoded)
+    many = vocabulary("a", "b", "c")
+    first = method(many, grid=7).segment([picture(5)])
+    assert (sum(asked), sum(embedded)) == (1, 1)
+    again = method(many, grid=7).segment([picture(5)])
+    assert (sum(asked), sum(embedded)) == (1, 2)
+    np.testing.assert_array_equal(first, again)
+    assert len(list((cache / "regions").glob("*.npz"))) == 1
+
+
+@pytest.mark.parametrize("loose", [{}, {"grid_pred_iou": 0.3, "grid_stability": 0.3}])
+def test_kept_masks_answer_as_those_asked_for_anew(
+    loose: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The grid asked as any prompts are, in the order of its points."""
+    settings = {"grid": 9, "multimask": True, "samples": 4, "most": 2, **loose}
+    pictures = [picture(5), picture(7, (50, 30))]
+    kept = method(vocabulary("a", "b"), **settings).segment(pictures)
+
+    def anew(grid: Grid, image: np.ndarray) -> list[Found]:
+        encoded = grid.encode(image)
+        points = point_grid(9, encoded.size)[:, None].numpy()
+        least = [settings.get(name, usual) for name, usual in
+                 (("grid_pred_iou", 0.88), ("grid_stability", 0.95))]  # fmt: skip
+        return [ask(grid._sam, encoded, Asking([points], None, False, *least))]
+
+    monkeypatch.setattr(Grid, "masks", anew)
+    expected = method(vocabulary("a", "b"), **settings).segment(pictures)
+    for ours, theirs in zip(kept, expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert any(one.any() for one in kept)
 
 
 @pytest.mark.parametrize(

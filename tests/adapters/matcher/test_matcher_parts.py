@@ -225,10 +225,14 @@ def test_of_doubles_the_better_stays() -> None:
     masks[0, 2:10, 2:10] = True
     masks[1, 2:10, 2:11] = True
     masks[2, 12:18, 12:18] = True
-    found = Found(masks, torch.tensor([0.5, 0.9, 0.7]))
-    kept = without_doubles(found, 0.65)
-    np.testing.assert_array_equal(kept, masks[[1, 2]].numpy())
-    assert len(without_doubles(found, 1.0)) == 3
+    scores = torch.tensor([0.5, 0.9, 0.7])
+    for cuts in ([3], [1, 2], [0, 2, 1]):  # in one part, or in several of which one is empty
+        found = [
+            Found.of(*some) for some in zip(masks.split(cuts), scores.split(cuts), strict=True)
+        ]
+        kept = without_doubles(found, 0.65)
+        np.testing.assert_array_equal(kept, masks[[1, 2]].numpy())
+        np.testing.assert_array_equal(without_doubles(found, 1.0), masks[[1, 2, 0]].numpy())
 
 
 def test_cells_of_a_mask() -> None:

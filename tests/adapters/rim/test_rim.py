@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from ovbench.adapters import rim
+from ovbench.adapters.parts.candidates import allowed_labels
 from ovbench.adapters.rim import RIM, recogniser, references
+from ovbench.adapters.rim.painting import paint, priorities
 from ovbench.adapters.rim.settings import PRESETS, RIMSettings
 from ovbench.adapters.rim.settled import PREDICTED_IOU
 from ovbench.datasets import load_dataset
@@ -24,6 +26,7 @@ from ovbench.harness.metrics.scores import confusion, scores
 from ovbench.harness.metrics.tally import Tally
 from ovbench.harness.registry.methods import load_method
 from ovbench.models.sam.model import Sam
+from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.support import making
 
 FAST = {"pictures": 2, "steps": 2, "subcategories": 2, "points_per_side": 6}
@@ -231,6 +234,39 @@ def test_references_are_means_of_foregrounds_or_of_whole_pictures() -> None:
     expected = prototypes[1].foreground.mean(axis=0)
     np.testing.assert_allclose(inner.whole[2].numpy(), expected, rtol=1e-5)
     assert inner.owner.tolist() == [0, 1, 1, 2, 2, 3, 3, 4, 4]
+
+
+def test_proposals_are_kept_and_those_of_sam_asked_directly(
+    scenes: list[Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    method = prepared()
+    assert method._sam is not None
+    settings = method.settings
+    expected = []
+    for image in scenes:
+        found = propose(
+            method._sam,
+            method._sam.encode(image),
+            ProposalSettings(
+                points_per_side=settings.points_per_side,
+                pred_iou_thresh=settings.predicted_iou,
+                stability_score_thresh=settings.stability,
+                box_nms_thresh=settings.box_overlap,
+            ),
+        )
+        masks, estimates = found.masks, found.predicted_iou
+        allowed = allowed_labels(VOCABULARY, None)
+        labels, values = method._recogniser.recognise(image, masks, allowed)
+        priority = priorities(settings.overlap, masks, values, estimates)
+        expected.append(paint(masks, labels, priority, elsewhere=0, dtype=np.dtype(np.uint8)))
+    answers = method.segment(scenes)
+    np.testing.assert_array_equal(answers, expected)
+
+    def never(*_: Any) -> None:
+        raise AssertionError("SAM was asked again")
+
+    monkeypatch.setattr(Sam, "encode", never)
+    np.testing.assert_array_equal(prepared().segment(scenes), answers)
 
 
 @pytest.mark.parametrize("matching", ["relation", "text"])
