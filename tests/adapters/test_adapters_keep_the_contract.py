@@ -47,6 +47,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("rim", {**RIM, "background": "candidate"}),
         ("rim", {**RIM, "agents_by": "random", "proposals": "none"}),
         ("rim", {**RIM, "matching": "text"}),
+        ("freeda", {**SMALL, "collection": "random"}),
         ("sclip", {"pretrained": "random", "area_share": 0.1, "background_threshold": 0.2}),
         ("clearclip", {"pretrained": "random", "window_multiple": 16}),
         ("naclip", {"pretrained": "random", "window": 0, "pamr_iterations": 2}),

@@ -13,7 +13,7 @@ WITH_RECIPES = [name for name in METHODS.entries if hasattr(METHODS.load(name), 
 
 
 def test_the_methods_built_on_support_pictures() -> None:
-    assert WITH_RECIPES == ["ovdiff", "rim"]
+    assert WITH_RECIPES == ["ovdiff", "rim", "freeda"]
 
 
 @pytest.mark.parametrize("name", WITH_RECIPES)

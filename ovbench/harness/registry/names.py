@@ -147,6 +147,7 @@ METHODS = Registry(
         "cliptrase": Entry("ovbench.adapters.dense_clip.cliptrase:CLIPtrase"),
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
         "talk2dino": Entry("ovbench.adapters.talk2dino:Talk2DINO"),
+        "freeda": Entry("ovbench.adapters.freeda:FreeDA"),
         "dinotxt": Entry("ovbench.adapters.dinotxt:DinoTxtSegmenter"),
         "clip_dinoiser": Entry("ovbench.adapters.dense_clip.clip_dinoiser:CLIPDINOiser"),
         "lposs": Entry("ovbench.adapters.dense_clip.lposs:LPOSS"),

@@ -15,7 +15,7 @@ from ovbench.models.weights.packaged import roles
 ELSEWHERE = {
     *("ipseg", "ovdiff", "rim", "matcher", "persam", "reco", "painter"),
     *("clearclip", "naclip", "scclip", "sfp", "resclip", "proxyclip", "gem", "cliptrase", "cass"),
-    *("clip_dinoiser", "lposs", "lposs_plus", "trident", "corrclip", "lavg"),
+    *("clip_dinoiser", "freeda", "lposs", "lposs_plus", "trident", "corrclip", "lavg"),
 }
 # The way through the command line is the same for all.
 FAST = {"constant", "maskclip"}
