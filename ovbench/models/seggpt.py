@@ -19,7 +19,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.vocabulary import Exemplar
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, pillow_tensor
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
 
@@ -41,7 +41,7 @@ class SegGPT:
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Wrap a built model, which is frozen and moved in place."""
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.to(self._dtype)
         keep_streams_apart(self._model)

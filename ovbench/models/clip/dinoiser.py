@@ -15,6 +15,7 @@ from torch.nn.functional import normalize
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.precision import frozen
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -50,7 +51,7 @@ class Dinoiser:
         self, network: DinoiserNetwork, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Take a network, which is frozen and moved in place."""
-        self._network = network.eval().requires_grad_(False).to(runtime.device)
+        self._network = frozen(network, runtime.device)
         self.checkpoints = checkpoints
 
     @torch.inference_mode()

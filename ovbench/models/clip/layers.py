@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from torch import Tensor
-from torch.nn import functional
 
 from ovbench.models.clip.trunk import Trunk, on_grid, run_block, run_trunk
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.patches.positions import Positions
+from ovbench.models.precision import linear
 
 _PROJECTIONS = ("query", "key", "value")
 
@@ -39,4 +39,4 @@ def _facet(trunk: Trunk, facet: Facet) -> Tensor:
         return run_block(block, tokens)
     place, attention = _PROJECTIONS.index(facet), block.attn
     weight = attention.in_proj_weight.chunk(3)[place]
-    return functional.linear(block.ln_1(tokens), weight, attention.in_proj_bias.chunk(3)[place])
+    return linear(block.ln_1(tokens), weight, attention.in_proj_bias.chunk(3)[place])

@@ -24,7 +24,7 @@ from ovbench.harness.files.regular import regular
 from ovbench.models.clip.last_block import values_alone
 from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import Trunk, on_grid, with_mlp
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading
@@ -112,8 +112,7 @@ class Masker:
         """Take a network, which is frozen and moved in place."""
         # Two numbers that every mask rests on are not rounded.
         self._sharpness, self._shift = network.sharpness.item(), network.shift.item()
-        self._network = network.eval().requires_grad_(False)
-        self._network.to(runtime.device, DTYPES[runtime.precision])
+        self._network = frozen(network, runtime.device).to(DTYPES[runtime.precision])
         self.checkpoints = checkpoints
 
     @torch.inference_mode()

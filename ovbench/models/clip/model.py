@@ -22,7 +22,7 @@ from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_tru
 from ovbench.models.ensembling import TEXT_BATCH, TextTower, ensembled
 from ovbench.models.patches.encoder import Facet
 from ovbench.models.patches.positions import Positions
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.checkpoints import locate, packaged
 from ovbench.models.weights.open_clip_tags import config_of, known_architecture
 from ovbench.models.weights.untrained import seeded, untrained
@@ -49,7 +49,7 @@ class CLIP:
         checkpoint: CheckpointRecord,
         runtime: Runtime,
     ) -> None:
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.visual.to(self._dtype)
         self._tokenizer = tokenizer

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
+from ovbench.models.precision import frozen
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -51,7 +52,7 @@ class TextMap:
         self, network: TextMapNetwork, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Take a network, which is frozen and moved in place."""
-        self._network = network.eval().requires_grad_(False).to(runtime.device)
+        self._network = frozen(network, runtime.device)
         self.checkpoints = checkpoints
 
     @torch.inference_mode()

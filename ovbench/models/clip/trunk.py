@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ovbench.errors import UsageError
 from ovbench.models.patches.positions import Positions, resize_positions
+from ovbench.models.precision import linear
 
 Mending: TypeAlias = Callable[[Tensor, Tensor, tuple[int, int]], Tensor]
 """From what left a block, ``(B, 1 + h * w, width)``, its weights after the softmax, ``(B, heads,
@@ -171,7 +172,7 @@ def with_mlp(block: Any, tokens: Tensor) -> Tensor:
 def heads_of(block: Any, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Queries, keys and values of a block's attention, ``(B, heads, n, d)`` each, not scaled."""
     attention = block.attn
-    joint = functional.linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
+    joint = linear(block.ln_1(tokens), attention.in_proj_weight, attention.in_proj_bias)
     heads = joint.reshape(*tokens.shape[:2], 3, attention.num_heads, -1).permute(2, 0, 3, 1, 4)
     query, key, value = heads.unbind()
     return query, key, value

@@ -22,7 +22,7 @@ from ovbench.models.diffusion.folder import Parts, load_parts
 from ovbench.models.diffusion.looking import Looking
 from ovbench.models.diffusion.prompts import Continued, continued, name_positions
 from ovbench.models.diffusion.sampling import Sampling, build_solver
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.checkpoints import locate
 
 ROLE = "stable_diffusion"
@@ -100,7 +100,7 @@ class Diffusion:
     ) -> None:
         """Wrap built parts, which are frozen and moved in place."""
         for model in (parts.vae, parts.text_encoder, parts.unet):
-            model.eval().requires_grad_(False).to(runtime.device)
+            frozen(model, runtime.device)
         self._parts = parts
         self._dtype = DTYPES[runtime.precision]
         parts.text_encoder.float()

@@ -20,7 +20,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.grouping.authors import stock_names
 from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
@@ -55,7 +55,7 @@ class GroupViT:
         """Wrap a built model, which is frozen and moved in place; CLIP's words are the default."""
         from open_clip import tokenize as by_clip
 
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._model.vision_model.to(self._dtype)
         self._model.visual_projection.to(self._dtype)

@@ -21,7 +21,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import embed, run_block
 from ovbench.models.grouping.groups import MOST_SHARPLY, Groups
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -157,7 +157,7 @@ class SegCLIP:
         self._clip = CLIP(
             network.clip, partial(tokenize, context_length=length), checkpoint, runtime
         )
-        self._network = network.eval().requires_grad_(False).to(runtime.device)
+        self._network = frozen(network, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._network.gathering.to(self._dtype)
         self.checkpoints: tuple[CheckpointRecord, ...] = (checkpoint,)

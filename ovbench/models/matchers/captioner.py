@@ -16,6 +16,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.matchers.folder import load_folder
 from ovbench.models.matchers.matcher import Normalisation
 from ovbench.models.pixels.inputs import pillow_tensor
+from ovbench.models.precision import frozen
 
 ROLE = "blip_captioner"
 LONGEST = 20
@@ -38,7 +39,7 @@ class Captioner:
         runtime: Runtime,
     ) -> None:
         """Wrap a built model, which is frozen and moved in place."""
-        self._model = model.eval().requires_grad_(False).float().to(runtime.device)
+        self._model = frozen(model.float(), runtime.device)
         self._tokenizer = tokenizer
         self._mean, self._std = normalisation
         self._side: int = model.config.vision_config.image_size

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 
 TEXTS_PER_PASS = 64
 """Texts matched with an image at a time."""
@@ -141,7 +141,7 @@ class Matcher(ABC):
             model: of the class named in the subclass; it is frozen and moved in place.
             tokenizer: as ``transformers.AutoTokenizer`` returns it.
         """
-        self._model = model.eval().requires_grad_(False).float().to(runtime.device)
+        self._model = frozen(model.float(), runtime.device)
         named = self._model.named_modules()
         self._image_norms = [
             part

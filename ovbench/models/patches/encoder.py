@@ -25,7 +25,7 @@ from ovbench.models.patches.deit_file import deit, load_deit
 from ovbench.models.patches.mae_file import load_mae
 from ovbench.models.patches.positions import Positions, resize_positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.packaged import packaged_only
@@ -118,7 +118,7 @@ class PatchEncoder:
         # Transformers has them exact, with antialiasing where a model has registers.
         if positions != "exact" and hasattr(model.embeddings, "interpolate_pos_encoding"):
             model.embeddings.interpolate_pos_encoding = partial(_positions, model, positions)
-        self._model = model.eval().requires_grad_(False).to(runtime.device).float()
+        self._model = frozen(model, runtime.device).float()
         self._dtype = DTYPES[runtime.precision]
         self._anatomy = _anatomy(model)
         self._anatomy.blocks.to(self._dtype)

@@ -20,6 +20,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
+from ovbench.models.precision import frozen
 from ovbench.models.weights.checkpoints import locate
 
 ROLE = "saliency"
@@ -53,7 +54,7 @@ class Saliency:
         if head.in_channels != encoder.width:
             raise ValueError(f"{head.in_channels} channels for an encoder of {encoder.width}")
         self._encoder = encoder
-        self._head = head.eval().requires_grad_(False).to(encoder.device)
+        self._head = frozen(head, encoder.device)
         self.checkpoints = (*encoder.checkpoints, *checkpoints)
         self.device = encoder.device
         self.mean, self.std = encoder.mean, encoder.std

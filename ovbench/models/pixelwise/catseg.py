@@ -19,7 +19,7 @@ from ovbench.models.clip.last_block import leave
 from ovbench.models.clip.model import CLIP
 from ovbench.models.clip.trunk import Trunk, on_grid
 from ovbench.models.pixelwise.aggregation import Aggregation, Sizes
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -139,7 +139,7 @@ class CATSeg:
         self.side, self.joint, self._blocks = variant.side, variant.sizes.joint, variant.blocks
         self.device = self.clip.device
         for name in ("read", "aggregation"):
-            parts[name].eval().requires_grad_(False).to(self.device, self._dtype)
+            frozen(parts[name], self.device).to(self._dtype)
         self._read = cast(nn.ModuleList, parts["read"])
         self._aggregation = cast(Aggregation, parts["aggregation"])
 

@@ -26,7 +26,7 @@ from ovbench.models.patches.encoder import (
 )
 from ovbench.models.patches.timm_names import stock_names
 from ovbench.models.pixelwise.neck import LEVELS, SIDE, Neck, Sizes
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import Renaming, fitted, renamed, weights_in
 from ovbench.models.weights.checkpoints import Located, locate
 from ovbench.models.weights.pretrained import reading
@@ -105,7 +105,7 @@ class LSeg:
     ) -> None:
         """Put built parts together; the neck is frozen and moved in place."""
         self._encoder, self._dtype = encoder, DTYPES[runtime.precision]
-        self._neck = neck.eval().requires_grad_(False).to(encoder.device, self._dtype)
+        self._neck = frozen(neck, encoder.device).to(self._dtype)
         self._readings = quarters(encoder)
         self.checkpoints = checkpoints
         self.device = encoder.device

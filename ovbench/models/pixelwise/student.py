@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.clip.model import CLIP
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -165,7 +165,7 @@ class Student:
     ) -> None:
         """Take a network, which is frozen and moved in place."""
         self._dtype = DTYPES[runtime.precision]
-        self._network = network.eval().requires_grad_(False).to(runtime.device, self._dtype)
+        self._network = frozen(network, runtime.device).to(self._dtype)
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
         self.joint = network.joint

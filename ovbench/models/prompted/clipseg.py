@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
@@ -41,7 +41,7 @@ class CLIPSeg:
         """Wrap a built model, which is frozen and moved in place."""
         from open_clip import tokenize
 
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._model.clip.vision_model.to(DTYPES[runtime.precision])
         self._tokenize = tokenize
         self.checkpoints = checkpoints

@@ -18,7 +18,7 @@ from torch import Tensor
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
 from ovbench.models.weights.untrained import seeded, untrained
@@ -57,7 +57,7 @@ class Florence2:
         runtime: Runtime,
     ) -> None:
         """Wrap a built model, which is frozen and moved in place, and its processor."""
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._processor = processor
         self._dtype = DTYPES[runtime.precision]
         self.checkpoints = checkpoints

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import reading, stock
@@ -81,7 +81,7 @@ class GroundingDINO:
         runtime: Runtime,
     ) -> None:
         """Wrap a built model, which is frozen and moved in place."""
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._model.model.backbone = _Once(self._model.model.backbone)
         self._words = words
         self._dtype = DTYPES[runtime.precision]

@@ -16,7 +16,7 @@ from torch import Tensor
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.prompted.boxes import Boxes
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
@@ -56,7 +56,7 @@ class OWLv2:
         """Wrap a built model, which is frozen and moved in place."""
         from transformers import Owlv2ImageProcessor
 
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.pretrained import stock
 from ovbench.models.weights.untrained import seeded, untrained
@@ -85,7 +85,7 @@ class SAM3:
         """Wrap a built model, which is frozen and moved in place."""
         from open_clip import tokenize
 
-        self._model = model.eval().requires_grad_(False).to(runtime.device)
+        self._model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self._tokenize = tokenize
         self.checkpoints = checkpoints

@@ -21,7 +21,7 @@ from ovbench.harness.contract.settings import MANY, SIDE, setting
 from ovbench.harness.files.cache import code_of
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import input_tensor
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.regions.maps import MaskArray, ScoreArray
 from ovbench.models.sam.loading import load_promptable
 from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
@@ -173,7 +173,7 @@ class Panoptic:
         with reading(located.path):
             processor = AutoImageProcessor.from_pretrained(located.path)
         model = stock(AutoModelForUniversalSegmentation, located.path)
-        model = model.eval().requires_grad_(False).to(runtime.device)
+        model = frozen(model, runtime.device)
         device, dtype = torch.device(runtime.device), DTYPES[runtime.precision]
         joined = [*COCO_STUFF] if self.join_stuff else []
         whole: dict[str, Any] = {"stuff_classes": joined}

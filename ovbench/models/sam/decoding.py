@@ -22,6 +22,8 @@ import torch
 from torch import Tensor, nn, unflatten
 from torch.nn import functional
 
+from ovbench.models.precision import linear
+
 CACHED = 2**20
 """Numbers of the largest array that a CPU works on at a time, where one prompt needs no more."""
 
@@ -198,5 +200,5 @@ def _drawn(decoder: Any, image: Tensor, chosen: Tensor, size: tuple[int, int]) -
 def _four_each(places: Tensor, convolution: Any) -> Tensor:
     """A transposed 2x2 convolution of stride 2: ``(..., c)`` to ``(..., 4, c')``, row by row."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    made = functional.linear(places, weight, convolution.bias.repeat(4))
+    made = linear(places, weight, convolution.bias.repeat(4))
     return unflatten(made, -1, (4, -1))

@@ -23,7 +23,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.sam.decoding import Answers, decode_many
 from ovbench.models.sam.guidance import Guidance, guided
 from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
@@ -85,7 +85,7 @@ class Sam(PromptableSegmenter):
     def __init__(
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
-        self.model = model.eval().requires_grad_(False).to(runtime.device)
+        self.model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self.model.image_encoder.to(self._dtype)
         self.checkpoints = checkpoints

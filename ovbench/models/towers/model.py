@@ -16,7 +16,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.patches.encoder import PatchEncoder, Reading
 from ovbench.models.patches.positions import Positions
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.towers.words import Words
 
 
@@ -69,7 +69,7 @@ class Towers:
             pool: what of a text's words stands for it: in every channel the largest, or the mean.
             positions: see :func:`~ovbench.models.patches.positions.resize_positions`.
         """
-        self._network = network.eval().requires_grad_(False).to(runtime.device)
+        self._network = frozen(network, runtime.device)
         self._network.image_projection.to(DTYPES[runtime.precision])
         self._dtype = DTYPES[runtime.precision]
         self._image = PatchEncoder(network.image, checkpoints, runtime, positions)
