@@ -54,6 +54,7 @@ ALLOWED: dict[str, set[str]] = {
     "models.matchers": MODELS,
     "models.pixelwise": {*MODELS, "models.clip"},
     "models.prompted": MODELS,
+    "models.radio": MODELS,
     "models.regions": {*MODELS, "models.sam", "refine"},
     "models.sam": MODELS,
     "models.towers": MODELS,

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -30,7 +29,7 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, require_shares, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.models.clip.trunk import Trunk, on_grid
-from ovbench.models.pixels.inputs import pixels_of, resized
+from ovbench.models.pixels.inputs import pixels_of, resized, up_to_multiples
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows
 from ovbench.models.sam.correlation import correlation, encode_attended
@@ -204,16 +203,8 @@ class Trident(DenseCLIP):
 
     def _input(self, image: Image) -> Tensor:
         """Enlarged to whole patches, the longer side first, unless it has them."""
-        pixels, patch = super()._input(image), self.clip.stride
-        height, width = pixels.shape[1:]
-        if height % patch == 0 and width % patch == 0:
-            return pixels
-        longer = max(height, width)
-        wanted, least = -(-longer // patch) * patch, self._pixels("window")
-        height, width = (
-            max(-(-(side * wanted // longer) // patch) * patch, least) for side in (height, width)
-        )
-        return interpolate(pixels[None], (height, width), mode="bilinear")[0]
+        least = self._pixels("window")
+        return up_to_multiples(super()._input(image), self.clip.stride, least)
 
     def _proxied(
         self, windows: Tensor, seen: Tensor, mean: Tensor | None = None
@@ -243,20 +234,7 @@ class Trident(DenseCLIP):
         seen = [self.vfm.features(part) for part in parts]
         mean = mean_cosine(torch.cat(seen))
         read = [self._proxied(*part, mean) for part in zip(parts, seen, strict=True)]
-        return read[0][0], self.splice(torch.cat([mixed for _, mixed in read]), layout)
-
-    def splice(self, maps: Tensor, layout: Windows) -> Tensor:
-        """Windows' maps ``(n, d, h, w)`` averaged over the input, ``(1, d, h', w')``."""
-        patch, (height, width) = self.clip.stride, maps.shape[2:]
-        rows, columns = layout.rows, layout.columns
-        times = height * patch // rows.length
-        size = rows.side // patch * times, columns.side // patch * times
-        total, count = maps.new_zeros(1, maps.shape[1], *size), maps.new_zeros(size)
-        for one, corner in zip(maps, product(rows.starts, columns.starts), strict=True):
-            top, left = (start // patch * times for start in corner)
-            total[0, :, top : top + height, left : left + width] += one
-            count[top : top + height, left : left + width] += 1
-        return total / count
+        return read[0][0], layout.splice(torch.cat([mixed for _, mixed in read]), self.clip.stride)
 
     def _gathered(self, image: Image, spliced: Tensor) -> Tensor:
         """Features ``(1, d, h, w)`` on SAM's grid, each from the places that it looks at."""

@@ -146,6 +146,7 @@ METHODS = Registry(
         "gem": Entry("ovbench.adapters.dense_clip.gem:GEM"),
         "cliptrase": Entry("ovbench.adapters.dense_clip.cliptrase:CLIPtrase"),
         "cass": Entry("ovbench.adapters.dense_clip.cass:CASS"),
+        "radseg": Entry("ovbench.adapters.radseg:RADSeg"),
         "talk2dino": Entry("ovbench.adapters.talk2dino:Talk2DINO"),
         "freeda": Entry("ovbench.adapters.freeda:FreeDA"),
         "dinotxt": Entry("ovbench.adapters.dinotxt:DinoTxtSegmenter"),

@@ -45,6 +45,10 @@ TRAININGS: Mapping[str, Training] = {
     ),
     "dinov2/dinov2_*": Training({"LVD-142M": "images"}, "Oquab et al., TMLR 2024, section 3"),
     "dinov2/dinov3_*": Training({"LVD-1689M": "images"}, "model cards of facebook/dinov3-*"),
+    "radio/c_radio_v3_*": Training(
+        {"WebLI": "captions", "LVD-142M": "images", "SA-1B": "outlines"},
+        "README of NVlabs/RADIO: of its teachers SigLIP 2, DINOv2, SAM; images not named there",
+    ),
     "groupvit/groupvit_gcc_yfcc*": Training(
         {"CC3M": "captions", "CC12M": "captions", "YFCC14M": "captions"}, _GROUPVIT
     ),

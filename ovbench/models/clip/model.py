@@ -91,6 +91,10 @@ class CLIP:
         """Raise UsageError unless the image tower is a plain vision transformer."""
         plain_transformer(self._model.visual, self.checkpoint.name)
 
+    def forget_images(self) -> None:
+        """Let go of the image tower, for whoever asks for texts alone."""
+        self._model.visual = torch.nn.Identity()
+
     @property
     def layers(self) -> int:
         """The number of blocks of the image tower.

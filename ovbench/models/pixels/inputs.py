@@ -86,6 +86,25 @@ def input_tensor(
     return normalised(pixels[0], mean, std)
 
 
+def up_to_multiples(pixels: Tensor, multiple: int, least: int) -> Tensor:
+    """An input ``(3, H, W)`` enlarged, the longer side first, unless both sides are multiples.
+
+    As Trident's released code does it, github.com/YuHengsss/Trident, trident.py.
+
+    Args:
+        multiple: of both sides of the result, in pixels.
+        least: side of the result; a multiple.
+    """
+    height, width = pixels.shape[1:]
+    if height % multiple == 0 and width % multiple == 0:
+        return pixels
+    longer = max(height, width)
+    wanted = -(-longer // multiple) * multiple
+    size = [max(-(-(side * wanted // longer) // multiple) * multiple, least)
+            for side in (height, width)]  # fmt: skip
+    return functional.interpolate(pixels[None], size, mode="bilinear")[0]
+
+
 def pixels_of(image: Image, device: torch.device) -> Tensor:
     """``(3, H, W)`` float32, 0..255."""
     return torch.tensor(np.ascontiguousarray(image), device=device).permute(2, 0, 1).float()

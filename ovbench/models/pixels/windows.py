@@ -138,6 +138,26 @@ class Windows:
         assert total is not None  # there is always at least one window
         return total.div_(count.to(total.device))
 
+    def splice(self, maps: Tensor, patch: int) -> Tensor:
+        """Maps of every window averaged on one grid over the whole input.
+
+        Args:
+            maps: ``(n, d, h, w)``, in the order of :meth:`cut`; as many places in every patch.
+            patch: side in pixels; windows begin, and the input ends, where patches do.
+
+        Returns:
+            ``(1, d, h', w')``.
+        """
+        height, width = maps.shape[2:]
+        times = height * patch // self.rows.length
+        size = self.rows.side // patch * times, self.columns.side // patch * times
+        total, count = maps.new_zeros(1, maps.shape[1], *size), maps.new_zeros(size)
+        for one, corner in zip(maps, product(self.rows.starts, self.columns.starts), strict=True):
+            top, left = (start // patch * times for start in corner)
+            total[0, :, top : top + height, left : left + width] += one
+            count[top : top + height, left : left + width] += 1
+        return total / count
+
 
 def slide(
     images: Tensor,

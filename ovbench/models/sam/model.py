@@ -120,6 +120,15 @@ class Sam(PromptableSegmenter):
         images = functional.interpolate(images.to(self.device), square, mode="bilinear")
         return torch.cat([self._encoded(image[None]) for image in images])
 
+    @torch.inference_mode()
+    def necked(self, features: Tensor) -> Tensor:
+        """What the encoder's neck makes of features ``(1, width, h, w)`` of its last block.
+
+        They may be another network's that was taught them. Returns ``(1, C, h, w)`` float32.
+        """
+        found: Tensor = self.model.image_encoder.neck(features.to(self._dtype))
+        return found.float()
+
     def _encoded(self, pixels: Tensor) -> Tensor:
         encoded: Tensor = self.model.image_encoder(pixels.to(self._dtype))
         return encoded.float()

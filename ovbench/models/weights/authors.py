@@ -34,9 +34,25 @@ def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
     Raises:
         UsageError: a file that is damaged, or has no such weights.
     """
+    content = saved_in(file)
+    weights = content.get(key, content) if isinstance(content, dict) else None
+    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
+        where = f" under {key!r}" if key else " alone"
+        raise UsageError(f"{file}: holds no weights{where}")
+    return weights
+
+
+def saved_in(file: Path) -> Any:
+    """All that a file holds; nothing in it is run.
+
+    Objects that stand for those of classes have these' attributes, and do nothing.
+
+    Raises:
+        UsageError: a file that is damaged.
+    """
     try:
         with safe_globals(_stands_for_all_in(regular(file))):
-            content = torch.load(regular(file), map_location="cpu", weights_only=True)
+            return torch.load(regular(file), map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         if any(words in str(error) for words in _NO_WEIGHTS):
             raise UsageError(
@@ -47,11 +63,6 @@ def weights_in(file: Path, key: str | None = None) -> dict[str, Tensor]:
     except (EOFError, OSError, RuntimeError) as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(f"{file}: cannot be loaded: {reason}") from None
-    weights = content.get(key, content) if isinstance(content, dict) else None
-    if not isinstance(weights, dict) or not all(isinstance(w, Tensor) for w in weights.values()):
-        where = f" under {key!r}" if key else " alone"
-        raise UsageError(f"{file}: holds no weights{where}")
-    return weights
 
 
 Renaming: TypeAlias = Sequence[tuple[str, str]]
@@ -87,14 +98,16 @@ def fitted(module: M, weights: Mapping[str, Tensor], file: Path) -> M:
 
 
 class _Unread:
-    """Stands for an object of any class, and knows nothing of it."""
+    """Stands for an object of any class: it has its attributes, and nothing that it does."""
 
     def __new__(cls, *_: object) -> _Unread:
         return super().__new__(cls)
 
     def __init__(self, *_: object) -> None: ...
 
-    def __setstate__(self, state: object) -> None: ...
+    def __setstate__(self, state: object) -> None:
+        if isinstance(state, dict):
+            self.__dict__.update(state)
 
 
 def _unread_dictionary(*_: object) -> dict[Any, Any]:

@@ -230,6 +230,15 @@ def _dinotxt(role: str, part: str, summary: str, *beside: str) -> Entry:
     return Entry(role, "dinotxt_dinov2_vitl14", official, "apache-2.0", summary, None, beside)
 
 
+def _radio(size: str, folder: str, file: str, summary: str, megabytes: int) -> Entry:
+    # Address: radio/common.py of NVlabs/RADIO; licence and size: the page of nvidia/C-RADIOv3-*.
+    url = f"https://huggingface.co/nvidia/C-RADIOv3-{folder}/resolve/main/{file}"
+    summary = f"C-RADIOv3 {summary}, taught by CLIP, SigLIP 2, DINOv2 and SAM"
+    official = OfficialFile(url, file, None)
+    licence = "nvidia-open-model-license"
+    return Entry("radio", f"c_radio_v3_{size}", official, licence, summary, megabytes * 10**6)
+
+
 def _student(teacher: str, benchmark: str, page: str, config: str) -> Entry:
     # Pages and licence of the code: configs/maskclip_plus/README.md of chongzhou96/MaskCLIP. What
     # the drive calls a file was not seen: it is named after its configuration.
@@ -281,6 +290,9 @@ ENTRIES: Sequence[Entry] = (
           "ViT-B/16 trained on DFN-2B"),
     _clip("ViT-L-16-SigLIP2-256 webli", "timm/ViT-L-16-SigLIP2-256", "apache-2.0",
           "SigLIP 2 ViT-L/16 at 256 pixels"),
+    # Licence: of google/siglip2-giant-opt-patch16-384, whose weights these are.
+    _clip("ViT-gopt-16-SigLIP2-384 webli", "timm/ViT-gopt-16-SigLIP2-384", "apache-2.0",
+          "SigLIP 2 giant-opt ViT/16 at 384 pixels"),
     _clip("PE-Core-L-14-336 meta", "timm/PE-Core-L-14-336", "apache-2.0",
           "Perception Encoder ViT-L/14 at 336 pixels"),
     _pickled("blip", "blip_flickr", "Salesforce/blip-itm-large-flickr", "bsd-3-clause",
@@ -373,6 +385,10 @@ ENTRIES: Sequence[Entry] = (
                        by_hand=True),
           "DINOv3 License, gated", "dino.txt: head and text tower on DINOv3 ViT-L/16", None,
           ("dinov2/dinov3_vitl16",)),
+    # Not all of a name's hyphens are where the others have them.
+    _radio("b", "B", "c-radio_v3-b_half.pth.tar", "ViT-B/16", 547),
+    _radio("l", "L", "c-radio-v3_l_half.pth.tar", "ViT-L/16", 1000),
+    _radio("h", "H", "c-radio_v3-h_half.pth.tar", "ViT-H/16", 1850),
     _student("rn50", "voc",
              "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
              "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),

@@ -1,0 +1,1 @@
+"""RADIO, one vision transformer that was taught by several, and its heads in their spaces."""
