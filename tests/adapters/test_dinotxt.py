@@ -194,5 +194,5 @@ def test_what_is_loaded_together_stands_in_the_catalogue() -> None:
 
 def test_a_gated_file_says_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    with pytest.raises(UsageError, match=r"a442d8f5\.pth from https://ai\.meta\.com/\S+ and put"):
+    with pytest.raises(UsageError, match=r"form on https://ai\.meta\.com/\S+ download"):
         load_dinotxt("dinotxt_dinov3_vitl16", Runtime(checkpoints="real"))

@@ -59,12 +59,14 @@ class OfficialFile:
         sha256: of its content; None where nobody states it, so that what is found first is
             recorded, and another content later is an error.
         by_hand: only a person can fetch it, and ``url`` is the page to do so from.
+        form: that page has a form to fill in before it sends addresses.
     """
 
     url: str
     name: str
     sha256: str | None
     by_hand: bool = False
+    form: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,12 @@ class Entry:
     def by_hand(self) -> bool:
         """Whether only a person can fetch it."""
         return isinstance(self.source, OfficialFile) and self.source.by_hand
+
+    @property
+    def gated(self) -> bool:
+        """Whether its page gives nothing out before a licence is accepted or a form filled in."""
+        source = self.source
+        return source.gated if isinstance(source, Repository) else source.form
 
 
 def _one_of(*names: str) -> Need:
@@ -382,7 +390,7 @@ ENTRIES: Sequence[Entry] = (
     Entry("dinotxt", "dinotxt_dinov3_vitl16",
           OfficialFile("https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",
                        "dinov3_vitl16_dinotxt_vision_head_and_text_encoder-a442d8f5.pth", None,
-                       by_hand=True),
+                       by_hand=True, form=True),
           "DINOv3 License, gated", "dino.txt: head and text tower on DINOv3 ViT-L/16", None,
           ("dinov2/dinov3_vitl16",)),
     # Not all of a name's hyphens are where the others have them.

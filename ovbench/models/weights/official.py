@@ -65,9 +65,11 @@ def path_of(file: OfficialFile) -> Path:
 def by_hand(file: OfficialFile, size: int | None) -> str:
     """What a person has to do for a file that no program can fetch."""
     path = path_of(file)
+    first = "fill in the form on" if file.form else f"download {file.name} from"
+    then = f", download {file.name} from the address that it sends," if file.form else ""
     return (
         f"weights {file.name} ({size_in_words(size)}) are not at {path} and no program can fetch "
-        f"them: download {file.name} from {file.url} and put it into {path.parent}"
+        f"them: {first} {file.url}{then} and put it into {path.parent}"
     )
 
 

@@ -62,6 +62,7 @@ def written_out(method: FreeDA, pixels: Tensor) -> Tensor:
         settings.superpixel_sigma,
         settings.superpixel_smallest,
     )
+    missed = 0
     for number in regions.unique():
         mask = (regions == number).float()
         small = interpolate(mask[None, None], features.shape[1:], mode="bilinear",
@@ -69,6 +70,8 @@ def written_out(method: FreeDA, pixels: Tensor) -> Tensor:
         if small.sum() > 0:
             vector = normalize((small * features).sum(dim=(1, 2)) / small.sum(), dim=0)
             scores[:, regions == number] = (method._prototypes @ vector).sigmoid()[:, None]
+        missed += int(small.sum() == 0)
+    assert 0 < missed < len(regions.unique()) / 2
     square = interpolate(pixels[None], (clip.image_size,) * 2, mode="bicubic")
     mean, std = (torch.tensor(v)[:, None, None] for v in (clip.mean, clip.std))
     whole = clip.encode_image((square / 255 - mean) / std)[0]
@@ -91,6 +94,16 @@ def test_labels_are_those_of_the_steps_written_out() -> None:
     (answer,) = method.segment([IMAGE])
     assert len(np.unique(expected)) == 3
     assert (answer == expected).mean() > 0.999
+
+
+def test_superpixels_are_scikit_images_of_values_from_0_to_1() -> None:
+    from skimage.segmentation import felzenszwalb
+
+    pixels = torch.from_numpy(IMAGE.copy()).permute(2, 0, 1).float() / 255
+    found = superpixels(pixels, 20.0, 0.7, 4)
+    expected = felzenszwalb(IMAGE.astype(np.float32) / 255, scale=20, sigma=0.7, min_size=4)
+    assert np.array_equal(found.numpy(), expected)
+    assert found.unique().tolist() == list(range(int(found.max()) + 1))
 
 
 def test_without_regions_patches_speak_for_themselves() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -31,6 +32,23 @@ def test_every_entry_is_found_and_complete(entry: Entry) -> None:
     assert entry.licence
     assert entry.summary
     assert entry.size is None or entry.size > 0
+
+
+def test_the_page_on_weights_has_every_gated_one() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "weights.md").read_text(encoding="utf-8")
+    row = re.compile(r"\| `(\S+)` \| (.+?) \| <(https://\S+)> \| .+ \|")
+    told = {name: (licence, page) for name, licence, page in row.findall(text)}
+    expected = {}
+    for entry in ENTRIES:
+        assert entry.gated == entry.licence.endswith(", gated")
+        if entry.gated:
+            source = entry.source
+            if isinstance(source, Repository):
+                page = f"https://huggingface.co/{source.id}"
+            else:
+                page = source.url
+            expected[f"{entry.role}/{entry.name}"] = (entry.licence.removesuffix(", gated"), page)
+    assert told == expected
 
 
 WITH_DIGESTS = {"talk2dino_vitb", "talk2dino_dinov3_vitb"}
