@@ -65,6 +65,7 @@ MATCHER = {"grid": 0, "samples": 2, "most": 2, "multimask": False, "emd_cells": 
         ("trident", {**SMALL, "halves": True, "sam_refinement": True, "region_area": 225}),
         ("corrclip", {**SMALL, "points_per_side": 2, "background_threshold": 0.2}),
         ("corrclip", {**SMALL, "regions": "superpixels", "superpixels": 9, "vote": False}),
+        ("textregion", {"short_side": 96, "window": 48, "points_per_side": 2}),
         ("clip_diy", {"side": 64, "patches": (64, 32), "steps": 1, "saliency_long_side": 96}),
         (
             "tcl",

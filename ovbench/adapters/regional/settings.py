@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import assert_never
 
 from ovbench.harness.contract.settings import MANY, setting
 from ovbench.models.regions.generators import (
@@ -10,6 +11,7 @@ from ovbench.models.regions.generators import (
     Generator,
     GeneratorName,
     Panoptic,
+    PanopticCuts,
     Sam2Grid,
     SamGrid,
     Superpixels,
@@ -26,7 +28,7 @@ class RegionSettings:
         "sam2_grid",
         "released codes of CorrCLIP and TextRegion: SAM 2",
         "what makes the masks: SAM or SAM 2 at points of a grid, a panoptic network, SLIC's "
-        "superpixels, or normalised cuts of DINO's keys",
+        "superpixels, or normalised cuts of DINO's keys, as CutLER or LaVG has them",
     )
     sam2: str = setting(
         "sam2.1_hiera_large",
@@ -89,9 +91,10 @@ class RegionSettings:
     cuts_of: str = setting(
         "dino_vitb8",
         "CutLER, section 3.2",
-        "with regions=cuts: the DINO whose keys are cut, of the catalogue or a hub id",
+        "with regions=cuts and panoptic_cuts: the DINO whose keys are cut, of the catalogue or a "
+        "hub id",
         picks="dino/{cuts_of}",
-        when={"regions": "cuts"},
+        when={"regions": ("cuts", "panoptic_cuts")},
     )
 
 
@@ -105,6 +108,8 @@ def generator_of(settings: RegionSettings) -> Generator:
         return Superpixels(settings.superpixels)
     if settings.regions == "cuts":
         return Cuts(settings.cuts_of)
+    if settings.regions == "panoptic_cuts":
+        return PanopticCuts(settings.cuts_of)
     grid = (
         settings.points_per_side,
         settings.predicted_iou,
@@ -113,4 +118,6 @@ def generator_of(settings: RegionSettings) -> Generator:
     )
     if settings.regions == "sam_grid":
         return SamGrid(settings.sam, *grid)
-    return Sam2Grid(settings.sam2, *grid, settings.multimask)
+    if settings.regions == "sam2_grid":
+        return Sam2Grid(settings.sam2, *grid, settings.multimask)
+    assert_never(settings.regions)

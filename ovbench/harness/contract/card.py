@@ -91,13 +91,13 @@ class Pick:
     Attributes:
         means: ``"role/name"`` with settings in braces, or that of every value of one setting.
         defaults: of these settings, in the order in which they stand in ``means``.
-        when: other settings and the value that each must have; else it chooses nothing.
+        when: other settings and the values of which each must have one; else it chooses nothing.
         usual: the defaults of those.
     """
 
     means: str | Mapping[str, str]
     defaults: Mapping[str, str]
-    when: Mapping[str, str] = field(default_factory=dict)
+    when: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     usual: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -110,7 +110,7 @@ class Pick:
 
         None where there is no file: random weights, or a value that chooses something else.
         """
-        if any(values.get(name, self.usual[name]) != value for name, value in self.when.items()):
+        if any(values.get(name, self.usual[name]) not in told for name, told in self.when.items()):
             return None
         given = {name: values.get(name, default) for name, default in self.defaults.items()}
         if RANDOM in given.values():
@@ -122,13 +122,14 @@ class Pick:
 
     def values(self, checkpoint: str) -> dict[str, str] | None:
         """The values that choose a checkpoint, or None where none do."""
+        needed = {name: told[0] for name, told in self.when.items()}
         if isinstance(self.means, str):
             pattern = _FIELD.sub(r"(?P<\1>\\S+)", _FIELD.sub(r"{\1}", self.means))
             found = re.fullmatch(pattern, checkpoint)
-            return {**self.when, **found.groupdict()} if found else None
+            return {**needed, **found.groupdict()} if found else None
         (name,) = self.defaults
         meant = (value for value, means in self.means.items() if means == checkpoint)
-        return next(({**self.when, name: value} for value in meant), None)
+        return next(({**needed, name: value} for value in meant), None)
 
 
 def settings_in(means: str | Mapping[str, str], own: str) -> tuple[str, ...]:

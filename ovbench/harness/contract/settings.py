@@ -45,7 +45,7 @@ def setting(
     least: float | None = None,
     most: float | None = None,
     picks: str | Mapping[str, str] | None = None,
-    when: Mapping[str, str] | None = None,
+    when: Mapping[str, str | tuple[str, ...]] | None = None,
 ) -> Any:
     """A dataclass field that knows where its default comes from.
 
@@ -60,7 +60,8 @@ def setting(
             :mod:`ovbench.models.weights.catalogue` with settings in braces, such as
             ``"sam/{sam}"`` or ``"clip/{architecture} {pretrained}"``, or that of every value.
             Written as a literal or by the name of one, since it is read from source.
-        when: where it only does so while other settings have these values; a literal, too.
+        when: where it only does so while other settings have this value, or one of these; a
+            literal, too.
     """
     metadata = {
         "source": source, "help": help, "least": least, "most": most, "picks": picks, "when": when,

@@ -155,6 +155,7 @@ METHODS = Registry(
         "lposs_plus": Entry("ovbench.adapters.dense_clip.lposs:LPOSSPlus"),
         "trident": Entry("ovbench.adapters.dense_clip.trident:Trident"),
         "corrclip": Entry("ovbench.adapters.regional.corrclip:CorrCLIP"),
+        "textregion": Entry("ovbench.adapters.regional.textregion:TextRegion"),
         "lavg": Entry("ovbench.adapters.regional.lavg:LaVG"),
         "clip_diy": Entry("ovbench.adapters.clip_diy:CLIPDIY"),
         "groupvit": Entry("ovbench.adapters.grouping.groupvit:GroupViTMethod"),

@@ -39,7 +39,8 @@ def picks_of(method: str) -> list[Pick]:
     chosen = {name: settings_in(meaning, name) for name, meaning in means.items() if meaning}
     found = []
     for name, parts in chosen.items():
-        when = conditions.get(name) or {}
+        asked = (conditions.get(name) or {}).items()
+        when = {one: (value,) if isinstance(value, str) else value for one, value in asked}
         if all(part in defaults for part in (*parts, *when)):
             usual, own = ({one: str(defaults[one]) for one in names} for names in (when, parts))
             found.append(Pick(means[name], own, when, usual))

@@ -146,7 +146,7 @@ def test_what_chooses_weights_is_read_from_source(
         kind: str = setting("a", "s", "h", picks=KINDS)
         other: str = setting("b", "s", "h", picks="sam/{other}")
         made: str = setting("b", "s", "h", picks=make())
-        maybe: str = setting("m", "s", "h", picks="sam/{maybe}", when={"kind": "b"})
+        maybe: str = setting("m", "s", "h", picks="sam/{maybe}", when={"kind": ("b", "c")})
 """
     head = """
 from ovbench.harness.contract.settings import setting
