@@ -24,7 +24,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.precision import DTYPES, frozen
-from ovbench.models.sam.decoding import Answers, decode_many
+from ovbench.models.sam.decoding import Answers, decode_many, of_sam
 from ovbench.models.sam.guidance import Guidance, guided
 from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 from ovbench.models.weights.checkpoints import locate
@@ -186,13 +186,14 @@ class Sam(PromptableSegmenter):
         masks = None if mask is None else mask[None, None]
         sparse, dense = self._embedded(points, labels, boxes, masks)
         positions = self.model.prompt_encoder.get_dense_pe()
+        decoder = self.model.mask_decoder
         return decode_many(
-            self.model.mask_decoder,
+            of_sam(decoder),
             encoded.features,
             positions,
             sparse,
             dense,
-            multimask=multimask,
+            wanted=range(1, decoder.num_mask_tokens) if multimask else range(1),
             above=above,
         )
 

@@ -24,15 +24,12 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tensor
 from ovbench.models.precision import DTYPES, autocast
-from ovbench.models.sam.decoding import Answers
+from ovbench.models.sam.decoding import Answers, decode_many, of_sam2
 from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 from ovbench.models.weights.pretrained import reading, stock
 
 KINDS = ("sam2", "sam2_video")
 """``model_type`` of its configurations; the published ones are for videos as well."""
-
-AT_A_TIME = 16
-"""Prompts that are decoded together; each has its own copy of the image, 4 MB in float32."""
 
 LARGEST_LOGIT = 32.0
 """``SAM2ImagePredictor`` keeps the logits that it returns, for later prompts, within it."""
@@ -112,21 +109,12 @@ class Sam2(PromptableSegmenter):
         One mask of a prompt is, where it is not stable, the best of the three: that is part of the
         model, ``dynamic_multimask_via_stability``.
         """
-        prompts = (points, boxes, masks)
-        count = next((len(prompt) for prompt in prompts if prompt is not None), 1)
-        if points is None and boxes is None:  # as transformers, a point that is none
-            points, labels = torch.zeros(count, 1, 2), -torch.ones(count, 1, dtype=torch.int)
-        sparse, dense = self.model.prompt_encoder(
-            input_points=_alone(points, self.device),
-            input_labels=_alone(labels, self.device),
-            input_boxes=_alone(boxes, self.device),
-            input_masks=masks,
-        )
+        sparse, dense = self._embedded(points, labels, boxes, masks)
+        count = len(sparse)
+        places = self.model.get_image_wide_positional_embeddings()
         answered = self.model.mask_decoder(
             image_embeddings=encoded.features.expand(count, -1, -1, -1),
-            image_positional_embeddings=self.model.get_image_wide_positional_embeddings().expand(
-                count, -1, -1, -1
-            ),
+            image_positional_embeddings=places.expand(count, -1, -1, -1),
             sparse_prompt_embeddings=sparse,
             dense_prompt_embeddings=dense,
             multimask_output=multimask,
@@ -148,23 +136,47 @@ class Sam2(PromptableSegmenter):
         above: float = 0.0,
     ) -> Answers:
         """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
-        count = next(len(prompt) for prompt in (points, boxes) if prompt is not None)
-        masks, ious, good = [], [], []
-        for start in range(0, max(count, 1), AT_A_TIME):
-            part = slice(start, start + AT_A_TIME)
-            low_res, iou = self.decode(
-                encoded,
-                points=None if points is None else points[part],
-                labels=None if labels is None else labels[part],
-                boxes=None if boxes is None else boxes[part],
-                masks=None if mask is None else mask[None, None],
-                multimask=multimask,
-            )
-            passed = iou > above if above > 0 else torch.ones_like(iou, dtype=torch.bool)
-            masks.append(low_res[passed])
-            ious.append(iou[passed])
-            good.append(passed)
-        return Answers(torch.cat(masks), torch.cat(ious), torch.cat(good).nonzero()[:, 0])
+        sparse, dense = self._embedded(
+            points, labels, boxes, None if mask is None else mask[None, None]
+        )
+        decoder = self.model.mask_decoder
+        several = range(1, decoder.num_mask_tokens) if multimask else range(1)
+        choosing = not multimask and decoder.dynamic_multimask_via_stability
+
+        def settle(masks: Tensor, iou: Tensor) -> tuple[Tensor, Tensor]:
+            one, its = decoder._dynamic_multimask_via_stability(masks[None], iou[None])
+            return one[0], its[0]
+
+        return decode_many(
+            of_sam2(decoder),
+            encoded.features,
+            self.model.get_image_wide_positional_embeddings(),
+            sparse[:, 0],
+            dense,
+            wanted=range(decoder.num_mask_tokens) if choosing else several,
+            above=above,
+            finer=encoded.finer,
+            settle=settle if choosing else None,
+        )
+
+    def _embedded(
+        self,
+        points: Tensor | None,
+        labels: Tensor | None,
+        boxes: Tensor | None,
+        masks: Tensor | None,
+    ) -> tuple[Tensor, Tensor]:
+        """Prompts, sparse ``(b, 1, k, C)`` and dense ``(b, C, h, w)``."""
+        if points is None and boxes is None:  # as transformers, a point that is none
+            count = 1 if masks is None else len(masks)
+            points, labels = torch.zeros(count, 1, 2), -torch.ones(count, 1, dtype=torch.int)
+        sparse, dense = self.model.prompt_encoder(
+            input_points=_alone(points, self.device),
+            input_labels=_alone(labels, self.device),
+            input_boxes=_alone(boxes, self.device),
+            input_masks=masks,
+        )
+        return sparse, dense
 
     @torch.inference_mode()
     def upscale(self, low_res: Tensor, encoded: EncodedImage) -> Tensor:

@@ -16,7 +16,8 @@ from torchvision.transforms import v2  # type: ignore[import-untyped]
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.sam import loading
+from ovbench.models.sam import decoding, loading
+from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.loading import load_promptable
 from ovbench.models.sam.model import Sam, load_sam
 from ovbench.models.sam.promptable import EncodedImage
@@ -109,7 +110,11 @@ def test_prompts_are_answered_as_by_the_stock_model(
     assert (answer.masks == masks.numpy()).mean() >= 0.999
 
 
-def test_prompts_together_are_answered_as_one_by_one(sam2: Sam2, encoded: EncodedImage) -> None:
+@pytest.mark.parametrize("cached", [3 * 16 * 32 * 2, 2**20], ids=["three", "all"])
+def test_prompts_together_are_answered_as_one_by_one(
+    sam2: Sam2, encoded: EncodedImage, cached: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decoding, "CACHED", cached)
     places = torch.rand(21, 2, 2, generator=torch.Generator().manual_seed(0)) * SIDE
     labels = torch.ones(21, 2, dtype=torch.int)
     boxes = torch.cat([places.amin(dim=1), places.amax(dim=1)], dim=1)
@@ -165,6 +170,15 @@ class Discs(torch.nn.Module):
         return (radius - distance) / (0.5 + (x + 2 * y) % 7), worth[..., 0, 0]
 
 
+class Asked(Sam2):
+    """Asks its decoder about many prompts as about one: a decoder of Discs has no inside."""
+
+    def decode_many(self, encoded, *, above=0.0, **prompts):  # type: ignore[no-untyped-def]
+        low_res, iou = self.decode(encoded, **prompts)
+        good = iou > above
+        return Answers(low_res[good], iou[good], good.nonzero()[:, 0])
+
+
 def test_proposals_are_those_of_the_steps_one_by_one(image: np.ndarray) -> None:
     """As ``SAM2AutomaticMaskGenerator`` takes them; both axes of an image have their own scale."""
     from torchvision.ops import nms
@@ -172,7 +186,7 @@ def test_proposals_are_those_of_the_steps_one_by_one(image: np.ndarray) -> None:
     model = sam2_model()
     model.prompt_encoder.forward = lambda input_points, **_: (input_points, None)
     model.mask_decoder.forward = Discs().forward
-    sam = Sam2(model, RECORDS, Runtime())
+    sam = Asked(model, RECORDS, Runtime())
     settings = ProposalSettings(9, 16, 0.85, 0.4, 0.5, 0.4)
     found = propose(sam, sam.encode(image), settings)
 
