@@ -23,7 +23,7 @@ from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.regular import regular
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD, input_tensor
-from ovbench.models.precision import DTYPES, autocast
+from ovbench.models.precision import DTYPES, autocast, frozen
 from ovbench.models.sam.decoding import Answers, decode_many, of_sam2
 from ovbench.models.sam.promptable import EncodedImage, MaskPrediction, PromptableSegmenter
 from ovbench.models.weights.pretrained import reading, stock
@@ -51,7 +51,7 @@ class Sam2(PromptableSegmenter):
         self, model: Any, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Wrap a built model, which is frozen and moved in place."""
-        self.model = model.eval().requires_grad_(False).to(runtime.device)
+        self.model = frozen(model, runtime.device)
         self._dtype = DTYPES[runtime.precision]
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)
