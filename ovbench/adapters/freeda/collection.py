@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ovbench.adapters.freeda.settings import FreeDASettings
+from ovbench.adapters.freeda.settings import COLLECTIONS, FreeDASettings
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
@@ -25,6 +25,7 @@ from ovbench.harness.files.regular import regular
 from ovbench.models.diffusion.attention import DAAM
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.digests import noted_sha256
 from ovbench.support import Recipe, SupportSet, SupportSets
 
@@ -38,10 +39,12 @@ AT_A_TIME = 65_536
 """Keys of an index that are compared together: 200 MB of ViT-L/14's."""
 
 _PUBLISHED = 350
-_PAGES = (
-    "https://drive.google.com/file/d/1U4d0exJuq29b0rLR6iOT20ErW3DAmgw0 (prototype_embeddings) and "
-    "https://drive.google.com/file/d/1FHjpM0aqPf9OjiuG_341EMlEuq6hsh6L (faiss_index)"
-)
+_PAGES = {
+    "faiss_index": "https://drive.google.com/file/d/1FHjpM0aqPf9OjiuG_341EMlEuq6hsh6L/view",
+    "prototype_embeddings": "https://drive.google.com/file/d/1U4d0exJuq29b0rLR6iOT20ErW3DAmgw0/view",
+}
+"""Of the authors' README: what is unpacked into each folder."""
+
 
 Squares = Callable[[npt.NDArray[np.uint8]], Tensor]
 """From pictures ``(n, H, W, 3)`` to the encoder's patches, ``(n, D, h, w)``."""
@@ -78,12 +81,12 @@ def load_collection(
         return RandomVectors(encoder, runtime.seed)
     if settings.collection == "supports":
         return Supports(settings, encoder, squares, runtime)
+    neighbours = settings.neighbours or _PUBLISHED
     if settings.index is None:
-        raise UsageError(
-            "collection=index needs --set index=FOLDER, which holds faiss_index/knn.index and "
-            f"prototype_embeddings/ as unpacked from {_PAGES}; or --set collection=supports"
-        )
-    return PublishedIndex(at_home(settings.index), settings.neighbours or _PUBLISHED, encoder)
+        role, _, name = COLLECTIONS["index"].partition("/")
+        located = locate(role, name, runtime)
+        return PublishedIndex(located.path.parents[1], neighbours, encoder)
+    return PublishedIndex(at_home(settings.index), neighbours, encoder)
 
 
 class RandomVectors:
@@ -203,7 +206,8 @@ class PublishedIndex:
         file, self._folder = folder / "faiss_index" / "knn.index", folder / "prototype_embeddings"
         for path, there in ((file, file.is_file()), (self._folder, self._folder.is_dir())):
             if not there:
-                raise UsageError(f"{path}: is not there; unpack it from {_PAGES}")
+                page = _PAGES[path.relative_to(folder).parts[0]]
+                raise UsageError(f"{path}: is not there; unpack it from {page}")
         self._index = _read_index(file)
         self._names = sorted(os.listdir(self._folder))
         if len(self._names) != self._index.ntotal:

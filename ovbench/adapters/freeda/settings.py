@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,6 +12,9 @@ from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, require_shares
 from ovbench.models.diffusion.sampling import Solver
 
 _CONFIG = "released code, configs/*/freeda_*.yml"
+
+COLLECTIONS: Mapping[str, str] = {"index": "freeda/freeda_coco_nouns"}
+"""What is made by the authors, by its name in the catalogue."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +52,13 @@ class FreeDASettings(SlidingSettings):
         "our choice, which needs no download by hand; released code: index",
         "what classes look like: pictures that Stable Diffusion makes of their names, the released "
         "collection of prototypes, or random vectors, which serve to measure speed",
+        picks=COLLECTIONS,
     )
     index: str | None = setting(
         None,
         "released code, README and collection_index, collection_embeddings",
-        "with collection=index: the folder with faiss_index/knn.index and prototype_embeddings/",
+        "with collection=index: the folder with faiss_index/knn.index and prototype_embeddings/; "
+        "none is the place that the catalogue has for it",
     )
     neighbours: int | None = setting(
         None,
@@ -66,6 +72,7 @@ class FreeDASettings(SlidingSettings):
         "our choice: the released code does not make its collection",
         "with collection=supports: what makes pictures",
         picks="stable_diffusion/{generator}",
+        when={"collection": "supports"},
     )
     picture_prompt: str = setting(
         "A good picture of a {}",

@@ -72,6 +72,10 @@ TRAININGS: Mapping[str, Training] = {
     "talk2dino/talk2dino_*": Training(
         {"COCO": "captions"}, "README of lorebianchi98/Talk2DINO: COCO's captions of 2014"
     ),
+    "freeda/freeda_coco_nouns": Training(
+        {"COCO": "captions", "LAION-5B": "captions", "LVD-142M": "images"},
+        "Barsellotti et al., CVPR 2024: pictures that Stable Diffusion makes of COCO's captions",
+    ),
     "dinotxt*/dinotxt_dinov2_*": Training(
         {"LVD-142M": "images", "Meta's pairs": "captions"},
         "Jose et al., CVPR 2025, abstract: curated pairs, without a name; on a frozen DINOv2",

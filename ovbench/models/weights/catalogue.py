@@ -386,6 +386,12 @@ ENTRIES: Sequence[Entry] = (
     _dinotxt("dinotxt", "vision_head", "dino.txt: head on DINOv2 ViT-L/14 with registers",
              "dinotxt_text/dinotxt_dinov2_vitl14", "dinov2/dinov2_registers_large"),
     _dinotxt("dinotxt_text", "text_encoder", "dino.txt: texts where that head's patches are"),
+    # Page: the README of aimagelab/freeda; the other half, prototype_embeddings, is a folder.
+    Entry("freeda", "freeda_coco_nouns",
+          OfficialFile("https://drive.google.com/file/d/1FHjpM0aqPf9OjiuG_341EMlEuq6hsh6L/view",
+                       "freeda/faiss_index/knn.index", None, by_hand=True),
+          "none stated, nor of the code", "FreeDA: what diffusion shows of COCO's nouns",
+          None),
     # Page, name and licence: the README and dinov3/hub/dinotxt.py of facebookresearch/dinov3.
     Entry("dinotxt", "dinotxt_dinov3_vitl16",
           OfficialFile("https://ai.meta.com/resources/models-and-libraries/dinov3-downloads/",

@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from ovbench.adapters.freeda import FreeDA, FreeDASettings
+from ovbench.adapters.freeda.collection import load_collection
 from ovbench.adapters.freeda.regions import pooled, superpixels
 from ovbench.adapters.parts.templates import templates
 from ovbench.datasets import load_dataset
@@ -132,12 +133,23 @@ def test_regions_are_pooled_as_masks_are() -> None:
         torch.testing.assert_close(found[number], mean, atol=1e-5, rtol=1e-5)
 
 
-def test_published_settings_ask_for_the_index(tmp_path: Path) -> None:
+def test_published_settings_ask_for_the_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     row = next(one for one in FreeDA.published if one.dataset == "cityscapes")
-    with pytest.raises(UsageError, match="collection=index needs --set index=FOLDER"):
-        FreeDA(FreeDASettings(**row.settings), TOY)
+    settings = FreeDASettings(**row.settings)
     with pytest.raises(UsageError, match=r"knn\.index: is not there; unpack it from https"):
-        FreeDA(FreeDASettings(**row.settings, index=str(tmp_path)), TOY)
+        FreeDA(replace(settings, index=str(tmp_path)), TOY)
+    # Where the catalogue has it, beside real networks alone.
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    encoder = built()._encoder
+    with pytest.raises(UsageError, match=r"put it into \S+/checkpoints/freeda/faiss_index"):
+        load_collection(settings, encoder, lambda _: torch.zeros(0), Runtime(checkpoints="real"))
+    folder = tmp_path / "hub" / "checkpoints" / "freeda" / "faiss_index"
+    folder.mkdir(parents=True)
+    (folder / "knn.index").write_bytes(b"")
+    with pytest.raises(UsageError, match="prototype_embeddings: is not there; unpack it from"):
+        load_collection(settings, encoder, lambda _: torch.zeros(0), Runtime(checkpoints="real"))
 
 
 @pytest.mark.parametrize(
