@@ -34,6 +34,7 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.checks.nearest import nearest
 from ovbench.harness.contract.checks.whole import whole_number
 from ovbench.harness.contract.runtime import checked_seed
+from ovbench.harness.files.home import at_home
 from ovbench.harness.registry.glance import refuse_unknown_names
 from ovbench.harness.registry.names import DATASETS, METHODS
 from ovbench.harness.suite.marked import Marked, read_marked
@@ -193,6 +194,8 @@ def _runs(method: _Entry, benchmark: _Entry, common: _Entry, folder: Path) -> It
     said = _Entry("", method.over(_Entry("", benchmark.over(common))))
     given = said.given
     options = {name: v for name, v in given.items() if name not in (*_AXES, *_SETTINGS)}
+    if "root" in options:  # as seen from the suite's own folder, like files of names
+        options["root"] = str(folder / at_home(options["root"]))
     settings = given.get("set", {})
     # What one run makes, such as pictures of classes, is of its names first.
     for names, preset, seed in product(

@@ -68,13 +68,13 @@ precision: bf16
 """,
     )
     plain, own = suite.runs
-    assert plain.options == {"limit": "2", "root": "mine", "precision": "bf16"}
+    assert plain.options == {"limit": "2", "root": f"{tmp_path}/mine", "precision": "bf16"}
     assert plain.settings == {"prompts": "ensemble", "architecture": "RN50"}
     assert own.options == {**plain.options, "limit": "3", "classes": "oracle"}
     assert own.settings == {"prompts": "single", "architecture": "RN50"}
     long = "maskclip-toyworld-classes-oracle-limit-3-precision-bf16-architecture.RN-"
     assert own.name == long + own.name[-8:]
-    assert "--root mine" in " ".join(own.arguments(tmp_path, Path("other"), "auto"))
+    assert f"--root {tmp_path}/mine" in " ".join(own.arguments(tmp_path, Path("other"), "auto"))
 
 
 @pytest.mark.parametrize(
