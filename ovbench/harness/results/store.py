@@ -48,6 +48,8 @@ SCHEMA_VERSION = 3
 # Records that are checked at once; the numbers of more are too many for fast memory.
 _TOGETHER = 32
 _RUN_ADVICE = "or measure again with --fresh"
+# To those who only read a run, and were given no --output.
+_READERS_ADVICE = "measure it again: ovbench run … --output {} --fresh"
 
 
 def essence(identity: Mapping[str, Any]) -> dict[str, Any]:
@@ -241,10 +243,11 @@ class RunStore:
 
     def _claimed(self) -> dict[str, Any] | None:
         path = self.path / "run.json"
-        content = _claimed(path, _RUN_ADVICE)
+        advice = _READERS_ADVICE.format(self.path)
+        content = _claimed(path, advice)
         if content is None or SEAL in content:
             return content
-        with _advising(_RUN_ADVICE):
+        with _advising(advice):
             return {**content, "identity": identity_of_older_version(path, content["identity"])}
 
     def _about(self) -> dict[str, Any]:
@@ -351,7 +354,7 @@ def claim(
     Raises:
         UsageError: the file holds another identity, is damaged or cannot be written.
     """
-    found = _claimed(path, advice)
+    found = _claimed(path, f"give another --output {advice}")
     if found is None:
         ready_folder(path)
         content = {"schema_version": SCHEMA_VERSION, "identity": identity, **about}
@@ -420,7 +423,7 @@ def _advising(advice: str) -> Iterator[None]:
     try:
         yield
     except UsageError as error:
-        raise UsageError(f"{error}; give another --output {advice}") from None
+        raise UsageError(f"{error}; {advice}") from None
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
