@@ -28,7 +28,7 @@ def test_references_are_made_once(tmp_path: Path) -> None:
     assert kept == made
     assert masks.startswith("masks were read that another run had made")
     assert second["profile"]["prepare_s"] < min(2, first["profile"]["prepare_s"])
-    assert set(second["profile"]["stages"]) >= {"proposals", "features", "matching", "paint"}
+    assert set(second["profile"]["stages"]) >= {"region masks", "features", "matching", "paint"}
     assert second["config"]["predicted_iou"] == 0.6
     assert {c["role"] for c in second["checkpoints"]} == {"sam", "dinov2", "stable_diffusion"}
 
