@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -23,25 +25,23 @@ SIDE = 64
 _WIDTH = 32
 
 
-def _parts() -> dict[str, Any]:
+def _parts(decoder: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
     hiera = Sam2HieraDetConfig(
         hidden_size=8, image_size=[SIDE, SIDE], blocks_per_stage=[1, 1, 2, 1],
-        embed_dim_per_stage=[8, 16, 24, 32], num_attention_heads_per_stage=[1, 1, 2, 2],
+        embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 2, 4, 8],
         window_size_per_stage=[4, 2, 4, 2], global_attention_blocks=[3],
         window_positional_embedding_background_size=[4, 4],
     )  # fmt: skip
     vision = Sam2VisionConfig(
-        backbone_config=hiera, backbone_channel_list=[32, 24, 16, 8],
+        backbone_config=hiera, backbone_channel_list=[64, 32, 16, 8],
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]], fpn_hidden_size=_WIDTH,
     )  # fmt: skip
     prompts = Sam2PromptEncoderConfig(hidden_size=_WIDTH, image_size=SIDE, patch_size=16)
-    decoder = Sam2MaskDecoderConfig(
-        hidden_size=_WIDTH, mlp_dim=32, num_attention_heads=2, iou_head_hidden_dim=16
-    )
+    sizes = {"mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16, **decoder}
     return {
         "vision_config": vision.to_dict(),
         "prompt_encoder_config": prompts.to_dict(),
-        "mask_decoder_config": decoder.to_dict(),
+        "mask_decoder_config": Sam2MaskDecoderConfig(hidden_size=_WIDTH, **sizes).to_dict(),
     }
 
 
@@ -54,11 +54,15 @@ def _large_weights(model: Any) -> Any:
     return model.eval()
 
 
-def sam2_model(seed: int = 0) -> Any:
-    """A ``Sam2Model`` of 64 pixels, whose masks have 16 logits a side."""
+def sam2_model(decoder: Mapping[str, int] = MappingProxyType({})) -> Any:
+    """A ``Sam2Model`` of 64 pixels, whose masks have 16 logits a side.
+
+    Args:
+        decoder: sizes of its decoder that differ.
+    """
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        return _large_weights(Sam2Model(Sam2Config(**_parts())))
+        torch.manual_seed(0)
+        return _large_weights(Sam2Model(Sam2Config(**_parts(decoder))))
 
 
 def sam2_video_model() -> Any:

@@ -166,16 +166,18 @@ class Sam2(PromptableSegmenter):
         boxes: Tensor | None,
         masks: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
-        """Prompts, sparse ``(b, 1, k, C)`` and dense ``(b, C, h, w)``."""
-        if points is None and boxes is None:  # as transformers, a point that is none
-            count = 1 if masks is None else len(masks)
-            points, labels = torch.zeros(count, 1, 2), -torch.ones(count, 1, dtype=torch.int)
+        """Prompts, sparse ``(b, 1, k, C)`` and dense ``(b, C, h, w)``.
+
+        A mask alone has no sparse prompt, as its authors ask; transformers adds a point of none.
+        """
         sparse, dense = self.model.prompt_encoder(
             input_points=_alone(points, self.device),
             input_labels=_alone(labels, self.device),
             input_boxes=_alone(boxes, self.device),
             input_masks=masks,
         )
+        if sparse is None:
+            sparse = dense.new_zeros(len(dense), 1, 0, dense.shape[1])
         return sparse, dense
 
     @torch.inference_mode()
