@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from ovbench.adapters.parts.templates import templates
-from ovbench.adapters.reco.archive import TOGETHER, Archive, Retrieval, archive_in, packed_archive
+from ovbench.adapters.reco.archive import TOGETHER, Retrieval
 from ovbench.adapters.reco.cosegment import context_weights, cosegmented
 from ovbench.adapters.reco.settings import ReCoSettings
 from ovbench.errors import UsageError
@@ -25,6 +25,7 @@ from ovbench.harness.files.cache import remembered
 from ovbench.harness.files.home import at_home
 from ovbench.models.clip.model import CLIP, load_clip
 from ovbench.models.patches.encoder import PatchEncoder
+from ovbench.models.pictures import Archive, archive_in, packed_archive
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.plain_pickle import tensors_in
 from ovbench.models.weights.untrained import untrained

@@ -139,6 +139,7 @@ METHODS = Registry(
         "sclip": Entry("ovbench.adapters.dense_clip.sclip:SCLIP"),
         "clearclip": Entry("ovbench.adapters.dense_clip.clearclip:ClearCLIP"),
         "naclip": Entry("ovbench.adapters.dense_clip.naclip:NACLIP"),
+        "floss": Entry("ovbench.adapters.dense_clip.floss:FLOSS"),
         "scclip": Entry("ovbench.adapters.dense_clip.scclip:SCCLIP"),
         "sfp": Entry("ovbench.adapters.dense_clip.sfp:SFP"),
         "resclip": Entry("ovbench.adapters.dense_clip.resclip:ResCLIP"),

@@ -17,6 +17,7 @@ _BLIP: Mapping[str, Labels] = {
     "SBU": "captions", "LAION-115M": "captions",
 }  # fmt: skip
 _BLIP_SOURCE = "Li et al., ICML 2022, section 4.1"
+_FLOSS = "README of yasserben/FLOSS: templates are chosen on the benchmark's training pictures"
 _GROUPVIT = "README of NVlabs/GroupViT"
 _STUDENT = "README of chongzhou96/MaskCLIP, and `pretrained` of its configurations"
 
@@ -45,6 +46,11 @@ TRAININGS: Mapping[str, Training] = {
     ),
     "dinov2/dinov2_*": Training({"LVD-142M": "images"}, "Oquab et al., TMLR 2024, section 3"),
     "dinov2/dinov3_*": Training({"LVD-1689M": "images"}, "model cards of facebook/dinov3-*"),
+    "floss/floss_naclip_voc20": Training({"PASCAL VOC": "images"}, _FLOSS),
+    "floss/floss_naclip_context59": Training({"PASCAL Context": "images"}, _FLOSS),
+    "floss/floss_naclip_cocostuff": Training({"COCO": "images"}, _FLOSS),
+    "floss/floss_naclip_ade20k": Training({"ADE20K": "images"}, _FLOSS),
+    "floss/floss_naclip_cityscapes": Training({"Cityscapes": "images"}, _FLOSS),
     "radio/c_radio_v3_*": Training(
         {"WebLI": "captions", "LVD-142M": "images", "SA-1B": "outlines"},
         "README of NVlabs/RADIO: of its teachers SigLIP 2, DINOv2, SAM; images not named there",

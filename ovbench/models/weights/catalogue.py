@@ -238,6 +238,16 @@ def _dinotxt(role: str, part: str, summary: str, *beside: str) -> Entry:
     return Entry(role, "dinotxt_dinov2_vitl14", official, "apache-2.0", summary, None, beside)
 
 
+def _ranking(benchmark: str, file: str, sha256: str, size: int) -> Entry:
+    # Address and licence: the repository yasserben/FLOSS, which has none.
+    commit = "ccf1d49dba37d0e35316dc50be57d133745a168a"
+    file = f"template_rankings_naclip_{file}.json"
+    url = f"https://github.com/yasserben/FLOSS/raw/{commit}/rankings/naclip/{file}"
+    official = OfficialFile(url, f"floss_{file}", sha256)
+    summary = f"FLOSS: how sure templates are on {benchmark}'s training pictures, by NACLIP"
+    return Entry("floss", f"floss_naclip_{benchmark}", official, "none stated", summary, size)
+
+
 def _radio(size: str, folder: str, file: str, summary: str, megabytes: int) -> Entry:
     # Address: radio/common.py of NVlabs/RADIO; licence and size: the page of nvidia/C-RADIOv3-*.
     url = f"https://huggingface.co/nvidia/C-RADIOv3-{folder}/resolve/main/{file}"
@@ -403,6 +413,16 @@ ENTRIES: Sequence[Entry] = (
     _radio("b", "B", "c-radio_v3-b_half.pth.tar", "ViT-B/16", 547),
     _radio("l", "L", "c-radio-v3_l_half.pth.tar", "ViT-L/16", 1000),
     _radio("h", "H", "c-radio_v3-h_half.pth.tar", "ViT-H/16", 1850),
+    _ranking("voc20", "pascalvoc20",
+             "0d1b1a3a36c10bc89ee953144138990b52fff05313a384d882842fee0c22be5b", 259053),
+    _ranking("context59", "pascalco59",
+             "b716c6c02485e648aba09ab272f7bc6eee09e301c39041d1f69bc8b40793a924", 765304),
+    _ranking("cocostuff", "cocostuff",
+             "d422cc119c465938e572523a977bdceee84ed5a466d31a0ce7c5f1b86b14ecb0", 2224740),
+    _ranking("ade20k", "ade20k",
+             "212f46e197254211b704a45308f9b458bc622cfa8cf212e3fbfa48eb14460290", 1951842),
+    _ranking("cityscapes", "cityscapes",
+             "92057a80c302942d83d18709ed3c8da53bedd312e55e3683ce957202071b3b00", 246708),
     _student("rn50", "voc",
              "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
              "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),

@@ -58,7 +58,7 @@ WITH_DIGESTS = {"talk2dino_vitb", "talk2dino_dinov3_vitb"}
 def test_official_files_have_an_address_and_a_whole_digest(entry: Entry) -> None:
     assert isinstance(entry.source, OfficialFile)
     assert entry.source.url.startswith("https://")
-    if entry.role in ("sam", "saliency") or entry.name in WITH_DIGESTS:
+    if entry.role in ("sam", "saliency", "floss") or entry.name in WITH_DIGESTS:
         assert re.fullmatch("[0-9a-f]{64}", entry.source.sha256 or "")
         assert entry.size
     else:  # whoever adds one that is stated takes its role above
