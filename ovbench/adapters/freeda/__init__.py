@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from ovbench.adapters.freeda.collection import load_collection, recipe
+from ovbench.adapters.freeda.collection import recipe
+from ovbench.adapters.freeda.loading import load_collection
 from ovbench.adapters.freeda.regions import pooled, superpixels
 from ovbench.adapters.freeda.settings import FreeDASettings
 from ovbench.adapters.parts.published import eight
@@ -92,7 +93,9 @@ class FreeDA(Sliding):
         self.device, self.patch = self._clip.device, self._encoder.patch_size
         if self._side % self.patch:
             raise UsageError(f"side={self._side} must be a multiple of {self.patch}")
-        self._collection = load_collection(self.settings, self._encoder, self._pictures, runtime)
+        self._collection = load_collection(
+            self.settings, self._encoder, self._pictures, self._embedded, runtime
+        )
         self.checkpoints = (
             self._clip.checkpoint,
             *self._encoder.checkpoints,
@@ -106,7 +109,7 @@ class FreeDA(Sliding):
 
     def embed(self, texts: Sequence[str]) -> Tensor:
         """See :class:`~ovbench.adapters.parts.sliding.Sliding`; also looks up what they show."""
-        text = self._clip.embed_queries(texts, templates(self.settings.prompts), unit=False)
+        text = self._embedded(texts)
         with stage("prototypes"):
             self._prototypes = normalize(self._collection.prototypes(texts, text), dim=1)
         return text
@@ -155,6 +158,9 @@ class FreeDA(Sliding):
             constant = torch.full_like(mixed[:, :1], settings.background_score)
             mixed = torch.cat([constant, mixed], dim=1)
         return mixed, queries
+
+    def _embedded(self, texts: Sequence[str]) -> Tensor:
+        return self._clip.embed_queries(texts, templates(self.settings.prompts), unit=False)
 
     @property
     def _side(self) -> int:

@@ -15,17 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ovbench.adapters.freeda.settings import COLLECTIONS, FreeDASettings
+from ovbench.adapters.freeda.settings import FreeDASettings
 from ovbench.errors import UsageError
 from ovbench.harness.contract.progress import progress
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.files.cache import remembered
-from ovbench.harness.files.home import at_home
 from ovbench.harness.files.regular import regular
 from ovbench.models.diffusion.attention import DAAM
 from ovbench.models.diffusion.sampling import Sampling
 from ovbench.models.patches.encoder import PatchEncoder
-from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.digests import noted_sha256
 from ovbench.support import Recipe, SupportSet, SupportSets
 
@@ -38,7 +36,6 @@ TOGETHER = 8
 AT_A_TIME = 65_536
 """Keys of an index that are compared together: 200 MB of ViT-L/14's."""
 
-_PUBLISHED = 350
 _PAGES = {
     "faiss_index": "https://drive.google.com/file/d/1FHjpM0aqPf9OjiuG_341EMlEuq6hsh6L/view",
     "prototype_embeddings": "https://drive.google.com/file/d/1U4d0exJuq29b0rLR6iOT20ErW3DAmgw0/view",
@@ -67,26 +64,6 @@ class Collection(Protocol):
             text: their embeddings, ``(Q, d)``, of unit length.
         """
         ...
-
-
-def load_collection(
-    settings: FreeDASettings, encoder: PatchEncoder, squares: Squares, runtime: Runtime
-) -> Collection:
-    """The collection that the settings name.
-
-    Raises:
-        UsageError: weights or files that cannot be had, or are not what they should be.
-    """
-    if settings.collection == "random":
-        return RandomVectors(encoder, runtime.seed)
-    if settings.collection == "supports":
-        return Supports(settings, encoder, squares, runtime)
-    neighbours = settings.neighbours or _PUBLISHED
-    if settings.index is None:
-        role, _, name = COLLECTIONS["index"].partition("/")
-        located = locate(role, name, runtime)
-        return PublishedIndex(located.path.parents[1], neighbours, encoder)
-    return PublishedIndex(at_home(settings.index), neighbours, encoder)
 
 
 class RandomVectors:
@@ -128,8 +105,7 @@ class Supports:
                 advance(1)
         entries = torch.from_numpy(np.concatenate(found)).to(text.device)
         keys = text.repeat_interleave(settings.pictures, dim=0)
-        near = nearest(text, iter([keys]), settings.neighbours or settings.pictures)
-        return torch.stack([entries[row].mean(dim=0) for row in near])
+        return averaged(text, keys, entries, settings.neighbours or settings.pictures)
 
     def _of(self, support: SupportSet) -> npt.NDArray[np.float32]:
         settings = self._settings
@@ -280,6 +256,22 @@ def _read_index(file: Path) -> Any:
     except RuntimeError as error:
         reason = str(error).strip().split("\n", 1)[0]
         raise UsageError(f"{file}: is no index of faiss, or damaged: {reason}") from None
+
+
+def averaged(text: Tensor, keys: Tensor, entries: Tensor, count: int) -> Tensor:
+    """The mean of the entries whose keys are most like each text.
+
+    Args:
+        text: ``(Q, d)``.
+        keys: ``(n, d)``.
+        entries: ``(n, D)``.
+        count: see :func:`nearest`.
+
+    Returns:
+        ``(Q, D)``.
+    """
+    near = nearest(text, iter([keys]), count)
+    return torch.stack([entries[row].mean(dim=0) for row in near])
 
 
 def nearest(text: Tensor, keys: Iterator[Tensor], count: int, squared: bool = False) -> Tensor:

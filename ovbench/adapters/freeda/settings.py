@@ -47,11 +47,12 @@ class FreeDASettings(SlidingSettings):
         "released code, configs/*/eval_*.yml, template",
         "set of prompt templates whose embeddings are averaged as they are",
     )
-    collection: Literal["supports", "index", "random"] = setting(
+    collection: Literal["supports", "folder", "index", "random"] = setting(
         "supports",
         "our choice, which needs no download by hand; released code: index",
-        "what classes look like: pictures that Stable Diffusion makes of their names, the released "
-        "collection of prototypes, or random vectors, which serve to measure speed",
+        "what classes look like: pictures that Stable Diffusion makes of their names, a folder of "
+        "your own, the released collection of prototypes, or random vectors, which serve to "
+        "measure speed",
         picks=COLLECTIONS,
     )
     index: str | None = setting(
@@ -60,11 +61,17 @@ class FreeDASettings(SlidingSettings):
         "with collection=index: the folder with faiss_index/knn.index and prototype_embeddings/; "
         "none is the place that the catalogue has for it",
     )
+    folder: str | None = setting(
+        None,
+        "our choice: the layout of support pictures",
+        "with collection=folder: where a folder for every word has its pictures; a .npy beside one "
+        "may say where the word acts, (height, width) from 0 on",
+    )
     neighbours: int | None = setting(
         None,
         f"{_CONFIG}, k_search: 350",
         "entries of the collection whose prototypes are averaged for a text; none is 350 of an "
-        "index and a class's number of pictures of supports",
+        "index, else the setting pictures",
         most=100_000,
     )
     generator: str = setting(

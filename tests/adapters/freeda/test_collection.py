@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from ovbench.adapters.freeda import collection as module
 from ovbench.adapters.freeda.collection import PublishedIndex, Supports, nearest, shown
+from ovbench.adapters.freeda.loading import load_collection
 from ovbench.adapters.freeda.settings import FreeDASettings
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
@@ -109,3 +111,65 @@ def test_files_that_do_not_go_together(tmp_path: Path) -> None:
     (folder / "faiss_index" / "knn.index").write_bytes(b"IHNf")
     with pytest.raises(UsageError, match=r"knn\.index: is no index of faiss, or damaged"):
         PublishedIndex(folder, 2, ENCODER)
+
+
+class Shades:
+    """The mean of a picture's four quarters stands for what an encoder sees of them."""
+
+    checkpoints = ()
+
+    def __call__(self, images: Any) -> Tensor:
+        grey = torch.from_numpy(images).float().mean(dim=3)
+        return torch.nn.functional.adaptive_avg_pool2d(grey[:, None], 2).expand(-1, 3, -1, -1)
+
+
+def shades(folder: Path, word: str, *values: int) -> None:
+    """Pictures of one value each, but for a black half on the right."""
+    (folder / word).mkdir()
+    for i, value in enumerate(values):
+        picture = np.full((8, 8, 3), value, dtype=np.uint8)
+        picture[:, 4:] = 0
+        Picture.fromarray(picture).save(folder / word / f"{i}.png")
+
+
+def of_folder(folder: Path, **settings: Any) -> Tensor:
+    words = {"cat": [1.0, 0.0], "dog": [0.0, 1.0]}
+    chosen = FreeDASettings(collection="folder", folder=str(folder), **settings)
+    encoder: Any = Shades()
+    found = load_collection(
+        chosen, encoder, Shades(), lambda asked: torch.tensor([words[w] for w in asked]), Runtime()
+    )
+    return found.prototypes(["kitten"], torch.tensor([[0.9, 0.1]]))
+
+
+def test_a_folder_of_pictures_is_a_collection(tmp_path: Path) -> None:
+    shades(tmp_path, "cat", 100, 200)
+    shades(tmp_path, "dog", 20)
+    assert of_folder(tmp_path, neighbours=1)[0, 0] == 50
+    assert of_folder(tmp_path, neighbours=2)[0, 0] == 75
+    assert of_folder(tmp_path)[0, 0].item() == pytest.approx((50 + 100 + 10) / 3)
+    np.save(tmp_path / "cat" / "0.npy", np.array([[1.0, 0.0], [1.0, 0.2]]))
+    assert of_folder(tmp_path, neighbours=1)[0, 0] == 100  # the left half, where it acts
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (None, "holds no pictures"),
+        (np.zeros(4), r"0\.npy: should be one map of numbers from 0 on"),
+        (np.full((2, 2), -1.0), r"0\.npy: should be one map of numbers from 0 on"),
+    ],
+)
+def test_a_folder_that_is_no_collection(tmp_path: Path, content: Any, said: str) -> None:
+    if content is not None:
+        shades(tmp_path, "cat", 100)
+        np.save(tmp_path / "cat" / "0.npy", content)
+    with pytest.raises(UsageError, match=said):
+        of_folder(tmp_path)
+
+
+def test_a_folder_has_to_be_named() -> None:
+    encoder: Any = Shades()
+    settings = FreeDASettings(collection="folder")
+    with pytest.raises(UsageError, match="collection=folder needs --set folder=FOLDER"):
+        load_collection(settings, encoder, Shades(), lambda _: torch.zeros(0), Runtime())

@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
 from ovbench.adapters.freeda import FreeDA, FreeDASettings
-from ovbench.adapters.freeda.collection import load_collection
+from ovbench.adapters.freeda.loading import load_collection
 from ovbench.adapters.freeda.regions import pooled, superpixels
 from ovbench.adapters.parts.templates import templates
 from ovbench.datasets import load_dataset
@@ -24,6 +24,7 @@ from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabula
 TOY = Runtime(checkpoints="toy")
 VOCABULARY = Vocabulary((ClassQuery("disk", ("circle",)), ClassQuery("star")), Background())
 IMAGE = load_dataset("toyworld").load(1).image[:80]
+NOTHING: Any = lambda _: torch.zeros(0)  # noqa: E731 - never called
 SMALL: dict[str, Any] = {"collection": "random", "short_side": 64, "window": 64,
                          "window_stride": 32, "superpixel_smallest": 8}  # fmt: skip
 
@@ -144,12 +145,12 @@ def test_published_settings_ask_for_the_index(
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     encoder = built()._encoder
     with pytest.raises(UsageError, match=r"put it into \S+/checkpoints/freeda/faiss_index"):
-        load_collection(settings, encoder, lambda _: torch.zeros(0), Runtime(checkpoints="real"))
+        load_collection(settings, encoder, NOTHING, NOTHING, Runtime(checkpoints="real"))
     folder = tmp_path / "hub" / "checkpoints" / "freeda" / "faiss_index"
     folder.mkdir(parents=True)
     (folder / "knn.index").write_bytes(b"")
     with pytest.raises(UsageError, match="prototype_embeddings: is not there; unpack it from"):
-        load_collection(settings, encoder, lambda _: torch.zeros(0), Runtime(checkpoints="real"))
+        load_collection(settings, encoder, NOTHING, NOTHING, Runtime(checkpoints="real"))
 
 
 @pytest.mark.parametrize(
