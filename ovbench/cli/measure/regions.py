@@ -59,7 +59,7 @@ def show(
     picture = read_image(image, upright=True)
     chosen = override(GENERATORS[generator], parse_assignments(settings or []))
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
-    (found,) = Regions(chosen, runtime).masks([picture])
+    (found,) = Regions(chosen, runtime).masks([picture], watched=True)
     regions = (found.fused() if fused else found).painted(on_top)
     count = int(regions.max())
     colours = {number: nth_colour(number - 1) for number in range(1, count + 1)}

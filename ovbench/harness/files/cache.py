@@ -74,7 +74,7 @@ def remembered_in_turn(
     keys: Sequence[Mapping[str, Any]],
     build: Callable[[int], Mapping[str, npt.NDArray[Any]]],
     *,
-    title: str,
+    title: str | None,
     sizes: Sequence[int],
 ) -> list[Mapping[str, npt.NDArray[Any]]]:
     """As :func:`remembered`, piece by piece: whoever is killed has only lost the last one.
@@ -84,7 +84,8 @@ def remembered_in_turn(
     Args:
         keys: of every piece.
         build: makes the piece of an index. One process at a time calls it for a list of keys.
-        title: what they are, for whoever watches; shown while some are made.
+        title: what they are, for whoever watches; shown while some are made. None where what
+            asks for them shows its own progress.
         sizes: how many of it are in every piece.
     """
     code = code_of(build)
@@ -98,10 +99,13 @@ def remembered_in_turn(
                 stack.enter_context(alone(whole, f"making {kind}"))
             found = _there(paths)
             missing = [i for i in range(len(keys)) if i not in found]
-            advance = stack.enter_context(progress(title, sum(sizes[i] for i in missing)))
+            advance = None
+            if title is not None:
+                advance = stack.enter_context(progress(title, sum(sizes[i] for i in missing)))
             for i in missing:
                 found[i] = _kept(kind, keys[i], partial(build, i), must_keep=False)
-                advance(sizes[i])
+                if advance is not None:
+                    advance(sizes[i])
     return [found[i] for i in range(len(keys))]
 
 

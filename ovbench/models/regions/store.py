@@ -73,7 +73,7 @@ class Regions:
         """Which weights make the masks."""
         return self._ready.checkpoints
 
-    def masks(self, images: Sequence[Image]) -> list[Masks]:
+    def masks(self, images: Sequence[Image], *, watched: bool = False) -> list[Masks]:
         """Of every image, one after the other; what is made is kept at once.
 
         Kept are a bit per pixel and mask, compressed: 41 of 500x375 pixels took 21 kB. They go by
@@ -83,17 +83,18 @@ class Regions:
 
         Args:
             images: ``(H, W, 3)`` uint8.
+            watched: whether progress is shown: a run, whose batches these are, shows its own.
         """
         with stage(REGIONS):
             if not regions_are_kept():
                 return [Masks(*self._made(image)) for image in images]
-            return self._kept(images)
+            return self._kept(images, "regions" if watched else None)
 
     def _made(self, image: Image) -> tuple[MaskArray, ScoreArray]:
         with stage(MAKE):
             return self._ready.masks(image)
 
-    def _kept(self, images: Sequence[Image]) -> list[Masks]:
+    def _kept(self, images: Sequence[Image], title: str | None) -> list[Masks]:
         keys = [{**self._key, "image": _digest(image)} for image in images]
 
         def build(i: int) -> dict[str, npt.NDArray[Any]]:
@@ -101,7 +102,7 @@ class Regions:
             bits = np.packbits(masks.reshape(len(masks), images[i][..., 0].size), axis=1)
             return {"bits": _compressed(bits), "scores": scores}
 
-        found = remembered_in_turn(KIND, keys, build, title="regions", sizes=[1] * len(images))
+        found = remembered_in_turn(KIND, keys, build, title=title, sizes=[1] * len(images))
         return [
             Masks(_unpacked(one["bits"], len(one["scores"]), image), one["scores"])
             for one, image in zip(found, images, strict=True)

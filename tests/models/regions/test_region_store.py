@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from scipy import ndimage
 
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
+from ovbench.harness.contract.progress import watching
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.stages import measure
@@ -92,6 +94,26 @@ def test_masks_are_made_once_by_their_key(cache: Path) -> None:
     Regions(Halves(), TOY).masks([changed])
     assert len(ASKED) == 5
     assert len(list((cache / "regions").glob("*.npz"))) == 5
+
+
+def test_progress_is_shown_where_it_is_asked_for(cache: Path) -> None:
+    """A run would have a line or a bar for every batch."""
+    seen: list[str] = []
+
+    class Watching:
+        @contextmanager
+        def watch(self, title: str, total: float | None) -> Iterator[Callable[[float], None]]:
+            seen.append(f"{title} {total}")
+            yield lambda done: seen.append(f"{done}")
+
+        def says(self, line: str) -> None:
+            raise AssertionError(line)
+
+    with watching(Watching()):
+        Regions(Halves(), TOY).masks(IMAGES)
+        Regions(Halves(share=0.25), TOY).masks(IMAGES, watched=True)
+        Regions(Halves(share=0.25), TOY).masks(IMAGES, watched=True)
+    assert seen == ["regions 2", "1", "1"]
 
 
 def test_who_is_stopped_loses_no_finished_image(cache: Path) -> None:
