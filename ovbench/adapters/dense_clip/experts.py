@@ -107,7 +107,8 @@ class Experts(DenseCLIP):
         self.vocabulary = vocabulary
         self._labels = vocabulary.query_labels
         texts, asked = vocabulary.query_texts, templates(self.settings.prompts)
-        each = torch.stack([self.clip.embed_queries(texts, (one,)) for one in asked])
+        prompts = [one.format(text) for one in asked for text in texts]  # one call: many at a time
+        each = self.clip.embed_queries(prompts, ("{}",)).reshape(len(asked), len(texts), -1)
         self.text = normalize(each.mean(dim=0), dim=1)
         self._classes = np.unique(self._labels)
         self._experts = torch.stack(
