@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import tiny_sam2
 import torch
 from prompted import perseg_root, picture, shown, vocabulary
 
@@ -174,6 +175,15 @@ def test_other_ways_answer_too(changes: dict[str, Any]) -> None:
     answer = method(vocabulary("a", "b"), **changes).segment([picture(5, (50, 30))])[0]
     assert answer.shape == (50, 30)
     assert 0 < answer.max() <= 2
+
+
+def test_sam_2_takes_sams_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its grid, from the kept masks too."""
+    monkeypatch.setattr(module, "load_promptable", lambda *_: tiny_sam2.sam2())
+    loose = {"grid": 4, "grid_pred_iou": 0.2, "grid_stability": 0.2, "pred_iou": 0.2}
+    first, again = (method(vocabulary("a", "b"), **loose).segment([picture(5)])[0] for _ in "ab")
+    assert first.any()
+    np.testing.assert_array_equal(first, again)
 
 
 def test_the_seed_draws_the_prompts() -> None:
