@@ -26,6 +26,7 @@ BENCHMARKS = {
     "dense_crf": ("torch", "pydensecrf2"),
     "pnp_ovss": ("torch", "transformers", "pydensecrf2"),
     "sam_grid": ("torch", "segment-anything"),
+    "regions": ("torch", "segment-anything", "transformers"),
     "sam3": ("torch", "transformers"),
     "datasets": ("numpy", "torch", "pillow"),
     "prototypes": ("torch",),
