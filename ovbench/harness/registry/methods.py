@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ovbench.errors import UsageError
-from ovbench.harness.contract.card import MethodCard
+from ovbench.harness.contract.card import MethodCard, MethodKind
 from ovbench.harness.contract.checks.typed import public
 from ovbench.harness.contract.datasets import DatasetInfo
 from ovbench.harness.contract.progress import progress
@@ -113,7 +113,8 @@ def load_method(
         benchmark: for the preset "published": the ``info`` of the dataset whose values to take.
         settings: values that replace the preset's or the defaults; strings are parsed.
         tuning: on what these were tuned, for the result; see :class:`Subject`.
-        device: "auto" takes this process's GPU where there is one, else the CPU.
+        device: "auto" takes this process's GPU where there is one, else the CPU, and for a floor
+            the CPU: it has no network.
         precision: of the networks' arithmetic.
         checkpoints: "real" weights, or the "toy" miniatures that come with the package.
         seed: for every random choice the method makes.
@@ -124,6 +125,8 @@ def load_method(
         OvbenchError: the method ends the program.
     """
     choice = choose_method(name, preset, settings or {}, benchmark)
+    if device == "auto" and _kind(choice.method_class) == "floor":
+        device = "cpu"  # to look for a GPU, PyTorch would have to be imported
     runtime = Runtime(resolve_device(device), precision, checkpoints, seed)
     with progress(f"load {name}", total=None):
         segmenter = choice.method_class(choice.settings, runtime)
@@ -189,11 +192,15 @@ def subject_of(name: str, choice: MethodChoice, runtime: Runtime, preset: str | 
     )
 
 
+def _kind(method_class: SegmenterClass) -> MethodKind | None:
+    """What a method learned from, by its card."""
+    card = getattr(method_class, "card", None)
+    return card.kind if isinstance(card, MethodCard) else None
+
+
 def _warnings(method_class: SegmenterClass) -> tuple[str, ...]:
     """What every result of a method must say, by what its card says that it learned from."""
-    card = getattr(method_class, "card", None)
-    supervised = isinstance(card, MethodCard) and card.kind == "mask-supervised"
-    return (TRAINED_ON_MASKS,) if supervised else ()
+    return (TRAINED_ON_MASKS,) if _kind(method_class) == "mask-supervised" else ()
 
 
 def _trained(name: str, settings: Any) -> Supervision | None:

@@ -13,7 +13,7 @@ from ovbench.cli import main
 run = sys.argv[1]
 heavy = {"torch", "torchvision", "timm", "transformers", "open_clip", "diffusers", "matplotlib"}
 for line in (
-    ["run", "-m", "random", "-d", "toyworld", "--limit", "2", "--device", "cpu", "-o", run],
+    ["run", "-m", "random", "-d", "toyworld", "--limit", "2", "-o", run],
     ["rescore", run],
     ["compare", run, run],
     ["report", run, "--no-pictures", "-o", run + "/report.html"],
