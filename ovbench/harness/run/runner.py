@@ -12,7 +12,7 @@ import sys
 import time
 import warnings
 from collections import Counter as Counts
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ from ovbench.harness.results.environment import device_name, environment
 from ovbench.harness.results.fresh import settle, stage_of
 from ovbench.harness.results.identity import code_of_dataset, conditions, untold
 from ovbench.harness.results.parameters import count_parameters
-from ovbench.harness.results.records import BadImage, Session
+from ovbench.harness.results.records import BadImage, ImageRecord, Session
 from ovbench.harness.results.rescore import finish
 from ovbench.harness.results.store import (
     RunStore,
@@ -60,6 +60,7 @@ from ovbench.harness.results.store import (
     nothing_left_behind,
 )
 from ovbench.harness.run.asking import ask, prepare, takes_candidates
+from ovbench.harness.run.beside import Beside
 from ovbench.harness.run.counting import Candidates, ClassChoice, Counter, UnansweredRule
 from ovbench.harness.run.distributed import World, join_world, passing_directory, share_cores
 from ovbench.harness.run.portions import Portions
@@ -388,9 +389,6 @@ class Run:
             notes = self.predictor.prepare()
         session = self._session(preparation, notes, world)
         shard.append([session])
-        portions = Portions(
-            self.options.batch_size, lambda size: shard.append([replace(session, fitting=size)])
-        )
         indices = [i for batch in batches for i in batch]
         if self.observer:
             ids = self.ids
@@ -403,14 +401,27 @@ class Run:
             self.options.unanswered,
         )
         seen = 0
-        with closing(prefetch(self.dataset, indices, workers=self.options.workers)) as stream:
+        with (
+            Beside(self._tell_all) as beside,
+            closing(prefetch(self.dataset, indices, workers=self.options.workers)) as stream,
+        ):
+
+            def halved(size: int) -> None:
+                beside.settle()
+                shard.append([replace(session, fitting=size)])
+
+            portions = Portions(self.options.batch_size, halved)
             for loaded, wait_s in _batched(stream, [len(b) for b in batches]):
+                if any(item.sample is None for item in loaded):
+                    beside.settle()  # the shard has one writer at a time
                 samples = self._readable(loaded, shard)
                 ask = partial(self._ask, counter, self.runtime.seed + loaded[0].index)
                 for portion, (maps, candidates, spent) in portions.answered(samples, ask):
-                    records = counter.count(
+                    own = _unshared(maps)
+                    count = partial(
+                        counter.count,
                         portion,
-                        maps,
+                        own,
                         candidates,
                         spent,
                         self.runtime,
@@ -418,12 +429,27 @@ class Run:
                         warmup=seen < WARMUP_IMAGES,
                     )
                     seen += len(portion)
-                    if self.options.save_predictions:
-                        store.save_predictions([sample.id for sample in portion], maps)
-                    fresh = [record for record in records if record.image not in done]
-                    shard.append(fresh)
-                    for record in fresh:
-                        self._tell(record.image, record.confusion)
+                    beside.give(partial(self._record, count, own, store, shard, done))
+
+    def _record(
+        self,
+        count: Callable[[], Sequence[ImageRecord]],
+        maps: Sequence[LabelMap],
+        store: RunStore,
+        shard: ShardWriter,
+        done: Collection[str],
+    ) -> Sequence[ImageRecord]:
+        """Count what was answered and write it down; returns what is new."""
+        records = count()
+        if self.options.save_predictions:
+            store.save_predictions([record.image for record in records], maps)
+        fresh = [record for record in records if record.image not in done]
+        shard.append(fresh)
+        return fresh
+
+    def _tell_all(self, records: Sequence[ImageRecord]) -> None:
+        for record in records:
+            self._tell(record.image, record.confusion)
 
     def _ask(
         self, counter: Counter, seed: int, samples: Sequence[Sample]
@@ -474,6 +500,11 @@ class Run:
         """Of the method; None where label maps come from files."""
         segmenter = getattr(self.predictor, "segmenter", None)
         return None if segmenter is None else count_parameters(segmenter)
+
+
+def _unshared(maps: Sequence[LabelMap]) -> Sequence[LabelMap]:
+    """Maps that stay what they are when the method is asked again, which may reuse its own."""
+    return [one.copy() if isinstance(one, np.ndarray) else one for one in maps]
 
 
 def seed_everything(seed: int) -> None:
