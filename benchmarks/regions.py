@@ -29,8 +29,8 @@ from benchmarks.comparison import Row, in_turn, peak_mib, show
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.stages import peak_memory
-from ovbench.models.regions.generators import Sam2Grid, SamGrid
 from ovbench.models.regions.maps import MaskArray
+from ovbench.models.regions.sam_grids import Sam2Grid, SamGrid
 from ovbench.models.regions.store import Regions
 from ovbench.models.sam.model import Sam, SamConfig, build_sam
 from ovbench.models.sam.promptable import PromptableSegmenter

@@ -48,16 +48,11 @@ from ovbench.models.pixels.windows import Windows, slide, window_starts
 from ovbench.models.pixelwise.lseg import LSeg, load_lseg
 from ovbench.models.pixelwise.student import Student, load_student
 from ovbench.models.prompted.sam3 import SAM3, ConceptMasks, Phrases, load_sam3
-from ovbench.models.regions.generators import (
-    Cuts,
-    Generator,
-    Panoptic,
-    ReadyGenerator,
-    Sam2Grid,
-    SamGrid,
-    Superpixels,
-)
+from ovbench.models.regions.cuts import Cuts
+from ovbench.models.regions.generator import Generator, ReadyGenerator
 from ovbench.models.regions.maps import fuse, majority_vote, paint, pool
+from ovbench.models.regions.sam_grids import Sam2Grid, SamGrid
+from ovbench.models.regions.segments import Panoptic, Superpixels
 from ovbench.models.regions.store import Masks, Regions
 from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.guidance import Guidance

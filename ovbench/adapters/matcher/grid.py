@@ -8,7 +8,7 @@ from ovbench.adapters.matcher.masks import Found
 from ovbench.adapters.matcher.settings import MatcherSettings
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.regions.generators import SamGrid
+from ovbench.models.regions.sam_grids import SamGrid
 from ovbench.models.regions.store import Regions
 from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 

@@ -28,7 +28,7 @@ from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.models.pixels.scores import Scores, resizing
 from ovbench.models.pixels.windows import Windows
-from ovbench.models.regions.generators import PanopticCuts
+from ovbench.models.regions.cuts import PanopticCuts
 from ovbench.models.regions.maps import MaskArray
 from ovbench.models.regions.store import Regions
 

@@ -6,16 +6,11 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from ovbench.harness.contract.settings import MANY, setting
-from ovbench.models.regions.generators import (
-    Cuts,
-    Generator,
-    GeneratorName,
-    Panoptic,
-    PanopticCuts,
-    Sam2Grid,
-    SamGrid,
-    Superpixels,
-)
+from ovbench.models.regions.cuts import Cuts, PanopticCuts
+from ovbench.models.regions.generator import Generator
+from ovbench.models.regions.generators import GeneratorName
+from ovbench.models.regions.sam_grids import Sam2Grid, SamGrid
+from ovbench.models.regions.segments import Panoptic, Superpixels
 
 _BOTH = "SamAutomaticMaskGenerator and SAM2AutomaticMaskGenerator"
 

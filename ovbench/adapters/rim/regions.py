@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from ovbench.adapters.rim.settled import Settled
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.models.regions.generators import SamGrid
+from ovbench.models.regions.sam_grids import SamGrid
 from ovbench.models.regions.store import Regions
 from ovbench.models.sam.promptable import PromptableSegmenter
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.radio.file import Released, Teachers, read_radio
 from ovbench.models.radio.heads import Head
 from ovbench.models.weights.checkpoints import locate
@@ -48,7 +48,7 @@ class Radio:
         self, released: Released, checkpoints: tuple[CheckpointRecord, ...], runtime: Runtime
     ) -> None:
         """Take networks, which are frozen and moved in place."""
-        released = released.eval().requires_grad_(False).to(runtime.device)
+        released = frozen(released, runtime.device)
         self._trunk, self._norm = released.trunk, released.norm
         self._heads: Any = released.heads
         self._dtype = DTYPES[runtime.precision]

@@ -22,7 +22,8 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.stages import stage
 from ovbench.harness.files.cache import remembered_in_turn
 from ovbench.harness.files.features import MAKE, REGIONS, regions_are_kept
-from ovbench.models.regions.generators import Generator, ReadyGenerator, settings_of
+from ovbench.models.regions.generator import Generator, ReadyGenerator
+from ovbench.models.regions.generators import settings_of
 from ovbench.models.regions.maps import MaskArray, Painting, RegionMap, ScoreArray, fuse, paint
 from ovbench.models.weights.content import surroundings
 

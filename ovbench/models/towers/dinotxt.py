@@ -23,7 +23,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.ensembling import TextTower, ensembled
 from ovbench.models.patches.encoder import PatchEncoder, load_patch_encoder
 from ovbench.models.patches.positions import Positions
-from ovbench.models.precision import DTYPES
+from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.weights.authors import fitted, weights_in
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -220,8 +220,8 @@ class DinoTxt:
     ) -> None:
         """Take networks, which are frozen and moved in place."""
         self._dtype = DTYPES[runtime.precision]
-        self._head = head.eval().requires_grad_(False).to(runtime.device, self._dtype)
-        self._text = text.eval().requires_grad_(False).to(runtime.device)
+        self._head = frozen(head, runtime.device).to(self._dtype)
+        self._text = frozen(text, runtime.device)
         self._encoder = encoder
         self.checkpoints = checkpoints
         self.device = torch.device(runtime.device)

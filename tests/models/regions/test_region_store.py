@@ -28,16 +28,11 @@ from ovbench.harness.files.features import (
     regions_note,
 )
 from ovbench.models.patches.encoder import load_patch_encoder
-from ovbench.models.regions.generators import (
-    Cuts,
-    Panoptic,
-    PanopticCuts,
-    ReadyGenerator,
-    Sam2Grid,
-    SamGrid,
-    Superpixels,
-)
+from ovbench.models.regions.cuts import Cuts, PanopticCuts
+from ovbench.models.regions.generator import ReadyGenerator
 from ovbench.models.regions.maps import MaskArray, ScoreArray
+from ovbench.models.regions.sam_grids import Sam2Grid, SamGrid
+from ovbench.models.regions.segments import Panoptic, Superpixels
 from ovbench.models.regions.store import Regions
 from ovbench.models.sam.model import load_sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
@@ -286,14 +281,14 @@ def test_panoptic_segments_are_transformers_own(
 ) -> None:
     from transformers import AutoImageProcessor, AutoModelForUniversalSegmentation
 
-    from ovbench.models.regions import generators
+    from ovbench.models.regions import segments
     from ovbench.models.weights.checkpoints import Located
 
     folder = tmp_path / "model"
     build(folder)
     record = CheckpointRecord("panoptic", "tiny", None, "0" * 64)
-    monkeypatch.setattr(generators, "locate", lambda *_: Located(folder, (record,)))
-    monkeypatch.setattr(generators, "COCO_STUFF", [0, 1, 2])  # all that the tiny ones know
+    monkeypatch.setattr(segments, "locate", lambda *_: Located(folder, (record,)))
+    monkeypatch.setattr(segments, "COCO_STUFF", [0, 1, 2])  # all that the tiny ones know
     settings = Panoptic(threshold=0.0, mask_threshold=0.3, kept_share=0.05, join_stuff=join)
     (found,) = Regions(settings, TOY).masks(IMAGES[:1])
 
