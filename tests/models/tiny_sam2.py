@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -25,7 +23,7 @@ SIDE = 64
 _WIDTH = 32
 
 
-def _parts(decoder: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
+def _parts() -> dict[str, Any]:
     hiera = Sam2HieraDetConfig(
         hidden_size=8, image_size=[SIDE, SIDE], blocks_per_stage=[1, 1, 2, 1],
         embed_dim_per_stage=[8, 16, 32, 64], num_attention_heads_per_stage=[1, 2, 4, 8],
@@ -37,7 +35,7 @@ def _parts(decoder: Mapping[str, int] = MappingProxyType({})) -> dict[str, Any]:
         backbone_feature_sizes=[[16, 16], [8, 8], [4, 4]], fpn_hidden_size=_WIDTH,
     )  # fmt: skip
     prompts = Sam2PromptEncoderConfig(hidden_size=_WIDTH, image_size=SIDE, patch_size=16)
-    sizes = {"mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16, **decoder}
+    sizes = {"mlp_dim": 32, "num_attention_heads": 2, "iou_head_hidden_dim": 16}
     return {
         "vision_config": vision.to_dict(),
         "prompt_encoder_config": prompts.to_dict(),
@@ -54,15 +52,11 @@ def _large_weights(model: Any) -> Any:
     return model.eval()
 
 
-def sam2_model(decoder: Mapping[str, int] = MappingProxyType({})) -> Any:
-    """A ``Sam2Model`` of 64 pixels, whose masks have 16 logits a side.
-
-    Args:
-        decoder: sizes of its decoder that differ.
-    """
+def sam2_model() -> Any:
+    """A ``Sam2Model`` of 64 pixels, whose masks have 16 logits a side."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        return _large_weights(Sam2Model(Sam2Config(**_parts(decoder))))
+        return _large_weights(Sam2Model(Sam2Config(**_parts())))
 
 
 def sam2_video_model() -> Any:
