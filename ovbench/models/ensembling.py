@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ovbench.harness.files.cache import code_of, remembered_in_turn
+from ovbench.harness.files.cache import remembered_in_turn
+from ovbench.harness.files.code import code_of
 from ovbench.models.weights.content import bytes_of, content_of, surroundings
 
 TEXT_BATCH = 256

@@ -9,13 +9,14 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from functools import cache, partial
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy.typing as npt
 
 from ovbench.harness.contract.progress import progress
+from ovbench.harness.files.code import code_of
 from ovbench.harness.files.home import at_home
 from ovbench.harness.files.regular import regular
 from ovbench.harness.files.shared import UnwritableError, alone, array_bytes, array_of, sweep, write
@@ -115,12 +116,6 @@ def _there(paths: Sequence[Path]) -> dict[int, Mapping[str, npt.NDArray[Any]]]:
     return {i: piece for i, piece in found.items() if piece is not None}
 
 
-def code_of(build: Callable[..., Any]) -> str:
-    """A digest of the modules in the folder of a function's own."""
-    code = getattr(build, "__code__", None)
-    return "" if code is None else _modules_digest(Path(code.co_filename).parent)
-
-
 def _path(kind: str, key: Mapping[str, Any]) -> Path:
     return cache_home() / kind / f"{digest_of_key(key)}.npz"
 
@@ -153,14 +148,6 @@ def _kept(
         if must_keep:
             raise
     return dict(build()) if found is None else found
-
-
-@cache
-def _modules_digest(folder: Path) -> str:
-    digest = hashlib.sha256()
-    for module in sorted(folder.glob("*.py")):
-        digest.update(f"\n{module.name}\n".encode() + regular(module).read_bytes())
-    return digest.hexdigest()
 
 
 def _make_room(folder: Path, most_bytes: int) -> None:

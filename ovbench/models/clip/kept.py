@@ -14,7 +14,8 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ovbench.harness.files.cache import code_of, remembered
+from ovbench.harness.files.cache import remembered
+from ovbench.harness.files.code import code_of
 from ovbench.harness.files.features import kept_features
 from ovbench.models.clip.trunk import Trunk, run_trunk
 from ovbench.models.patches.positions import Positions, resize_positions

@@ -13,7 +13,6 @@ from torch.nn import functional
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import SIDE, setting
-from ovbench.harness.files.cache import code_of
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.pixels.inputs import input_tensor
 from ovbench.models.regions.generator import ReadyGenerator
@@ -72,7 +71,7 @@ class Cuts:
             scores = np.arange(len(cuts), 0, -1, dtype=np.float32)
             return full.numpy(), scores
 
-        return ReadyGenerator(masks, encoder.checkpoints, code_of(cut_masks))
+        return ReadyGenerator(masks, encoder.checkpoints, "")
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ class PanopticCuts:
             found = np.array(full, bool).reshape(len(full), *image.shape[:2])
             return found, np.arange(len(full), 0, -1, dtype=np.float32)
 
-        return ReadyGenerator(masks, encoder.checkpoints, code_of(panoptic_cuts))
+        return ReadyGenerator(masks, encoder.checkpoints, "")
 
 
 def _sharpened(field: DenseCRF, image: Image, cut: Mask, device: torch.device) -> Mask:

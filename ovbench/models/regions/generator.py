@@ -20,7 +20,8 @@ class ReadyGenerator:
     Attributes:
         masks: of an image ``(H, W, 3)`` uint8: ``(n, H, W)`` bool and a score each, ``(n,)``.
         checkpoints: which weights it has.
-        code: a digest of the code outside this folder that makes the masks.
+        code: what else makes the masks, such as a library's release, or a digest of code that
+            is not this package's.
     """
 
     masks: Callable[[Image], tuple[MaskArray, ScoreArray]]

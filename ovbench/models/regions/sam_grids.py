@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import setting
-from ovbench.harness.files.cache import code_of
 from ovbench.models.regions.generator import ReadyGenerator
 from ovbench.models.regions.maps import MaskArray, ScoreArray
 from ovbench.models.sam.loading import load_promptable
@@ -67,7 +66,7 @@ class SamGrid:
             found = propose(sam, encode(image), settings, multimask=self.multimask)
             return found.masks, found.predicted_iou
 
-        return ReadyGenerator(masks, sam.checkpoints, code_of(propose))
+        return ReadyGenerator(masks, sam.checkpoints, "")
 
 
 @dataclass(frozen=True)

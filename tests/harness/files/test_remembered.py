@@ -15,7 +15,8 @@ import pytest
 from watchers import Watcher
 
 from ovbench.errors import UsageError
-from ovbench.harness.files.cache import _modules_digest, cache_home, remembered
+from ovbench.harness.files import code
+from ovbench.harness.files.cache import cache_home, remembered
 
 KEY = {"digest": "ab", "threshold": 0.5, "layers": [1, 2], "name": "Größe"}
 ARRAYS: Mapping[str, npt.NDArray[Any]] = {
@@ -56,7 +57,8 @@ def test_what_older_code_built_is_not_handed_out(tmp_path: Path) -> None:
 
     def ask(neighbour: str) -> float:
         (tmp_path / "neighbour.py").write_text(neighbour)
-        _modules_digest.cache_clear()  # as in another process
+        for kept in (code._digest, code._imported, code._text):
+            kept.cache_clear()  # as in another process
         made: dict[str, Any] = {"made": {"a": np.array(float(neighbour))}}
         file = tmp_path / "building.py"
         exec(compile(file.read_text(), file, "exec"), made)
