@@ -33,7 +33,7 @@ def vit(width: int = 32, layers: int = 2, heads: int = 4, image_size: int = 32) 
         intermediate_size=width * 4,
         image_size=image_size,
         patch_size=8,
-        initializer_range=0.3,
+        initializer_range=1.7 / width**0.5,  # rounding grows with what attention is sure of
     )
     return ViTModel(config, add_pooling_layer=False)
 
