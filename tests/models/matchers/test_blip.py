@@ -78,6 +78,7 @@ def test_the_real_size() -> None:
         "initializer_range": 0.02,
     }
     config = BlipConfig(vision_config=vision, text_config={"num_attention_heads": 12})
+    torch.manual_seed(0)
     matcher = wrap("blip", bert_tokenizer(), model=BlipForImageTextRetrieval(config))
     assert (matcher.image_size, matcher.patch_size) == (384, 16)
     assert (matcher.layers, matcher.heads, matcher.max_tokens) == (12, 12, 512)

@@ -79,6 +79,7 @@ def test_the_real_size() -> None:
     config = BridgeTowerConfig(
         hidden_size=1024, num_attention_heads=16, text_config=text, vision_config=vision
     )
+    torch.manual_seed(0)
     model = BridgeTowerForImageAndTextRetrieval(config)
     matcher = wrap("bridgetower", roberta_tokenizer(), model=model)
     assert (matcher.image_size, matcher.patch_size) == (294, 14)
