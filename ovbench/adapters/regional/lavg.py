@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import ClassVar
 
 import numpy as np
@@ -27,7 +26,6 @@ from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import SIDE, setting
 from ovbench.harness.contract.stages import stage
 from ovbench.models.pixels.scores import Scores, resizing
-from ovbench.models.pixels.windows import Windows
 from ovbench.models.regions.cuts import PanopticCuts
 from ovbench.models.regions.maps import MaskArray
 from ovbench.models.regions.store import Regions
@@ -57,6 +55,11 @@ class LaVGSettings(DenseCLIPSettings):
         "released code, remove_falsefg: for VOC21",
         "what is in no part is background, where there is one",
     )
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window_multiple != 1:
+            raise ValueError("window_multiple must be 1: windows are pooled pixel by pixel")
 
 
 class LaVG(SCLIP):
@@ -113,30 +116,16 @@ class LaVG(SCLIP):
             with stage("pool"):
                 size = inputs[i].shape[1], inputs[i].shape[2]
                 parts = on_input(masks[i].masks, size).to(maps[i].device)
-                pooled = self._pooled(maps[i], windows[i], parts)
+                each = zip(maps[i], windows[i].cut(parts), strict=True)
+                pooled = windows[i].average(self._by_part(*one) for one in each)
                 scores = Scores.enlarged(pooled, (image.shape[0], image.shape[1]))
             answers.append(self._answer(scores, inputs[i], chosen))
         return answers
 
-    def _pooled(self, maps: Tensor, windows: Windows, parts: Tensor) -> Tensor:
-        """Every window's scores, the same all over a part, averaged over the input, ``(Q, H, W)``.
-
-        Args:
-            maps: ``(n, Q, h, w)``, of every window.
-            parts: ``(k, H, W)`` bool on the input; the first is on top, the last fills it up.
-        """
-        queries, rows, columns = maps.shape[1], windows.rows, windows.columns
-        total = maps.new_zeros(queries, rows.side, columns.side)
-        count = maps.new_zeros(rows.side, columns.side)
-        corners = product(rows.starts, columns.starts)
-        for one, (top, left) in zip(maps, corners, strict=True):
-            place = np.s_[top : top + rows.length, left : left + columns.length]
-            total[:, *place] += self._by_part(one, parts[:, *place])
-            count[place] += 1
-        return total.div_(count)
-
     def _by_part(self, scores: Tensor, parts: Tensor) -> Tensor:
-        """One window's scores ``(Q, h, w)`` over its parts ``(k, H, W)`` bool; ``(Q, H, W)``.
+        """One window's scores ``(Q, h, w)``, the same all over a part; ``(Q, H, W)``.
+
+        Its parts ``(k, H, W)`` are bool; the first is on top, and the last fills them up.
 
         Pooling enlarged features and asking texts of the sum is, both being linear, a mean of
         scores, weighted by how much of a place belongs to a part.

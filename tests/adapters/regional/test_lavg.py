@@ -13,6 +13,7 @@ from torch.nn.functional import interpolate, normalize
 
 from ovbench.adapters.regional.lavg import LaVG
 from ovbench.datasets import load_dataset
+from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
@@ -106,3 +107,8 @@ def test_masks_are_made_once_for_all_pictures(cache: Path) -> None:
     assert len(list((cache / "regions").glob("*.npz"))) == 2
     assert len(one.regions.masks([image])[0].masks) >= 1
     assert [record.role for record in one.checkpoints] == ["clip", "dino"]
+
+
+def test_windows_with_margins_are_refused() -> None:
+    with pytest.raises(UsageError, match="pooled pixel by pixel"):
+        built(window_multiple=16)
