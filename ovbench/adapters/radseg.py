@@ -40,7 +40,7 @@ from ovbench.models.radio.self_correlation import (
 )
 from ovbench.models.sam.model import load_sam
 from ovbench.models.sam.promptable import EncodedImage
-from ovbench.models.sam.refinement import Refinement, asking
+from ovbench.models.sam.refinement import redrawn
 from ovbench.models.weights.open_clip_tags import joint_width
 
 _CONFIG = "released code, evaluation/2d/configs"
@@ -292,24 +292,22 @@ class RADSeg:
     def _redrawn(
         self, pixels: Tensor, labels: LabelMap, scores: Scores, names: npt.NDArray[np.intp]
     ) -> LabelMap:
-        settings, sam = self.settings, self._sam
+        settings = self.settings
 
         def probability(label: int) -> Tensor:
             return scores.of(torch.from_numpy(names == label)).whole().amax(dim=0)
 
-        refinement = Refinement(
-            settings.coarse_threshold,
-            settings.region_area,
-            settings.mask_weight,
-            sam.image_size,
-            sam.model.prompt_encoder.mask_input_size[0],
+        return redrawn(
+            self._sam,
+            self._for_sam(pixels, scores.size),
+            labels,
+            names.tolist(),
+            probability,
+            above=settings.coarse_threshold,
+            least_area=settings.region_area,
+            weight=settings.mask_weight,
+            predicted_iou=settings.predicted_iou,
         )
-        answer = asking(
-            sam, self._for_sam(pixels, scores.size), scores.size, settings.predicted_iou
-        )
-        coarse = torch.from_numpy(labels.astype(np.int64)).to(scores.maps.device)
-        found = refinement.labels(coarse, sorted(set(names.tolist())), probability, answer)
-        return found.cpu().numpy().astype(labels.dtype)
 
     def _for_sam(self, pixels: Tensor, size: tuple[int, int]) -> EncodedImage:
         """What SAM's neck makes of RADIO's features in its space, beside zeros where no image is.

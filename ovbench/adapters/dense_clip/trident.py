@@ -34,7 +34,7 @@ from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows
 from ovbench.models.sam.correlation import correlation, encode_attended
 from ovbench.models.sam.model import load_sam
-from ovbench.models.sam.refinement import Refinement, asking
+from ovbench.models.sam.refinement import redrawn
 
 _CONFIG = "released code, configs/base_config.py"
 
@@ -42,6 +42,8 @@ _CONFIG = "released code, configs/base_config.py"
 @dataclass(frozen=True)
 class TridentSettings(ProxySettings):
     """Settings of :class:`Trident`."""
+
+    NO_MARGINS: ClassVar[str] = "Trident's windows are whole patches"
 
     vfm: str = setting(
         "dino_vitb16",
@@ -115,8 +117,6 @@ class TridentSettings(ProxySettings):
     def __post_init__(self) -> None:
         super().__post_init__()
         require_shares(self, "coarse_threshold")
-        if self.window_multiple != 1:
-            raise ValueError("window_multiple must be 1: Trident's windows are whole patches")
         if self.region_area < 1:
             raise ValueError("region_area must be positive")
 
@@ -268,7 +268,7 @@ class Trident(DenseCLIP):
     def _redrawn(
         self, image: Image, labels: LabelMap, scores: Scores, candidates: Collection[int] | None
     ) -> LabelMap:
-        settings, device = self.settings, scores.maps.device
+        settings = self.settings
         allowed = np.isin(self._labels, allowed_labels(self.vocabulary, candidates))
         scores, names = scores.of(torch.from_numpy(allowed)), self._labels[allowed]
         total = log_mass(scores, settings.logit_scale)
@@ -277,20 +277,17 @@ class Trident(DenseCLIP):
             best = scores.of(torch.from_numpy(names == label)).whole().amax(dim=0)
             return (best * settings.logit_scale - total).exp()
 
-        refinement = Refinement(
-            settings.coarse_threshold,
-            settings.region_area,
-            settings.mask_weight,
-            self.sam.image_size,
-            self.sam.model.prompt_encoder.mask_input_size[0],
+        return redrawn(
+            self.sam,
+            self.sam.encode(self._for_sam(image)),
+            labels,
+            names.tolist(),
+            probability,
+            above=settings.coarse_threshold,
+            least_area=settings.region_area,
+            weight=settings.mask_weight,
+            predicted_iou=settings.predicted_iou,
         )
-        coarse = torch.from_numpy(labels.astype(np.int64)).to(device)
-        answer = asking(
-            self.sam, self.sam.encode(self._for_sam(image)), scores.size, settings.predicted_iou
-        )
-        classes = sorted(set(names.tolist()))
-        found = refinement.labels(coarse, classes, probability, answer)
-        return found.cpu().numpy().astype(labels.dtype)
 
 
 def gathered(joined: Tensor, features: Tensor, grid: tuple[int, int]) -> Tensor:

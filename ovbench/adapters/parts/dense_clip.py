@@ -43,6 +43,9 @@ WINDOWS_AT_A_TIME = 16
 class DenseCLIPSettings:
     """Settings of :class:`DenseCLIP`; a method's own stand in its subclass."""
 
+    NO_MARGINS: ClassVar[str] = ""
+    """Why windows are given no zeros, where a method cannot do with them."""
+
     architecture: str = setting(
         "ViT-B-16", "papers and released codes: ViT-B/16 first", "open_clip's name of the CLIP"
     )
@@ -123,6 +126,8 @@ class DenseCLIPSettings:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name} must be positive")
+        if self.NO_MARGINS and self.window_multiple != 1:
+            raise ValueError(f"window_multiple must be 1: {self.NO_MARGINS}")
         if min(self.window or 0, self.pamr_iterations) < 0:
             raise ValueError("window and pamr_iterations must not be negative")
         if min((self.logit_scale, *self.pamr_dilations)) <= 0:

@@ -37,6 +37,8 @@ _PREDICT = "released code, panoptic_cut/predict.py"
 class LaVGSettings(DenseCLIPSettings):
     """Settings of :class:`LaVG`."""
 
+    NO_MARGINS: ClassVar[str] = "windows are pooled pixel by pixel"
+
     dino: str = setting(
         "dino_vitb8",
         _PREDICT,
@@ -55,11 +57,6 @@ class LaVGSettings(DenseCLIPSettings):
         "released code, remove_falsefg: for VOC21",
         "what is in no part is background, where there is one",
     )
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.window_multiple != 1:
-            raise ValueError("window_multiple must be 1: windows are pooled pixel by pixel")
 
 
 class LaVG(SCLIP):

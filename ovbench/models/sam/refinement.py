@@ -7,7 +7,7 @@ seg_utils/utils.py, sam_refinement.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -16,6 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ovbench.harness.contract.arrays import LabelMap
+from ovbench.models.sam.model import Sam
 from ovbench.models.sam.promptable import EncodedImage, PromptableSegmenter
 
 AT_A_TIME = 16
@@ -136,6 +138,38 @@ class Refinement:
             likely.new_tensor(boxes) * scale.repeat(2),
             functional.pad(mask, (0, self.mask_side - wide, 0, self.mask_side - tall)),
         )
+
+
+def redrawn(
+    sam: Sam,
+    encoded: EncodedImage,
+    coarse: LabelMap,
+    classes: Collection[int],
+    probability: Callable[[int], Tensor],
+    *,
+    above: float,
+    least_area: int,
+    weight: float,
+    predicted_iou: float,
+) -> LabelMap:
+    """Labels redrawn by one SAM; see :meth:`Refinement.labels` for what is not told here.
+
+    Args:
+        encoded: the image, in any size.
+        coarse: ``(H, W)``.
+        classes: all that compete, in any order.
+        above, least_area, weight: see :class:`Refinement`.
+        predicted_iou: that masks must pass.
+    """
+    refinement = Refinement(
+        above, least_area, weight, sam.image_size, sam.model.prompt_encoder.mask_input_size[0]
+    )
+    height, width = coarse.shape
+    answer = asking(sam, encoded, (height, width), predicted_iou)
+    labels = torch.from_numpy(coarse.astype(np.int64)).to(sam.device)
+    found = refinement.labels(labels, sorted(set(classes)), probability, answer)
+    changed: LabelMap = found.cpu().numpy().astype(coarse.dtype)
+    return changed
 
 
 def asking(
