@@ -64,7 +64,7 @@ def test_conflicts_are_found_by_comparing_every_pair() -> None:
         if not common:
             expected.add(key)
     assert set(conflicts()) == expected
-    assert len(expected) == 54
+    assert len(expected) == 52
 
 
 def test_known_conflicts_are_said() -> None:

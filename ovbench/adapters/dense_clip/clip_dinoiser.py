@@ -14,21 +14,19 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
+from ovbench.adapters.dense_clip.value_path import WIDE, ValuePath, WideValuePathSettings
 from ovbench.adapters.parts.affinity import cosine_graph, spread
-from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.vfm import renormalised
 from ovbench.errors import UsageError
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import SIDE, setting
-from ovbench.harness.contract.vocabulary import Vocabulary
+from ovbench.harness.contract.settings import setting
 from ovbench.models.clip.dinoiser import load_dinoiser
 from ovbench.models.clip.last_block import attend, values_alone
 from ovbench.models.clip.trunk import Trunk, attended, on_grid
 from ovbench.models.patches.encoder import load_patch_encoder
-from ovbench.models.patches.positions import Positions
 from ovbench.models.patches.saliency import load_saliency
 
 _CONFIG = "released code, configs/clip_dinoiser.yaml"
@@ -37,42 +35,9 @@ _SEEN = -3
 
 
 @dataclass(frozen=True)
-class CLIPDINOiserSettings(DenseCLIPSettings):
+class CLIPDINOiserSettings(WideValuePathSettings):
     """Settings of :class:`CLIPDINOiser`."""
 
-    pretrained: str = setting(
-        "laion2b_s34b_b88k",
-        "released code, configs/maskclip.yaml",
-        "open_clip's tag of its weights, tag@revision, or random",
-        picks="clip/{architecture} {pretrained}",
-    )
-    short_side: int | None = setting(
-        None,
-        "released code, img_scale=(2048, 448), for CLIPs trained on 224 pixels",
-        "shorter side of the input in pixels; none is twice the CLIP's training size",
-        most=SIDE,
-    )
-    window: int | None = setting(
-        None,
-        "released code, test_cfg crop_size=(448, 448)",
-        "side of windows in pixels; none is twice the CLIP's training size, 0 the whole image",
-        most=SIDE,
-    )
-    window_stride: int | None = setting(
-        None,
-        "released code, test_cfg stride=(224, 224)",
-        "pixels between windows; none is the CLIP's training size",
-        most=SIDE,
-    )
-    positions: Positions = setting(
-        "exact",
-        "released code, resize_pos_embed",
-        "how position embeddings come to another grid of patches",
-    )
-    logit_scale: float = setting(
-        100.0, "released code, maskclip.py, cls_seg", "factor on cosines before the softmax",
-        most=1000,
-    )  # fmt: skip
     guide: Literal["trained", "teacher"] = setting(
         "trained",
         "released code, CLIP_DINOiser; teacher: its base class DinoCLIP, which needs no training",
@@ -116,7 +81,7 @@ class CLIPDINOiserSettings(DenseCLIPSettings):
     )
 
 
-class CLIPDINOiser(DenseCLIP):
+class CLIPDINOiser(ValuePath):
     """Probabilities of pooled patches; windows' are averaged, and the largest wins."""
 
     card: ClassVar[MethodCard] = MethodCard(
@@ -128,7 +93,7 @@ class CLIPDINOiser(DenseCLIP):
         weights=("clip/ViT-B-16 laion2b_s34b_b88k", "clip_dinoiser/clip_dinoiser_vitb16"),
         code_licence="apache-2.0",
     )
-    Settings = CLIPDINOiserSettings
+    Settings: ClassVar[type[CLIPDINOiserSettings]] = CLIPDINOiserSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {"teacher": {"guide": "teacher"}}
     published: ClassVar[Sequence[Published]] = eight(
         names={
@@ -147,7 +112,7 @@ class CLIPDINOiser(DenseCLIP):
         ade20k={},
         cityscapes={},
     )
-    SIZES: ClassVar[Mapping[str, float]] = {"short_side": 2, "window": 2, "window_stride": 1}
+    SIZES: ClassVar[Mapping[str, float]] = WIDE
     settings: CLIPDINOiserSettings
 
     def __init__(self, settings: CLIPDINOiserSettings, runtime: Runtime) -> None:
@@ -166,10 +131,9 @@ class CLIPDINOiser(DenseCLIP):
             self._found = load_saliency(settings.saliency, runtime)
             self.checkpoints += (*self._dino.checkpoints, *self._found.checkpoints)
 
-    def prepare(self, vocabulary: Vocabulary) -> None:
-        """Embed every query of the vocabulary."""
-        super().prepare(vocabulary)
-        self._ruled = self.settings.background_rule and vocabulary.background is not None
+    @property
+    def _ruled(self) -> bool:
+        return self.settings.background_rule and self.vocabulary.background is not None
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`."""

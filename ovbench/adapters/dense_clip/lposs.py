@@ -6,7 +6,7 @@ Segmentation", CVPR 2025; released code: github.com/vladan-stojnic/LPOSS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
 from typing import ClassVar
@@ -15,17 +15,15 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize
 
-from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
+from ovbench.adapters.dense_clip.value_path import ValuePath, ValuePathSettings
 from ovbench.adapters.parts.published import eight
 from ovbench.adapters.parts.vfm import renormalised, shown
 from ovbench.harness.contract.card import MethodCard
 from ovbench.harness.contract.published import Published
 from ovbench.harness.contract.runtime import Runtime
-from ovbench.harness.contract.settings import FACTOR, MANY, SIDE, setting
+from ovbench.harness.contract.settings import FACTOR, MANY, setting
 from ovbench.harness.contract.stages import stage
-from ovbench.models.clip.last_block import values_alone
 from ovbench.models.patches.encoder import Facet, load_patch_encoder
-from ovbench.models.patches.positions import Positions
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Axis, Windows
 from ovbench.refine.propagation import patch_graph, pixel_graph, propagate, rgb_to_lab
@@ -34,26 +32,9 @@ _CODE = "released code, configs/lposs.yaml"
 
 
 @dataclass(frozen=True)
-class LPOSSSettings(DenseCLIPSettings):
+class LPOSSSettings(ValuePathSettings):
     """Settings of :class:`LPOSS`."""
 
-    pretrained: str = setting(
-        "laion2b_s34b_b88k",
-        "released code, configs/maskclip.yaml",
-        "open_clip's tag of its weights, tag@revision, or random",
-        picks="clip/{architecture} {pretrained}",
-    )
-    short_side: int | None = setting(
-        None,
-        "released code, img_scale=(2048, 448), for CLIPs trained on 224 pixels",
-        "shorter side of the input in pixels; none is twice the CLIP's training size",
-        most=SIDE,
-    )
-    positions: Positions = setting(
-        "exact",
-        "released code, resize_pos_embed",
-        "how position embeddings come to another grid of patches",
-    )
     dino: str = setting(
         "dino_vitb16",
         f"{_CODE}, vit_arch, vit_patch_size",
@@ -95,7 +76,7 @@ class LPOSSSettings(DenseCLIPSettings):
     )
 
 
-class LPOSS(DenseCLIP):
+class LPOSS(ValuePath):
     """MaskCLIP's cosines, propagated over a graph of the patches of all windows."""
 
     card: ClassVar[MethodCard] = MethodCard(
@@ -125,19 +106,12 @@ class LPOSS(DenseCLIP):
         ade20k={},
         cityscapes={},
     )
-    SIZES: ClassVar[Mapping[str, float]] = {**DenseCLIP.SIZES, "short_side": 2}
     settings: LPOSSSettings
 
     def __init__(self, settings: LPOSSSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
         self._dino = load_patch_encoder("dino", settings.dino, runtime, "dino")
         self.checkpoints = (*self.checkpoints, *self._dino.checkpoints)
-
-    def features(self, windows: Tensor) -> Tensor:
-        """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`; MaskCLIP's, as released."""
-        positions = self.settings.positions
-        found, _ = self.clip.attended_features(windows, values_alone, positions=positions)
-        return found
 
     def _maps(self, inputs: Sequence[Tensor], windows: Sequence[Windows]) -> list[Tensor]:
         read = self._all_by_window(inputs, windows, self._read)

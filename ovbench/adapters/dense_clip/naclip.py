@@ -51,7 +51,7 @@ class NACLIP(DenseCLIP):
         weights=("clip/ViT-B-16 openai",),
         code_licence="mit",
     )
-    Settings = NACLIPSettings
+    Settings: ClassVar[type[NACLIPSettings]] = NACLIPSettings
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
         # How the released code evaluates unless told otherwise (eval.py, --pamr).
         "plus_pamr": {"pamr_iterations": 10},

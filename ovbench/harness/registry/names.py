@@ -140,6 +140,8 @@ METHODS = Registry(
         "clearclip": Entry("ovbench.adapters.dense_clip.clearclip:ClearCLIP"),
         "naclip": Entry("ovbench.adapters.dense_clip.naclip:NACLIP"),
         "floss": Entry("ovbench.adapters.dense_clip.floss:FLOSS"),
+        "floss_maskclip": Entry("ovbench.adapters.dense_clip.floss:FLOSSMaskCLIP"),
+        "floss_clip_dinoiser": Entry("ovbench.adapters.dense_clip.floss:FLOSSDINOiser"),
         "scclip": Entry("ovbench.adapters.dense_clip.scclip:SCCLIP"),
         "sfp": Entry("ovbench.adapters.dense_clip.sfp:SFP"),
         "resclip": Entry("ovbench.adapters.dense_clip.resclip:ResCLIP"),

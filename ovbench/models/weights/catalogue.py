@@ -238,14 +238,25 @@ def _dinotxt(role: str, part: str, summary: str, *beside: str) -> Entry:
     return Entry(role, "dinotxt_dinov2_vitl14", official, "apache-2.0", summary, None, beside)
 
 
-def _ranking(benchmark: str, file: str, sha256: str, size: int) -> Entry:
+def _rankings(base: str, folder: str, *files: tuple[str, int]) -> list[Entry]:
     # Address and licence: the repository yasserben/FLOSS, which has none.
     commit = "ccf1d49dba37d0e35316dc50be57d133745a168a"
-    file = f"template_rankings_naclip_{file}.json"
-    url = f"https://github.com/yasserben/FLOSS/raw/{commit}/rankings/naclip/{file}"
-    official = OfficialFile(url, f"floss_{file}", sha256)
-    summary = f"FLOSS: how sure templates are on {benchmark}'s training pictures, by NACLIP"
-    return Entry("floss", f"floss_naclip_{benchmark}", official, "none stated", summary, size)
+    url = f"https://github.com/yasserben/FLOSS/raw/{commit}/rankings/{folder}"
+    found = []
+    for (benchmark, theirs), (sha256, size) in zip(_RANKED.items(), files, strict=True):
+        file = f"template_rankings_{folder}_{theirs}.json"
+        official = OfficialFile(f"{url}/{file}", f"floss_{file}", sha256)
+        summary = f"FLOSS: how sure templates are on {benchmark}'s training pictures, by {base}"
+        name = f"floss_{base.lower().replace('-', '_')}_{benchmark}"
+        found.append(Entry("floss", name, official, "none stated", summary, size))
+    return found
+
+
+_RANKED = {
+    "voc20": "pascalvoc20", "context59": "pascalco59", "cocostuff": "cocostuff",
+    "ade20k": "ade20k", "cityscapes": "cityscapes",
+}  # fmt: skip
+"""Benchmarks, and what the authors' files call them."""
 
 
 def _radio(size: str, folder: str, file: str, summary: str, megabytes: int) -> Entry:
@@ -413,16 +424,30 @@ ENTRIES: Sequence[Entry] = (
     _radio("b", "B", "c-radio_v3-b_half.pth.tar", "ViT-B/16", 547),
     _radio("l", "L", "c-radio-v3_l_half.pth.tar", "ViT-L/16", 1000),
     _radio("h", "H", "c-radio_v3-h_half.pth.tar", "ViT-H/16", 1850),
-    _ranking("voc20", "pascalvoc20",
-             "0d1b1a3a36c10bc89ee953144138990b52fff05313a384d882842fee0c22be5b", 259053),
-    _ranking("context59", "pascalco59",
-             "b716c6c02485e648aba09ab272f7bc6eee09e301c39041d1f69bc8b40793a924", 765304),
-    _ranking("cocostuff", "cocostuff",
-             "d422cc119c465938e572523a977bdceee84ed5a466d31a0ce7c5f1b86b14ecb0", 2224740),
-    _ranking("ade20k", "ade20k",
-             "212f46e197254211b704a45308f9b458bc622cfa8cf212e3fbfa48eb14460290", 1951842),
-    _ranking("cityscapes", "cityscapes",
-             "92057a80c302942d83d18709ed3c8da53bedd312e55e3683ce957202071b3b00", 246708),
+    *_rankings(
+        "NACLIP", "naclip",
+        ("0d1b1a3a36c10bc89ee153944138990b52fff05313a384d882842fee0c22be5b", 259053),
+        ("b716c6c02485e648aba09ab272f7bc6eee09e301c39041d1f69bc8b40793a924", 765304),
+        ("d422cc119c465938e572523a977bdceee84ed5a466d31a0ce7c5f1b86b14ecb0", 2224740),
+        ("212f46e197254211b704a45308f9b458bc622cfa8cf212e3fbfa48eb14460290", 1951842),
+        ("92057a80c302942d83d18709ed3c8da53bedd312e55e3683ce957202071b3b00", 246708),
+    ),
+    *_rankings(
+        "MaskCLIP", "maskclip",
+        ("96b1d6a8963df44f50b7c1535bc5693fa87a086306ebc8084434bb02dcb72f91", 258683),
+        ("45c8c254e64b90292b76525e5ea01381a3615c5faca15130752d7ee25f8853cd", 764209),
+        ("52d5ab4b7e7787e70078424a405af8d216076a0fb7edf0e883481b7651067853", 2220821),
+        ("48a9479ff3b224aaa9f2590016950fd53adc899ff4e135ddf8b18522ebf40827", 1948116),
+        ("89413bd59f7c9a5d1b02592a8b2e3ad7682a123be8b1851b5dc3d80c505907c0", 246186),
+    ),
+    *_rankings(
+        "CLIP-DINOiser", "clipdinoiser",
+        ("f5f25b724d3f1449d2c3eba1258e46832afb6db62daf50ed7ecb8a53d06437d5", 258970),
+        ("c32e336c9ffb47512e8f3c0438aba00bb0d3e59ae001ef76282095bfe51d4a56", 765378),
+        ("c2822dc45278a3f80cb98b65b31082a963cb398c3aa0d6b383ae09d14c2d5075", 2225490),
+        ("189dc89e322080f298b056ed23d948e6850dfebb9c4ba53887763e3a8501ff16", 1952537),
+        ("4093a8bb5e86d653a59fdde3b69f1075f290e0bf2f2d0370382376ccf43d76ab", 247120),
+    ),
     _student("rn50", "voc",
              "EeNt1u1qRX1GjhoCMIpxrUQBpQImYcYj31jeu3ID2Ry8BQ?e=QkS9ZA",
              "r50_deeplabv2_r101-d8_512x512_2k_voc12aug_20"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +14,10 @@ import torch
 from PIL import Image as Pillow
 from torch.nn import functional
 
-from ovbench.adapters.dense_clip import experts as parts
-from ovbench.adapters.dense_clip.experts import best, entropies, fuse, ranked
-from ovbench.adapters.dense_clip.floss import FLOSS
+from ovbench.adapters.dense_clip.floss import FLOSS, FLOSSDINOiser, FLOSSMaskCLIP
+from ovbench.adapters.dense_clip.floss import experts as parts
+from ovbench.adapters.dense_clip.floss.choosing import best, entropies, fuse, ranked
+from ovbench.adapters.dense_clip.floss.experts import Experts
 from ovbench.adapters.parts.templates import templates
 from ovbench.datasets import load_dataset
 from ovbench.errors import UsageError
@@ -35,8 +38,17 @@ SAMPLES = load_dataset("toyworld")
 IMAGE = SAMPLES.load(1).image
 
 
-def built(vocabulary: Vocabulary = VOCABULARY, **settings: Any) -> FLOSS:
-    made = FLOSS(override(FLOSS.Settings, {**SMALL, **settings}), Runtime(checkpoints="toy"))
+BASES: Mapping[str, tuple[Any, dict[str, Any]]] = {
+    "naclip": (FLOSS, {}),
+    "maskclip": (FLOSSMaskCLIP, {}),
+    "clip_dinoiser": (FLOSSDINOiser, {"guide": "teacher"}),
+}
+
+
+def built(vocabulary: Vocabulary = VOCABULARY, base: str = "naclip", **settings: Any) -> Experts:
+    kind, own = BASES[base]
+    chosen = override(kind.Settings, {**SMALL, **own, **settings})
+    made: Experts = kind(chosen, Runtime(checkpoints="toy"))
     made.prepare(vocabulary)
     return made
 
@@ -95,45 +107,68 @@ def test_a_class_has_the_templates_that_are_surest_where_they_see_it() -> None:
     assert best(sums, counts, 9)[0].tolist() == [1, 0, 2]
 
 
-def ranking(tmp_path: Path, classes: int = 3, shift: int = 0) -> Path:
-    """As the authors write it: all templates, the surest first, those that see nothing too."""
-    rows = [
-        {"template_id": (i * 7 + shift) % 80, "entropy": i / 80, "rank": i + 1,
-         "pixel_percentage": 0.0 if i == 1 else 0.5}
-        for i in range(80)
-    ]  # fmt: skip
+def ranking(tmp_path: Path, names: Sequence[str], shift: int = 1) -> Path:
+    """As the authors write it: all templates, the surest first, those that see nothing too.
+
+    The i-th class's surest template is the one of number ``i * shift``.
+    """
+    classes = {
+        name: {
+            "entropy_ranking": [
+                {"template_id": (i * 7 + number * shift) % 80, "entropy": i / 80, "rank": i + 1,
+                 "pixel_percentage": 0.0 if i == 1 else 0.5}
+                for i in range(80)
+            ]
+        }
+        for number, name in enumerate(names)
+    }  # fmt: skip
     path = tmp_path / "template_rankings_naclip_x.json"
-    classes_ = {f"class {i}": {"entropy_ranking": rows} for i in range(classes)}
-    path.write_text(json.dumps({"model": "naclip", "dataset": "x", "classes": classes_}))
+    path.write_text(json.dumps({"model": "naclip", "dataset": "x", "classes": classes}))
     return path
 
 
-def test_the_authors_ranking_is_read(tmp_path: Path) -> None:
-    found = ranked(ranking(tmp_path), 3, 80, 4)
-    assert [one.tolist() for one in found] == [[0, 14, 21, 28]] * 3
-    with pytest.raises(UsageError, match="of 3 classes, and the vocabulary has 19; take the names"):
-        ranked(ranking(tmp_path), 19, 80, 4)
+def test_the_authors_ranking_is_read_by_names(tmp_path: Path) -> None:
+    path = ranking(tmp_path, ["disk", "trafficlight", "boat"])
+    found = ranked(path, [["traffic light"], ["vessel", "Ship"], ["disk"]], 80, 4)
+    assert [one.tolist() for one in found] == [[1, 15, 22, 29], [2, 16, 23, 30], [0, 14, 21, 28]]
+    with pytest.raises(UsageError, match=r"no templates of 'a', 'b', 'c' and 1 more; take the nam"):
+        ranked(path, [["a"], ["b"], ["c"], ["d"]], 80, 4)
     with pytest.raises(UsageError, match="ranks templates beyond the 7 there are"):
-        ranked(ranking(tmp_path), 3, 7, 4)
+        ranked(path, [["disk"]], 7, 4)
     for damage in ('{"classes": {"a": 1}}', "[]", "{", '{"classes": {"a": {}}}'):
         path = tmp_path / "damaged.json"
         path.write_text(damage)
         with pytest.raises(UsageError, match=r"damaged\.json: is no ranking of templates"):
-            ranked(path, 1, 80, 4)
+            ranked(path, [["a"]], 80, 4)
 
 
+def test_a_ranking_of_as_many_other_classes_is_refused(tmp_path: Path) -> None:
+    method = built(Vocabulary.of("disk", "star"), prompts="single", pictures=1)
+    method.settings = replace(method.settings, prompts="imagenet80")
+    method._pictures, method._ranking = None, ranking(tmp_path, ["star", "disk"], shift=3)
+    method.prepare(Vocabulary.of("disk", "star"))
+    chosen = method._chosen(method.text.expand(80, -1, -1))
+    assert [one.tolist() for one in chosen] == [[3, 17, 24, 31], [0, 14, 21, 28]]
+    with pytest.raises(UsageError, match="ranks no templates of 'sea', 'sky'; take the names it"):
+        method.prepare(Vocabulary.of("sea", "sky"))
+
+
+@pytest.mark.parametrize("base", BASES)
 @torch.inference_mode()
 def test_texts_are_of_the_chosen_templates_and_labels_of_the_fused(
-    monkeypatch: pytest.MonkeyPatch,
+    base: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = [np.array([0, 3]), np.array([5]), np.array([1, 2])]
-    monkeypatch.setattr(FLOSS, "_chosen", lambda *_: known)
-    method = built(window=0)
+    monkeypatch.setattr(Experts, "_chosen", lambda *_: known)
+    method = built(base=base, window=0, short_side=96)
     texts, asked = VOCABULARY.query_texts, templates("clip7")
+    as_long = base != "naclip"  # MaskCLIP's wrapper leaves an average as long as it is
     for number, chosen in enumerate(known):
-        own = method.clip.embed_queries(texts, [asked[i] for i in chosen])
+        own = method.clip.embed_queries(texts, [asked[i] for i in chosen], length=as_long)
         torch.testing.assert_close(method._experts[number], own, atol=1e-5, rtol=0)
-    torch.testing.assert_close(method.text, method.clip.embed_queries(texts, asked))
+    default = method.clip.embed_queries(texts, asked, length=as_long)
+    torch.testing.assert_close(method.text, default, atol=1e-6, rtol=0)
+    assert as_long == bool((default.norm(dim=1) < 0.9999).any())
     pixels = method._input(IMAGE)
     unit = functional.normalize(method.features(pixels[None])[0], dim=0)
     every = torch.cat([method._experts, method.text[None]])
@@ -144,6 +179,38 @@ def test_texts_are_of_the_chosen_templates_and_labels_of_the_fused(
     (answer,) = method.segment([IMAGE])
     assert len(np.unique(expected)) > 1
     assert (answer == expected).mean() > 0.999
+
+
+@torch.inference_mode()
+def test_features_are_those_of_the_method_it_is_put_on() -> None:
+    method = built(base="maskclip")
+    pixels = method._input(IMAGE)
+    windows = method._windows(pixels).cut(pixels)
+    expected = method.clip.dense_features(windows, residual=True).values
+    torch.testing.assert_close(method.features(windows), expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("base", ["naclip", "maskclip"])
+@torch.inference_mode()
+def test_a_template_is_weighed_by_what_it_alone_answers(base: str) -> None:
+    """NACLIP averages cosines over windows, MaskCLIP probabilities; both at the picture's size."""
+    method = built(Vocabulary.of("disk", "star", "grass"), base=base, prompts="single")
+    each = method.clip.embed_queries(["a disk", "a star", "the grass"], ("{}",))[None]
+    sums, counts = method._entropies(IMAGE, each)
+    pixels = method._input(IMAGE)
+    layout = method._windows(pixels)
+    windows = layout.cut(pixels)
+    assert len(windows) > 1
+    maps = []
+    for unit in functional.normalize(method.features(windows), dim=1):
+        found = 100 * torch.einsum("qd,dhw->qhw", each[0], unit)
+        found = found.softmax(dim=0) if base == "maskclip" else found
+        maps.append(enlarged(found, (layout.rows.length, layout.columns.length)))
+    merged = enlarged(layout.average(maps), IMAGE.shape[:2])
+    likely = merged if base == "maskclip" else merged.softmax(dim=0)
+    expected = entropies(likely, torch.arange(3), 3)
+    np.testing.assert_allclose(sums[0], expected[0].numpy(), rtol=1e-3)
+    np.testing.assert_allclose(counts[0], expected[1].numpy(), atol=2)
 
 
 @torch.inference_mode()
@@ -178,15 +245,15 @@ def test_pictures_of_a_folder_are_weighed_once_and_who_is_killed_goes_on(
 ) -> None:
     home = folder(tmp_path)
     seen: list[int] = []
-    weigh = FLOSS._entropies
+    weigh = Experts._entropies
 
-    def watched(self: FLOSS, *given: Any) -> Any:
+    def watched(self: Experts, *given: Any) -> Any:
         seen.append(1)
         if len(seen) == 9:
             raise KeyboardInterrupt
         return weigh(self, *given)
 
-    monkeypatch.setattr(FLOSS, "_entropies", watched)
+    monkeypatch.setattr(Experts, "_entropies", watched)
     settings: dict[str, Any] = {"experts": f"{home}/", "pictures": 0, "prompts": "single"}
     with pytest.raises(KeyboardInterrupt):
         built(**settings)
@@ -204,16 +271,20 @@ def test_more_pictures_keep_what_there_is(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(parts, "TOGETHER", 2)
     first = built(experts=f"{home}/", pictures=4, experts_per_class=1)
     assert len(np.unique(first.segment([IMAGE])[0])) > 1
-    monkeypatch.setattr(FLOSS, "_entropies", lambda *_: pytest.fail("weighed again"))
+    monkeypatch.setattr(Experts, "_entropies", lambda *_: pytest.fail("weighed again"))
     built(experts=f"{home}/", pictures=2, experts_per_class=2)
 
 
-def test_contract() -> None:
+@pytest.mark.parametrize(
+    ("name", "more"),
+    [("floss", {}), ("floss_maskclip", {}), ("floss_clip_dinoiser", {"guide": "teacher"})],
+)
+def test_contract(name: str, more: dict[str, Any]) -> None:
     rng = np.random.default_rng(1)
     images = [rng.integers(0, 256, (48, 64, 3), dtype=np.uint8) for _ in range(3)]
-    settings = {**SMALL, "prompts": "single", "pictures": 2}
+    settings = {**SMALL, **more, "prompts": "single", "pictures": 2}
     outcomes = conformance_checks(
-        lambda: load_method("floss", settings=settings, device="cpu", checkpoints="toy"),
+        lambda: load_method(name, settings=settings, device="cpu", checkpoints="toy"),
         (VOCABULARY, Vocabulary.of("sea", "sky")),
         images,
     )
@@ -226,8 +297,10 @@ def test_what_does_not_go_together(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="no such folder; its pictures are looked at"):
         built(experts=f"{tmp_path}/nowhere/")
     method = built()
-    method._pictures, method._ranking = None, ranking(tmp_path)
+    method._pictures, method._ranking = None, ranking(tmp_path, ["disk"])
     with pytest.raises(UsageError, match="prompts=clip7: toyworld ranks the templ"):
         method.prepare(VOCABULARY)
     with pytest.raises(UsageError, match="no miniature of floss"):
         built(experts="floss_naclip_voc20")
+    with pytest.raises(UsageError, match="background_rule must be false: it is of texts"):
+        built(base="clip_dinoiser", background_rule=True)

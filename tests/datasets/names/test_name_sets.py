@@ -49,6 +49,7 @@ DIGESTS = {
     ("voc", "pnp_ovss"): "70ca242a4d99",
     ("voc", "simseg"): "a6db49cf85d2",
     ("context", "catseg"): "4d7c1443b599",
+    ("context", "floss"): "6896112f5ce1",
     ("context", "groupvit"): "c14e5335a881",
     ("context", "maskclip"): "c288460dd0dd",
     ("context", "plain"): "687108093be7",

@@ -7,17 +7,24 @@ features, and nothing of its features.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import normalize
 
+from ovbench.adapters.dense_clip.floss.choosing import (
+    Templates,
+    best,
+    entropies,
+    fuse,
+    ranked,
+)
 from ovbench.adapters.parts.candidates import allowed_labels, pairs
 from ovbench.adapters.parts.dense_clip import DenseCLIP, DenseCLIPSettings
 from ovbench.adapters.parts.templates import templates
@@ -29,8 +36,6 @@ from ovbench.harness.contract.stages import stage
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.files.cache import remembered_in_turn
 from ovbench.harness.files.home import at_home
-from ovbench.harness.files.json_files import parse
-from ovbench.harness.files.regular import regular
 from ovbench.models.pictures import Archive, archive_in, packed_archive
 from ovbench.models.pixels.scores import Scores
 from ovbench.models.pixels.windows import Windows
@@ -43,24 +48,21 @@ PACKAGED = "toyworld"
 """The name of the pictures that come with the package, which are rendered."""
 TOGETHER = 8
 """Pictures whose entropies are kept together: who is killed has lost those of no more."""
-_LEAST = 1e-10
-"""Beside probabilities in a logarithm (mmseg/evaluation/metrics/entropy_metric.py)."""
 
-Templates = npt.NDArray[np.intp]
-"""Which templates know a class, by number, the best first."""
+RANKINGS = "released code, rankings/: of a benchmark's training pictures, without their labels"
+WHOSE_EXPERTS = (
+    "how well templates know classes: of the catalogue, random, or a folder of pictures, "
+    "written as a path with a slash, on which that is found; toyworld is the packaged ones"
+)
 
 
 @dataclass(frozen=True)
 class ExpertSettings(DenseCLIPSettings):
     """Settings of :class:`Experts`, beside those of the method whose features it takes."""
 
-    experts: str = setting(
-        "floss_naclip_cityscapes",
-        "released code, rankings/: of a benchmark's training pictures, without their labels",
-        "how well templates know classes: of the catalogue, random, or a folder of pictures, "
-        "written as a path with a slash, on which that is found; toyworld is the packaged ones",
-        picks="floss/{experts}",
-    )
+    NO_MARGINS: ClassVar[str] = "experts are fused pixel by pixel"
+
+    experts: str = setting(PACKAGED, RANKINGS, WHOSE_EXPERTS, picks="floss/{experts}")
     pictures: int = setting(
         0,
         "released code: all of them",
@@ -72,11 +74,16 @@ class ExpertSettings(DenseCLIPSettings):
         4, "paper, section 4; released code, top_n", "templates that are averaged for a class",
         least=1, most=MANY,
     )  # fmt: skip
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.window_multiple != 1:
-            raise ValueError("window_multiple must be 1: experts are fused pixel by pixel")
+    unit_texts: bool = setting(
+        True,
+        "released code: naclip.py; maskclip.py leaves means as they are",
+        "give every average of templates unit length",
+    )
+    average: Literal["cosines", "probabilities"] = setting(
+        "cosines",
+        "released code: naclip.py, compute_metric; maskclip.py has probabilities",
+        "what is averaged over windows where templates are weighed on pictures",
+    )
 
 
 class Experts(DenseCLIP):
@@ -109,14 +116,19 @@ class Experts(DenseCLIP):
         texts, asked = vocabulary.query_texts, templates(self.settings.prompts)
         prompts = [one.format(text) for one in asked for text in texts]  # one call: many at a time
         each = self.clip.embed_queries(prompts, ("{}",)).reshape(len(asked), len(texts), -1)
-        self.text = normalize(each.mean(dim=0), dim=1)
+        self.text = self._averaged(each)
         self._classes = np.unique(self._labels)
         self._experts = torch.stack(
             [
-                normalize(each[torch.from_numpy(known).to(each.device)].mean(dim=0), dim=1)
+                self._averaged(each[torch.from_numpy(known).to(each.device)])
                 for known in self._chosen(each)
             ]
         )
+
+    def _averaged(self, texts: Tensor) -> Tensor:
+        """One text ``(Q, d)`` of those by several templates ``(T, Q, d)``."""
+        mean = texts.mean(dim=0)
+        return normalize(mean, dim=1) if self.settings.unit_texts else mean
 
     @torch.inference_mode()
     def segment(
@@ -158,7 +170,7 @@ class Experts(DenseCLIP):
 
     def _chosen(self, each: Tensor) -> list[Templates]:
         """Of every class the templates that know it."""
-        most, count = self.settings.experts_per_class, len(self._classes)
+        most = self.settings.experts_per_class
         if self._pictures is not None:
             return best(*self._weighed(self._pictures, each), most)
         if self._ranking is not None:
@@ -167,9 +179,14 @@ class Experts(DenseCLIP):
                     f"prompts={self.settings.prompts}: {self.settings.experts} ranks the templates "
                     "of imagenet80; take these, or a folder of pictures with --set experts=FOLDER/"
                 )
-            return ranked(self._ranking, count, len(each), most)
+            names, texts = self.vocabulary.names, self.vocabulary.queries
+            classes = [
+                (names[label], *(text for text, of in texts if of == label))
+                for label in self._classes
+            ]
+            return ranked(self._ranking, classes, len(each), most)
         drawn = np.random.default_rng(self._runtime.seed)
-        return [drawn.permutation(len(each))[:most] for _ in range(count)]
+        return [drawn.permutation(len(each))[:most] for _ in self._classes]
 
     def _weighed(self, archive: Archive, each: Tensor) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Sums of entropies and numbers of pixels, ``(T, C)`` each, over all pictures.
@@ -179,7 +196,7 @@ class Experts(DenseCLIP):
         numbers = range(min(archive.count, self.settings.pictures or archive.count))
         pieces = [numbers[i : i + TOGETHER] for i in range(0, len(numbers), TOGETHER)]
         runtime, settings = self._runtime, asdict(self.settings)
-        for name in ("experts", "pictures", "experts_per_class"):
+        for name in ("experts", "pictures", "experts_per_class", "unit_texts"):
             del settings[name]  # of no matter to one picture's entropies
         same: dict[str, Any] = {
             "method": type(self).__name__,
@@ -212,109 +229,14 @@ class Experts(DenseCLIP):
         (features,) = self._by_window([pixels], [layout], self.features)
         unit = normalize(features, dim=1)
         owners = torch.from_numpy(np.searchsorted(self._classes, self._labels)).to(unit.device)
+        scale, size = self.settings.logit_scale, (image.shape[0], image.shape[1])
         found = []
         for texts in each:
-            maps = torch.einsum("qd,ndhw->nqhw", texts, unit)
-            cosines = layout.merge(maps, (image.shape[0], image.shape[1])).whole()
-            likely = (cosines * self.settings.logit_scale).softmax(dim=0)
+            maps = torch.einsum("qd,ndhw->nqhw", texts, unit) * scale
+            if self.settings.average == "probabilities":
+                likely = layout.merge(maps.softmax(dim=1), size).whole()
+            else:
+                likely = layout.merge(maps, size).whole().softmax(dim=0)
             found.append(entropies(likely, owners, len(self._classes)))
         sums, counts = (torch.stack(parts).cpu().numpy() for parts in zip(*found, strict=True))
         return sums, counts
-
-
-def entropies(likely: Tensor, owners: Tensor, classes: int) -> tuple[Tensor, Tensor]:
-    """How unsure pixels are, by the class that each is given.
-
-    Args:
-        likely: ``(Q, H, W)`` probabilities; a class has those of its strongest query.
-        owners: ``(Q,)``, the class of each query.
-        classes: how many.
-
-    Returns:
-        Sums of entropies ``(classes,)`` float64, in nats, and numbers of pixels ``(classes,)``.
-    """
-    flat = likely.flatten(1)
-    if len(flat) != classes:
-        flat = torch.stack([flat[owners == one].amax(dim=0) for one in range(classes)])
-    given = flat.argmax(dim=0)
-    unsure = -(flat * (flat + _LEAST).log()).sum(dim=0)
-    sums = torch.bincount(given, weights=unsure.double(), minlength=classes)
-    return sums, torch.bincount(given, minlength=classes)
-
-
-def best(sums: npt.NDArray[Any], counts: npt.NDArray[Any], most: int) -> list[Templates]:
-    """Of every class the templates that are surest where they see it, from ``(T, C)`` each.
-
-    A class that no template ever sees keeps all of them, which is our choice; the released code
-    stops there.
-    """
-    mean = sums / np.maximum(counts, 1)
-    chosen = []
-    for entropy, seen in zip(mean.T, counts.T > 0, strict=True):
-        order = np.argsort(entropy, kind="stable")
-        known = order[seen[order]][:most]
-        chosen.append(known if len(known) else order)
-    return chosen
-
-
-def ranked(file: Path, classes: int, templates: int, most: int) -> list[Templates]:
-    """What the authors' file says of every class, in the benchmark's order.
-
-    Raises:
-        UsageError: no such file of theirs, or of another number of classes.
-    """
-    try:
-        rows: Mapping[str, Any] = parse(regular(file).read_bytes())["classes"]
-        found = [
-            [int(one["template_id"]) for one in row["entropy_ranking"] if one["pixel_percentage"]]
-            for row in rows.values()
-        ]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = str(error).strip().split("\n", 1)[0]
-        raise UsageError(f"{file}: is no ranking of templates ({reason}); delete it and run again"
-                         ) from None  # fmt: skip
-    if len(found) != classes:
-        raise UsageError(
-            f"{file}: ranks templates of {len(found)} classes, and the vocabulary has {classes}; "
-            "take the names it was made for with --preset published, or a folder of pictures with "
-            "--set experts=FOLDER/"
-        )
-    if any(not 0 <= one < templates for row in found for one in row):
-        raise UsageError(f"{file}: ranks templates beyond the {templates} there are")
-    return [np.array(row[:most] or range(templates), np.intp) for row in found]
-
-
-def fuse(experts: Tensor, default: Tensor, owners: Tensor, size: tuple[int, int]) -> Tensor:
-    """One set of probabilities of all experts: at every pixel, that of one who finds its own class.
-
-    Of several the surest, and where there is none the default. As the released code's
-    ``expert_fusion``, after all are enlarged. One whose class is nowhere the most probable at any
-    place cannot win between places either, if one other class is always before it, and is not
-    enlarged.
-
-    Args:
-        experts: ``(C, Q, h, w)`` probabilities over queries.
-        default: ``(Q, h, w)``, by all templates.
-        owners: ``(Q,)``, the expert whose class each query is of.
-        size: height and width of the result.
-
-    Returns:
-        ``(Q, *size)``.
-    """
-
-    def enlarged(maps: Tensor) -> Tensor:
-        return interpolate(maps[None], size, mode="bilinear")[0]
-
-    found = enlarged(default)
-    surest = found.new_full(size, -1.0)
-    for number, likely in enumerate(experts):
-        own = owners == number
-        ahead = likely[~own] - likely[own].amax(dim=0)
-        if len(ahead) and bool((ahead.flatten(1).amin(dim=1) > 0).any()):
-            continue
-        whole = enlarged(likely)
-        sure, query = whole.max(dim=0)
-        wins = own[query] & (sure > surest)
-        surest = torch.where(wins, sure, surest)
-        found = torch.where(wins, whole, found)
-    return found
