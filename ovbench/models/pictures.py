@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ from torch import Tensor
 from ovbench.errors import UsageError
 from ovbench.harness.contract.arrays import Image
 from ovbench.harness.contract.runtime import CheckpointRecord
-from ovbench.harness.files.digests import digest_of_files
+from ovbench.harness.files.digests import digest_of_digests, digests_of_files
 from ovbench.harness.files.images import read_image
 from ovbench.harness.files.regular import regular
 from ovbench.models.pixels.inputs import pillow_tensor
@@ -29,11 +30,13 @@ class Archive:
     Attributes:
         count: how many.
         records: what a result says of them; their digests are of what they hold.
+        digests: of each of them, by what it holds.
         read: one of them.
     """
 
     count: int
     records: tuple[CheckpointRecord, ...]
+    digests: Sequence[str]
     read: Callable[[int], Image]
 
     def squares(
@@ -59,8 +62,11 @@ class Archive:
         return torch.stack(found)
 
 
-def archive_in(folder: Path) -> Archive:
+def archive_in(folder: Path, *, upright: bool = False) -> Archive:
     """The pictures in a folder and below it, in the order of their names.
+
+    Args:
+        upright: they are turned as their EXIF orientation says.
 
     Raises:
         UsageError: no folder, or none in it.
@@ -70,10 +76,16 @@ def archive_in(folder: Path) -> Archive:
     files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SUFFIXES)
     if not files:
         raise UsageError(f"{folder}: holds no pictures ({', '.join(sorted(_SUFFIXES))})")
-    named = [(path.relative_to(folder).as_posix(), path) for path in files]
-    digest = digest_of_files(named, "pictures of the archive")
+    digests = digests_of_files(files, "pictures of the archive")
+    names = [path.relative_to(folder).as_posix() for path in files]
+    digest = digest_of_digests(zip(names, digests, strict=True))
     record = CheckpointRecord("archive", f"{len(files)} pictures", None, digest)
-    return Archive(len(files), (record,), lambda number: read_image(files[number]))
+    return Archive(
+        len(files),
+        (record,),
+        digests,
+        lambda number: read_image(files[number], upright=upright),
+    )
 
 
 def packed_archive(file: Path, records: tuple[CheckpointRecord, ...]) -> Archive:
@@ -81,4 +93,5 @@ def packed_archive(file: Path, records: tuple[CheckpointRecord, ...]) -> Archive
     from safetensors.numpy import load_file
 
     pictures = load_file(regular(file))[_KEY]
-    return Archive(len(pictures), records, lambda number: pictures[number])
+    digests = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in pictures]
+    return Archive(len(pictures), records, digests, lambda number: pictures[number])

@@ -18,13 +18,14 @@ from ovbench.models.diffusion.model import Diffusion, load_diffusion
 from ovbench.models.patches.encoder import PatchEncoder, Reading, load_patch_encoder
 from ovbench.models.patches.positions import Positions
 from ovbench.models.pixels.inputs import IMAGENET_MEAN, IMAGENET_STD
+from ovbench.models.radio.model import Radio, load_radio
 from ovbench.models.sam.model import Sam, load_sam
 
 VFMReading: TypeAlias = Literal["tokens", "query_key"]
 """The last block's tokens behind the final normalisation, or the sum of its queries and keys with
 all heads concatenated, as CorrCLIP takes it."""
 
-Role: TypeAlias = Literal["dino", "dinov2", "sam", "stable_diffusion"]
+Role: TypeAlias = Literal["dino", "dinov2", "radio", "sam", "stable_diffusion"]
 
 WEIGHTS: Mapping[str, str] = {
     "dino_vits16": "dino/dino_vits16",
@@ -36,6 +37,8 @@ WEIGHTS: Mapping[str, str] = {
     "dinov3_vitb16": "dinov2/dinov3_vitb16",
     "dinov3_vitl16": "dinov2/dinov3_vitl16",
     "mae_vit_base": "dino/mae_vit_base",
+    "c_radio_v3_b": "radio/c_radio_v3_b",
+    "c_radio_v3_l": "radio/c_radio_v3_l",
     "sam_vit_b": "sam/sam_vit_b",
     "sam_vit_l": "sam/sam_vit_l",
     "stable_diffusion_v1_5": "stable_diffusion/stable_diffusion_v1_5",
@@ -63,6 +66,7 @@ _POSITIONS: Mapping[str, Positions] = {
 }
 
 _READ_IN_ONE_PLACE: Mapping[Role, str] = {
+    "radio": "its last block",
     "sam": "its neck",
     "stable_diffusion": f"block {UNET_BLOCK} of its U-Net",
 }
@@ -102,13 +106,15 @@ def load_vfm(
         mean, std: per channel, how windows come normalised; the model gets ImageNet's instead.
 
     Raises:
-        UsageError: an unknown name, queries and keys of SAM or of Stable Diffusion, a U-Net with
-            too few blocks, or weights that cannot be had.
+        UsageError: an unknown name, queries and keys of RADIO, SAM or Stable Diffusion, a U-Net
+            with too few blocks, or weights that cannot be had.
     """
     role = _role(name)
     if role in _READ_IN_ONE_PLACE and reading == "query_key":
         place = _READ_IN_ONE_PLACE[role]
         raise UsageError(f"{name} is read behind {place}; query_key goes with the others")
+    if role == "radio":
+        return of_radio(load_radio(name, None, runtime), mean, std)
     if role == "sam":
         return of_sam(load_sam(name, runtime), mean, std)
     if role == "stable_diffusion":
@@ -139,6 +145,18 @@ def _role(name: str) -> Role:
         hint = nearest(name, known)
         raise UsageError(f"no vision foundation model {name!r}; {hint}, or a hub id owner/name")
     return cast(Role, WEIGHTS.get(name, "dino/").partition("/")[0])
+
+
+def of_radio(radio: Radio, mean: Sequence[float], std: Sequence[float]) -> VFM:
+    """RADIO's features of places, on its own grid of patches over a window."""
+    patch = radio.patch_size
+
+    def features(windows: Tensor) -> Tensor:
+        height, width = (side // patch * patch for side in windows.shape[-2:])
+        pixels = shown(windows[..., :height, :width], mean, std)
+        return radio.features(with_statistics(pixels, radio.mean, radio.std))
+
+    return VFM(radio.checkpoints, patch, features)
 
 
 def of_sam(sam: Sam, mean: Sequence[float], std: Sequence[float]) -> VFM:

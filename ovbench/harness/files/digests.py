@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -38,8 +38,20 @@ def digest_of_files(files: Iterable[tuple[str, Path]], title: str) -> str:
         title: what they are, for whoever watches.
     """
     named = list(files)
-    digests = _digests({os.path.abspath(path) for _, path in named}, title)
-    lines = (f"{name} {digests[os.path.abspath(path)]}" for name, path in named)
+    digests = digests_of_files([path for _, path in named], title)
+    return digest_of_digests((name, one) for (name, _), one in zip(named, digests, strict=True))
+
+
+def digests_of_files(files: Sequence[Path], title: str) -> list[str]:
+    """SHA-256, as hex, of what each of many files holds; empty where there is no file."""
+    paths = [os.path.abspath(path) for path in files]
+    digests = _digests(set(paths), title)
+    return [digests[path] for path in paths]
+
+
+def digest_of_digests(named: Iterable[tuple[str, str]]) -> str:
+    """That of :func:`digest_of_files`, from names and what each file's digest is."""
+    lines = (f"{name} {digest}" for name, digest in named)
     return hashlib.sha256("\n".join(lines).encode(errors="surrogateescape")).hexdigest()
 
 

@@ -11,6 +11,9 @@ from ovbench.harness.contract.version import LABEL_FILES, PROTOCOL_VERSION
 SEEN = "seen in training"
 """Begins the mark of a benchmark whose training images a method's weights were trained with."""
 
+_PICTURES = {"archive", "bank"}
+"""Roles of what is no network, but a folder of a user's."""
+
 _UNANSWERED = {
     "miss": "predicted void on scored pixels is a miss",
     "ignore": "scored pixels with a predicted void are left out",
@@ -34,6 +37,7 @@ def marks(result: Mapping[str, Any]) -> list[str]:
     if varying := (result.get("published") or {}).get("varying"):
         verb = "varies" if len(varying) == 1 else "vary"
         found.append(f"tuned per benchmark, as published: {', '.join(varying)} {verb}")
+    found += [f"looks things up in {told}, without labels" for told in _looked_up(result)]
     if trained := Supervision.of(result):
         found += trained.mask_marks
         if seen := "; ".join(trained.seen(run["dataset"])):
@@ -58,6 +62,12 @@ def _tuned(tuning: Mapping[str, Any], num_images: int) -> str:
         some = "" if tuning["measured"] >= num_images else f"{tuning['measured']:,} of "
         return f"tuned on {some}the evaluated images"
     return f"tuned on {tuning['num_images']:,} images of {tuning['dataset']} {tuning['split']}"
+
+
+def _looked_up(result: Mapping[str, Any]) -> list[str]:
+    """The pictures that a method has beside the benchmark's, in words."""
+    records = [one for one in result["checkpoints"] if one["role"] in _PICTURES]
+    return [f"{one['name']} ({one['sha256'][:8]})" for one in records]
 
 
 def _loaded_any(result: Mapping[str, Any]) -> bool:

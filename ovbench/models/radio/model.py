@@ -102,13 +102,14 @@ class Radio:
         return found
 
 
-def load_radio(name: str, joint: int, runtime: Runtime) -> Radio:
+def load_radio(name: str, joint: int | None, runtime: Runtime) -> Radio:
     """Load a RADIO.
 
     Args:
         name: in the catalogue, such as ``"c_radio_v3_b"``, or ``"random"`` for seeded random
             weights of its size, which serve to measure speed.
-        joint: width of the space of texts, which random weights are made for.
+        joint: width of the space of texts, which random weights are made for; None where no head
+            is asked for.
 
     Raises:
         UsageError: weights that cannot be had or read.
@@ -118,13 +119,14 @@ def load_radio(name: str, joint: int, runtime: Runtime) -> Radio:
         with seeded(runtime):
             return Radio(_random(joint), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    return Radio(read_radio(located.path, TEACHERS), located.records, runtime)
+    teachers = {} if joint is None else TEACHERS
+    return Radio(read_radio(located.path, teachers), located.records, runtime)
 
 
-def _random(joint: int) -> Released:
+def _random(joint: int | None) -> Released:
     from transformers import RadioConfig, RadioModel
 
     config = RadioConfig(hidden_size=768, num_hidden_layers=12, num_attention_heads=12)
     # Hidden widths are ours; SAM's ViT-H has 1280 channels before its neck.
-    heads = {TEXT: Head(768, 1520, joint), SAM: Head(768, 1520, 1280)}
+    heads = {} if joint is None else {TEXT: Head(768, 1520, joint), SAM: Head(768, 1520, 1280)}
     return Released(RadioModel(config), nn.Identity(), heads)

@@ -96,7 +96,7 @@ class Regions:
             return self._ready.masks(image)
 
     def _kept(self, images: Sequence[Image], title: str | None) -> list[Masks]:
-        keys = [{**self._key, "image": _digest(image)} for image in images]
+        keys = [{**self.key, "image": _digest(image)} for image in images]
 
         def build(i: int) -> dict[str, npt.NDArray[Any]]:
             masks, scores = self._made(images[i])
@@ -110,7 +110,8 @@ class Regions:
         ]
 
     @cached_property
-    def _key(self) -> dict[str, object]:
+    def key(self) -> dict[str, object]:
+        """What decides the masks of an image, JSON-ready."""
         runtime, ready = self._runtime, self._ready
         return {
             "generator": settings_of(self._generator),

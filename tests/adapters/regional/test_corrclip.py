@@ -61,7 +61,7 @@ def test_padding_is_a_region_of_its_own_and_none_of_what_is_free() -> None:
     pixels = torch.randn(3, 56, 56, generator=torch.Generator().manual_seed(0))
     shown = torch.nn.functional.pad(with_regions(pixels, regions), (0, 56))[None]
     seen = method.vfm.features(shown[:, :3])
-    numbers = method._numbers(shown[:, 3], seen)[0]
+    numbers = method.branches.numbers(shown[:, 3], seen)[0]
     middle = numbers.shape[1] // 2
     assert set(numbers[:, middle:].flatten().tolist()) == {2}
     assert set(numbers[:, :middle].flatten().tolist()) == {0, 1}
@@ -76,8 +76,8 @@ def test_where_no_mask_is_all_is_one_region() -> None:
 
 
 def test_few_blocks_and_too_few() -> None:
-    assert list(built()._averaged) == [1]
-    assert list(built(spatial_blocks=2)._averaged) == [0, 1]
+    assert list(built().branches.averaged) == [1]
+    assert list(built(spatial_blocks=2).branches.averaged) == [0, 1]
     with pytest.raises(UsageError, match=r"spatial_blocks=3: .* has 4 blocks"):
         built(spatial_blocks=3)
     assert len(built(spatial_blocks=3, spatial_weight=0).segment([IMAGE])) == 1
