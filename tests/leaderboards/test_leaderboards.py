@@ -73,6 +73,14 @@ def test_marks() -> None:
     assert old.startswith("counted as protocol version 1 says")
 
 
+def test_pictures_beside_the_benchmarks_are_marked() -> None:
+    told = result("m", 1.0)
+    pictures = {"name": "118287 pictures", "revision": None, "sha256": "abcdef0123" + 54 * "0"}
+    for role in ("bank", "archive"):
+        told["checkpoints"] = [{"role": role, **pictures}, *result("m", 1.0)["checkpoints"]]
+        assert marks(told) == ["looks things up in 118287 pictures (abcdef01), without labels"]
+
+
 def test_results_are_found_in_runs_folders_and_files(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / name).mkdir()

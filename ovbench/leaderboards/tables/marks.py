@@ -67,7 +67,7 @@ def _tuned(tuning: Mapping[str, Any], num_images: int) -> str:
 def _looked_up(result: Mapping[str, Any]) -> list[str]:
     """The pictures that a method has beside the benchmark's, in words."""
     records = [one for one in result["checkpoints"] if one["role"] in _PICTURES]
-    return [f"{one['name']} ({one['sha256'][:8]})" for one in records]
+    return [f"{one['name']} ({(one['sha256'] or 'unknown')[:8]})" for one in records]
 
 
 def _loaded_any(result: Mapping[str, Any]) -> bool:
