@@ -29,6 +29,7 @@ BENCHMARKS = {
     "regions": ("torch", "segment-anything", "transformers"),
     "sam3": ("torch", "transformers"),
     "datasets": ("numpy", "torch", "pillow"),
+    "overhead": ("numpy", "torch", "pillow"),
     "prototypes": ("torch",),
     "records": ("numpy",),
     "large_run": ("numpy",),

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import page, records
+from benchmarks import overhead, page, records
 from benchmarks.comparison import ROOT, Row, cells, in_turn
 
 
@@ -79,6 +79,19 @@ def test_a_benchmark_gives_rows() -> None:
     assert read.ours is not None
     assert read.theirs is not None
     assert read.ratio == read.theirs / read.ours
+
+
+def test_a_run_is_compared_with_bare_loops(tmp_path: Path) -> None:
+    dataset = overhead.opened(tmp_path, (60, 80), 21, 2 + overhead.LEFT_OUT)
+    model = overhead.Model(21, waits=False)
+    answer = model.segment([dataset.load(0).image])[0]
+    assert (answer.shape, answer.dtype) == ((60, 80), "uint8")
+    found = list(overhead.compared("VOC", dataset, model, 1))
+    assert [row.against for row in found[:3]] == [
+        "a loop that reads", "a loop that reads ahead", "the model alone",
+    ]  # fmt: skip
+    assert "main thread" in found[0].note
+    assert all(row.ours and row.theirs and row.ours > 0 for row in found)
 
 
 def test_what_was_measured_is_added_and_what_fails_is_told(

@@ -37,7 +37,7 @@ def explain(
     from ovbench.harness.results.store import RunStore
     from ovbench.harness.run.asking import prepare
     from ovbench.harness.run.replay import differences, method_of
-    from ovbench.harness.run.runner import seed_everything
+    from ovbench.harness.run.seeding import seed_everything
 
     identity = RunStore(run).identity()
     if identity is None:

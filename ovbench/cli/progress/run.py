@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from rich.progress import Progress, TaskID
 
@@ -49,7 +49,17 @@ class _Run:
     def recorded(self, image: str, confusion: Confusion | None) -> None:
         if confusion is not None:
             self.miou.add(confusion)
-        self.steps.advance(f"mIoU {self.miou.value():.1f}")
+        self.steps.advance(lambda: f"mIoU {self.miou.value():.1f}")
+
+
+Note: TypeAlias = str | Callable[[], str]
+"""How things stand; what takes time to say is said only when it is shown."""
+
+_DRAWN_EVERY_S = 0.1  # as often as a bar is drawn
+
+
+def _words(note: Note) -> str:
+    return note if isinstance(note, str) else note()
 
 
 class Steps(Protocol):
@@ -58,7 +68,7 @@ class Steps(Protocol):
     def started(self, remaining: int, total: int) -> None:
         """``remaining`` of ``total`` steps are to be done."""
 
-    def advance(self, note: str) -> None:
+    def advance(self, note: Note) -> None:
         """One more is done; ``note`` says how things stand."""
 
 
@@ -82,15 +92,18 @@ class _Bar:
     progress: Progress
     task: TaskID
     unit: str
+    pace: Pace = field(default_factory=lambda: Pace(0, 0))
 
     def started(self, remaining: int, total: int) -> None:
+        self.pace = Pace(remaining, _DRAWN_EVERY_S)
         self.progress.update(self.task, total=remaining)
         if remaining < total:
             done = f"{total - remaining} of {total} {self.unit} were done before"
             self.progress.console.print(done)
 
-    def advance(self, note: str) -> None:
-        self.progress.update(self.task, advance=1, note=note)
+    def advance(self, note: Note) -> None:
+        if self.pace.advance() or self.pace.done == self.pace.total:
+            self.progress.update(self.task, completed=self.pace.done, note=_words(note))
 
 
 @dataclass
@@ -104,7 +117,7 @@ class _Log:
         self.pace = Pace(remaining, self.every_s)
         tell(f"{self.title}: {remaining} of {total} {self.unit} to do")
 
-    def advance(self, note: str) -> None:
+    def advance(self, note: Note) -> None:
         if self.pace.advance():
             done = f"{self.pace.done}/{self.pace.total} {self.unit}"
-            tell(f"{self.title}: {done}, {note}, {self.pace.left_s:.0f} s left")
+            tell(f"{self.title}: {done}, {_words(note)}, {self.pace.left_s:.0f} s left")

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -69,29 +67,46 @@ class stage:  # noqa: N801 - reads as a statement: `with stage("encode"):`
             measurement.stages_s[path] = measurement.stages_s.get(path, 0.0) + spent
 
 
-@contextmanager
-def measure(device: str) -> Iterator[Measurement]:
+class measure:  # noqa: N801 - reads as a statement: `with measure(device) as spent:`
     """Time a block and the stages inside it.
 
     On a GPU the device is drained before the clock starts and before it stops, so that
     ``total_s`` holds exactly the block's own work.
     """
-    global _current  # noqa: PLW0603 - one measurement at a time is the point
-    measurement = Measurement(on_gpu=device.startswith("cuda"))
-    outer, _current = _current, measurement
-    if measurement.on_gpu:
-        _synchronize(device)
-    start = time.perf_counter()
-    try:
-        yield measurement
-        if measurement.on_gpu:
-            _synchronize(device)
-    finally:
-        measurement.total_s = time.perf_counter() - start
-        _current = outer
-    for path, begin, end in measurement._events:
-        spent = begin.elapsed_time(end) / 1000
-        measurement.stages_s[path] = measurement.stages_s.get(path, 0.0) + spent
+
+    __slots__ = ("_device", "_measurement", "_outer", "_start")
+
+    def __init__(self, device: str) -> None:
+        self._device = device
+
+    def __enter__(self) -> Measurement:
+        global _current
+        self._measurement = Measurement(on_gpu=self._device.startswith("cuda"))
+        self._outer, _current = _current, self._measurement
+        if self._measurement.on_gpu:
+            _synchronize(self._device)
+        self._start = time.perf_counter()
+        return self._measurement
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        global _current  # noqa: PLW0603 - one measurement at a time is the point
+        measurement = self._measurement
+        try:
+            if measurement.on_gpu and kind is None:
+                _synchronize(self._device)
+        finally:
+            measurement.total_s = time.perf_counter() - self._start
+            _current = self._outer
+        if kind is not None:
+            return
+        for path, begin, end in measurement._events:
+            spent = begin.elapsed_time(end) / 1000
+            measurement.stages_s[path] = measurement.stages_s.get(path, 0.0) + spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,9 +143,10 @@ def is_out_of_memory(error: BaseException) -> bool:
 def _peak_rss() -> int | None:
     try:
         # Linux's getrusage begins with the peak of the process that started this one.
-        for line in Path("/proc/self/status").read_text().splitlines():
-            if line.startswith("VmHWM:"):
-                return int(line.split()[1]) * 1024
+        # As bytes and without a list of its lines, as it is read for every image.
+        found = Path("/proc/self/status").read_bytes().partition(b"VmHWM:")[2]
+        if found:
+            return int(found.split(maxsplit=1)[0]) * 1024
     except OSError:
         pass
     try:

@@ -17,7 +17,8 @@ from ovbench.harness.files.features import nothing_kept
 from ovbench.harness.profile.image_size import ImageSize
 from ovbench.harness.registry.methods import load_method
 from ovbench.harness.results.summary import number, percentile, stage_shares
-from ovbench.harness.run.runner import predictor_for, seed_everything
+from ovbench.harness.run.runner import predictor_for
+from ovbench.harness.run.seeding import seed_everything
 
 
 @dataclass(frozen=True, slots=True)

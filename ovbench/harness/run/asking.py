@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,20 @@ _WIDTHS: tuple[type[np.unsignedinteger[Any]], ...] = (np.uint8, np.uint16, np.ui
 
 def takes_candidates(segmenter: Segmenter) -> bool:
     """Whether ``segment`` takes more than the images."""
+    segment = segmenter.segment
+    function = getattr(segment, "__func__", None)  # a method is another object at every look
+    return _binds(segment, 2) if function is None else _bound(function)
+
+
+@lru_cache
+def _bound(function: Callable[..., Any]) -> bool:
+    return _binds(function, 3)
+
+
+def _binds(function: Callable[..., Any], arguments: int) -> bool:
+    """Whether it can be called with so many."""
     try:
-        inspect.signature(segmenter.segment).bind([], None)
+        inspect.signature(function).bind(*[None] * arguments)
     except TypeError:
         return False
     except ValueError:  # built in, and says nothing of itself

@@ -25,7 +25,7 @@ from ovbench.harness.metrics.scores import confusion
 from ovbench.harness.registry.methods import Method
 from ovbench.harness.registry.presets import published_rows
 from ovbench.harness.run.asking import ask, takes_candidates
-from ovbench.harness.run.runner import seed_everything
+from ovbench.harness.run.seeding import seed_everything
 
 # Matrix products over another batch size round differently, and a pixel on the border
 # between two classes may then fall on the other side.

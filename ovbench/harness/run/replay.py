@@ -16,7 +16,8 @@ from ovbench.harness.files.images import read_label
 from ovbench.harness.registry.filters import Filter, load_filter
 from ovbench.harness.registry.methods import Method, load_method
 from ovbench.harness.run.counting import Counter
-from ovbench.harness.run.runner import Predictor, predictor_for, seed_everything
+from ovbench.harness.run.runner import Predictor, predictor_for
+from ovbench.harness.run.seeding import seed_everything
 
 
 @dataclass(frozen=True, slots=True, eq=False)

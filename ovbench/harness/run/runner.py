@@ -7,8 +7,6 @@ often a run was killed and whatever number of processes shares it.
 
 from __future__ import annotations
 
-import random
-import sys
 import time
 import warnings
 from collections import Counter as Counts
@@ -29,7 +27,7 @@ from ovbench.harness.contract.checks.typed import check_types, public
 from ovbench.harness.contract.datasets import Dataset, Sample
 from ovbench.harness.contract.filters import ClassFilter
 from ovbench.harness.contract.progress import say
-from ovbench.harness.contract.runtime import SEEDS, Runtime
+from ovbench.harness.contract.runtime import Runtime
 from ovbench.harness.contract.segmenters import Segmenter
 from ovbench.harness.contract.stages import Measurement, measure
 from ovbench.harness.contract.vocabulary import Vocabulary
@@ -65,6 +63,7 @@ from ovbench.harness.run.counting import Candidates, ClassChoice, Counter, Unans
 from ovbench.harness.run.distributed import World, join_world, passing_directory, share_cores
 from ovbench.harness.run.portions import Portions
 from ovbench.harness.run.prompted import PromptedPredictor
+from ovbench.harness.run.seeding import seed_everything
 
 # As detectron2's evaluation loop: the first images pay for lazy initialisation.
 WARMUP_IMAGES = 5
@@ -505,21 +504,6 @@ class Run:
 def _unshared(maps: Sequence[LabelMap]) -> Sequence[LabelMap]:
     """Maps that stay what they are when the method is asked again, which may reuse its own."""
     return [one.copy() if isinstance(one, np.ndarray) else one for one in maps]
-
-
-def seed_everything(seed: int) -> None:
-    """Seed the global generators that third-party code may draw from.
-
-    Args:
-        seed: begins anew at
-            :data:`~ovbench.harness.contract.runtime.SEEDS`, as a run's seed plus the
-            place of an image may lie beyond what the generators take.
-    """
-    seed %= SEEDS
-    random.seed(seed)
-    np.random.seed(seed)
-    if torch := sys.modules.get("torch"):
-        torch.manual_seed(seed)
 
 
 @dataclass(frozen=True, slots=True)

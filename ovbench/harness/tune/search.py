@@ -39,7 +39,7 @@ from ovbench.harness.results.store import (
 )
 from ovbench.harness.run.counting import present_labels
 from ovbench.harness.run.distributed import World, passing_directory
-from ovbench.harness.run.runner import seed_everything
+from ovbench.harness.run.seeding import seed_everything
 from ovbench.harness.tune.trials import Trial, TrialLog, best_of, phase_summary, trial_order
 
 

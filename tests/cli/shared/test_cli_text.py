@@ -80,6 +80,30 @@ def test_progress_prints_names_as_they_are(terminal: bool, monkeypatch: pytest.M
     assert "\u202e" not in stderr.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_takes_time_to_say_is_said_when_it_is_shown(
+    terminal: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stderr = Terminal() if terminal else io.StringIO()
+    monkeypatch.setattr(sys, "stderr", stderr)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "200")
+    said: list[int] = []
+
+    def note() -> str:
+        said.append(1)
+        return f"note {len(said)}"
+
+    with steps("run", "images") as shown:
+        shown.started(1000, 1000)
+        for _ in range(1000):
+            shown.advance(note)
+    # A bar shows the last one; a log had no line due.
+    assert len(said) < 500
+    assert ("1000/1000" in stderr.getvalue()) == terminal
+    assert (f"note {len(said)}" in stderr.getvalue()) == terminal
+
+
 def test_an_error_is_one_line_whatever_it_quotes() -> None:
     for name in NASTY:
         done = ovbench("run", "--method", name, "--dataset", "toyworld")

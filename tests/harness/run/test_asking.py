@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ import torch
 from ovbench.errors import ContractError, UsageError
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.harness.registry.methods import Method
-from ovbench.harness.run.asking import ask
+from ovbench.harness.run.asking import ask, takes_candidates
 from ovbench.harness.run.conformance import conformance_checks
 from ovbench.harness.run.runner import Options, evaluate
 
@@ -115,3 +116,23 @@ def test_the_kit_asks_it_the_same_way() -> None:
     found = {one.name: one for one in outcomes}
     assert [name for name, one in found.items() if not one.passed] == []
     assert "takes images only" in found["stays within the candidates"].finding
+
+
+def test_whether_candidates_are_taken_is_known_of_every_kind_of_callable() -> None:
+    class Plain:
+        def prepare(self, vocabulary: Vocabulary) -> None:
+            pass
+
+        def segment(self, images: Any, candidates: Any = None) -> Any:
+            return images
+
+    given: Any = Plain()
+    assert takes_candidates(given)
+    assert takes_candidates(given)
+    given.segment = lambda images: images  # of the object alone
+    assert not takes_candidates(given)
+    given.segment = Plain().segment
+    assert takes_candidates(given)
+    given.segment = partial(Plain().segment, candidates=None)
+    assert not takes_candidates(given)
+    assert not takes_candidates(Answers(list))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +64,26 @@ def test_what_work_raised_comes_before_what_its_owner_raised_later() -> None:
 
 def test_work_is_done_where_its_owner_fails() -> None:
     assert owner(lambda: 1, fails=True) == [1, -1]
+
+
+def test_what_was_worked_on_does_not_outlast_it() -> None:
+    class Picture:
+        pass
+
+    picture = Picture()
+    gone = threading.Event()
+    weakref.finalize(picture, gone.set)
+    with Beside[None](lambda _: None) as beside:
+        beside.give(partial(lambda _: None, picture))
+        del picture
+        assert gone.wait(10)
+
+
+def test_its_thread_ends_with_it() -> None:
+    with Beside[int](lambda _: None) as beside:
+        beside.give(lambda: 1)
+        assert any(thread.name == "ovbench-count" for thread in threading.enumerate())
+    assert all(thread.name != "ovbench-count" for thread in threading.enumerate())
 
 
 def test_a_method_may_answer_in_the_same_array_again_and_again(
