@@ -11,6 +11,7 @@ from ovbench.models.clip.dense import DenseFeatures
 from ovbench.models.clip.last_block import Attention, attend, leave, own_attention
 from ovbench.models.clip.masker import Masker, load_masker
 from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.clip.pooled import AttentionPool
 from ovbench.models.clip.region_tokens import RegionTrunk
 from ovbench.models.clip.trunk import Heads, Trunk
 from ovbench.models.diffusion.attention import AttributionRule
@@ -79,6 +80,7 @@ __all__ = [
     "SAM3",
     "Answers",
     "Attention",
+    "AttentionPool",
     "AttributionRule",
     "BridgeTower",
     "ConceptMasks",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
-from timm.models import register_model
+from timm.models import is_model, register_model
 from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 from torch.nn import LayerNorm
@@ -47,4 +47,5 @@ def _known(settings: dict[str, Any]) -> dict[str, Any]:
 def register() -> None:
     """Let timm know them by name, once."""
     for build in (tiny_siglip, tiny_pe):
-        register_model(build)
+        if not is_model(build.__name__):
+            register_model(build)

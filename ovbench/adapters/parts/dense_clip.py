@@ -145,10 +145,17 @@ class DenseCLIP(ABC):
 
     def __init__(self, settings: DenseCLIPSettings, runtime: Runtime) -> None:
         self.clip = load_clip(settings.architecture, settings.pretrained, runtime)
-        self.clip.refuse_without_blocks()  # before thousands of texts are embedded
+        self._refuse_tower()  # before thousands of texts are embedded
         self.checkpoints: tuple[CheckpointRecord, ...] = (self.clip.checkpoint,)
-        self.settings = sized(settings, self.SIZES, self.clip.image_size)
+        self.settings = sized(settings, self._sizes(), self.clip.image_size)
         self._refuse_windows_that_see_too_little(by_default=settings.window_stride is None)
+
+    def _refuse_tower(self) -> None:
+        """Raise UsageError where the CLIP's image tower cannot be read as the method does."""
+        self.clip.refuse_without_blocks()
+
+    def _sizes(self) -> Mapping[str, float]:
+        return self.SIZES
 
     @abstractmethod
     def features(self, windows: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""TextRegion: CLIP's values are pooled over every region, which is then named as a whole.
+"""TextRegion: what a CLIP pools is pooled over every region, which is then named as a whole.
 
 Xiao et al., "TextRegion: Text-Aligned Region Tokens from Frozen Image-Text Models", TMLR 2025;
 released code: github.com/avaxiao/TextRegion, model_semantic.py.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -55,9 +55,9 @@ class TextRegionSettings(RegionSettings, DenseCLIPSettings):
     )  # fmt: skip
     window: int | None = setting(
         None,
-        f"{_CONFIG}, crop_size: 336 for all CLIPs",
+        f"{_CONFIG}, crop_size: 336 for all CLIPs; SigLIP 2 and PE have their own size",
         "side of the square that each view is brought to; none is 1.5 times the CLIP's training "
-        "size",
+        "size, and that size itself of one that pools by attention",
         most=SIDE,
     )
     logit_scale: float = setting(
@@ -117,7 +117,11 @@ class TextRegionSettings(RegionSettings, DenseCLIPSettings):
 
 
 class TextRegion(DenseCLIP):
-    """A pixel has the sum of its regions' scores, and SCLIP's where no region is."""
+    """A pixel has the sum of its regions' scores, and SCLIP's where no region is.
+
+    CLIP's values are summed up over a region. SigLIPs and Perception Encoders pool by attention,
+    which is made uniform over a region's patches; they say nothing of pixels without a region.
+    """
 
     card: ClassVar[MethodCard] = MethodCard(
         summary="TextRegion: CLIP's values pooled over SAM 2's regions",
@@ -129,6 +133,19 @@ class TextRegion(DenseCLIP):
         code_licence="mit",
     )
     Settings = TextRegionSettings
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {
+        # The released code's other image-text models at its other settings, but for a benchmark's.
+        "siglip2": {
+            "architecture": "ViT-L-16-SigLIP2-256",
+            "pretrained": "webli",
+            "short_side": 672,
+        },
+        "perception_encoder": {
+            "architecture": "PE-Core-L-14-336",
+            "pretrained": "meta",
+            "short_side": 672,
+        },
+    }
     published: ClassVar[Sequence[Published]] = eight(
         names={
             "voc21": "proxyclip",
@@ -141,6 +158,7 @@ class TextRegion(DenseCLIP):
             "cityscapes": "sclip",
         },
         source="released code, configs/",
+        common={"short_side": 672},
         voc21={"max_long_side": 1008, "background_threshold": 0.4},
         context60={"background_threshold": 0.35},
         cocoobject={"background_threshold": 0.5},
@@ -160,8 +178,17 @@ class TextRegion(DenseCLIP):
 
     def __init__(self, settings: TextRegionSettings, runtime: Runtime) -> None:
         super().__init__(settings, runtime)
+        sigmoid = self.clip.pool is not None and self.clip.logit_bias is not None
+        self._factor = self.clip.logit_scale if sigmoid else 1.0
         self.regions = Regions(generator_of(settings), runtime)
         self.checkpoints += self.regions.checkpoints
+
+    def _refuse_tower(self) -> None:
+        if self.clip.pool is None:
+            super()._refuse_tower()
+
+    def _sizes(self) -> Mapping[str, float]:
+        return self.SIZES if self.clip.pool is None else {**self.SIZES, "window": 1}
 
     def features(self, windows: Tensor) -> Tensor:
         """See :class:`~ovbench.adapters.parts.dense_clip.DenseCLIP`; for pixels of no region."""
@@ -181,11 +208,12 @@ class TextRegion(DenseCLIP):
             found = by_window(views, self._read, WINDOWS_AT_A_TIME)
         answers = []
         for i, (image, chosen) in enumerate(pairs(images, candidates)):
-            values, dense = (self.joined(one, grids[i]) for one in found[i])
+            values, *dense = (self.joined(one, grids[i]) for one in found[i])
             with stage("pool"):
                 kept = self._kept(masks[i])
                 scores, kept = self._named(values, kept)
-            free = Scores.enlarged(dense[0], (image.shape[0], image.shape[1]))
+            unnamed = dense[0][0] if dense else values.new_zeros(len(self.text), 1, 1)
+            free = Scores.enlarged(unnamed, (image.shape[0], image.shape[1]))
             labels = self._answer(free, inputs[i], chosen)
             if len(kept):
                 sums, place = self._sums(scores, kept)
@@ -197,8 +225,10 @@ class TextRegion(DenseCLIP):
     def _trunk(self, windows: Tensor) -> Trunk:
         return self.clip.trunk(windows, positions=self.settings.positions)
 
-    def _read(self, windows: Tensor) -> tuple[Tensor, Tensor]:
-        """Values ``(B, width, h, w)`` and scores ``(B, Q, h, w)`` of patches."""
+    def _read(self, windows: Tensor) -> tuple[Tensor, ...]:
+        """Values ``(B, width, h, w)`` and scores ``(B, Q, h, w)`` of patches; or what is pooled."""
+        if self.clip.pool is not None:
+            return (self.clip.pool.tokens(windows),)
         trunk = self._trunk(windows)
         dense, _ = attend(trunk, correlative, residual=True, mlp=True)
         scores = torch.einsum("qd,bdhw->bqhw", self.text, normalize(dense, dim=1))
@@ -216,13 +246,13 @@ class TextRegion(DenseCLIP):
             bottom, right = min((row + 1) * tall, height), min((column + 1) * wide, width)
             top, left = max(bottom - tall, 0), max(right - wide, 0)
             parts.append(pixels[:, top:bottom, left:right])
-        side = (self._pixels("window"),) * 2
-        return torch.cat(
-            [interpolate(one[None], side, mode="bicubic", antialias=True) for one in parts]
-        )
+        side, mode = (self._pixels("window"),) * 2, self.clip.interpolation
+        return torch.cat([interpolate(one[None], side, mode=mode, antialias=True) for one in parts])
 
     def joined(self, maps: Tensor, grid: tuple[int, int]) -> Tensor:
         """What the views found as one map: the whole's, enlarged, and the crops' are added up.
+
+        Of a CLIP that pools by attention the whole counts half, as released.
 
         Args:
             maps: ``(n, d, h, w)``, in the order of the views.
@@ -242,7 +272,8 @@ class TextRegion(DenseCLIP):
             for one, wide in zip(wholes, widths, strict=True)
         ]
         tiled = crops.reshape(rows, columns, depth, height, width).permute(2, 0, 3, 1, 4)
-        return torch.cat(enlarged, dim=3) + tiled.reshape(1, depth, *size)
+        share = 1.0 if self.clip.pool is None else 0.5
+        return share * torch.cat(enlarged, dim=3) + tiled.reshape(1, depth, *size)
 
     def _kept(self, masks: Masks) -> MaskArray:
         """The masks that are large enough, joined."""
@@ -252,16 +283,22 @@ class TextRegion(DenseCLIP):
         return (found.fused(containment=settings.containment) if settings.fuse else found).masks
 
     def _named(self, values: Tensor, masks: MaskArray) -> tuple[Tensor, MaskArray]:
-        """Cosines ``(n, Q)`` of those regions that have a patch left, and their masks."""
+        """Scores ``(n, Q)`` of those regions that have a patch left, and their masks."""
         settings, grid = self.settings, (values.shape[2], values.shape[3])
         full = torch.from_numpy(masks)[:, None].to(values.device, torch.float32)
         weights = (
             interpolate(full, grid, mode="bilinear") if len(full) else full.new_zeros(0, *grid)
         )
         threshold = settings.global_threshold if settings.remove_global else None
-        pooled, kept = pool_values(values[0].flatten(1).T, weights.flatten(1), threshold)
-        joint = self._out(pooled)
-        return normalize(joint, dim=-1) @ self.text.T, masks[kept.cpu().numpy()]
+        patches, weights = values[0].flatten(1).T, weights.flatten(1)
+        if self.clip.pool is None:
+            pooled, kept = pool_values(patches, weights, threshold)
+            joint = self._out(pooled)
+        else:
+            pooled, kept = pool_tokens(patches, weights, threshold)
+            joint = self.clip.pool.through(pooled)
+        scores = normalize(joint, dim=-1) @ self.text.T * self._factor
+        return scores, masks[kept.cpu().numpy()]
 
     def _out(self, pooled: Tensor) -> Tensor:
         """Sums of values ``(n, width)`` through the rest of the tower, ``(n, d)``."""
@@ -304,26 +341,50 @@ def values_of(trunk: Trunk) -> Tensor:
 def pool_values(values: Tensor, masks: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
     """Sums of values over regions, without those patches that belong nowhere in particular.
 
-    A patch is left out where its mean cosine with the patches of its regions is less than
-    ``threshold`` above its mean cosine with those of other regions. As released, values are then
-    of unit length in the sums, too.
+    As released, values are of unit length in the sums where such patches are left out.
 
     Args:
         values: ``(p, width)`` of patches.
         masks: ``(n, p)`` float32, how much of each patch is in each region.
-        threshold: None leaves out none, and values are as long as they are.
+        threshold: see :func:`without_global`.
 
     Returns:
         ``(m, width)``, and which of the n have any patch, ``(n,)`` bool.
     """
     if threshold is not None:
         values = normalize(values, dim=1)
-        inside = (masks > 0).to(values.dtype)
-        # The mean over a region's patches of cosines is the cosine's sum with their mean.
-        means = (inside @ values) / inside.sum(dim=1, keepdim=True).clamp_min(1)
-        alike = values @ means.T
-        own = (alike * inside.T).sum(dim=1) / (inside.sum(dim=0) + 1e-9)
-        other = (alike * (1 - inside.T)).sum(dim=1) / ((1 - inside).sum(dim=0) + 1e-9)
-        masks = masks.masked_fill(own - other < threshold, 0.0)
+        masks = without_global(values, masks, threshold)
     kept = masks.sum(dim=1) > 0
     return masks[kept] @ values, kept
+
+
+def pool_tokens(tokens: Tensor, masks: Tensor, threshold: float | None) -> tuple[Tensor, Tensor]:
+    """Means of tokens over all patches that regions touch; else as :func:`pool_values`.
+
+    As released, masks say where an attention that is uniform may look, however little of a patch
+    they hold, and tokens keep their length.
+    """
+    if threshold is not None:
+        masks = without_global(normalize(tokens, dim=1), masks, threshold)
+    seen = (masks > 0).to(tokens.dtype)
+    count = seen.sum(dim=1)
+    kept = count > 0
+    return seen[kept] @ tokens / count[kept, None], kept
+
+
+def without_global(unit: Tensor, masks: Tensor, threshold: float) -> Tensor:
+    """Masks ``(n, p)`` without the patches that are as much like other regions as like their own.
+
+    A patch is left out where its mean cosine with the patches of its regions is less than
+    ``threshold`` above its mean cosine with those of other regions.
+
+    Args:
+        unit: ``(p, width)`` of patches, of unit length.
+    """
+    inside = (masks > 0).to(unit.dtype)
+    # The mean over a region's patches of cosines is the cosine's sum with their mean.
+    means = (inside @ unit) / inside.sum(dim=1, keepdim=True).clamp_min(1)
+    alike = unit @ means.T
+    own = (alike * inside.T).sum(dim=1) / (inside.sum(dim=0) + 1e-9)
+    other = (alike * (1 - inside.T)).sum(dim=1) / ((1 - inside).sum(dim=0) + 1e-9)
+    return masks.masked_fill(own - other < threshold, 0.0)

@@ -17,6 +17,7 @@ from ovbench.models.clip.dense import DenseFeatures, DenseTower, dense_tower
 from ovbench.models.clip.kept import KeptTrunk
 from ovbench.models.clip.last_block import Attention, attend
 from ovbench.models.clip.layers import read_layer
+from ovbench.models.clip.pooled import AttentionPool, has_pool
 from ovbench.models.clip.region_tokens import RegionTrunk, run_with_regions
 from ovbench.models.clip.trunk import Mending, Trunk, plain_transformer, run_trunk
 from ovbench.models.ensembling import TEXT_BATCH, TextTower, ensembled
@@ -40,6 +41,7 @@ class CLIP:
         checkpoint: which weights these are.
         mean, std: per channel, of pixels scaled to 0..1, as the model was trained.
         image_size: the side in pixels of the square images it was trained on.
+        interpolation: how these were brought to it, such as ``"bicubic"``.
     """
 
     def __init__(
@@ -58,6 +60,7 @@ class CLIP:
         preprocess = self._model.visual.preprocess_cfg
         self.mean: tuple[float, ...] = tuple(preprocess["mean"])
         self.std: tuple[float, ...] = tuple(preprocess["std"])
+        self.interpolation: str = preprocess.get("interpolation", "bicubic")
         size = self._model.visual.image_size
         self.image_size: int = size if isinstance(size, int) else min(size)
 
@@ -91,6 +94,12 @@ class CLIP:
         """Raise UsageError unless the image tower is a plain vision transformer."""
         plain_transformer(self._model.visual, self.checkpoint.name)
 
+    @cached_property
+    def pool(self) -> AttentionPool | None:
+        """The last attention of a SigLIP's or Perception Encoder's image tower; else None."""
+        visual = self._model.visual
+        return AttentionPool(visual) if has_pool(visual) else None
+
     def forget_images(self) -> None:
         """Let go of the image tower, for whoever asks for texts alone."""
         self._model.visual = torch.nn.Identity()
@@ -117,6 +126,12 @@ class CLIP:
     def logit_scale(self) -> float:
         """The learned factor on cosines before the softmax it was trained with."""
         return float(self._model.logit_scale.exp())
+
+    @property
+    def logit_bias(self) -> float | None:
+        """What a sigmoid's cosines were trained to have added; None where it was a softmax."""
+        bias = getattr(self._model, "logit_bias", None)
+        return None if bias is None else float(bias)
 
     @torch.inference_mode()
     def encode_text(self, texts: Sequence[str], *, unit: bool = True) -> Tensor:
@@ -351,7 +366,11 @@ def _load_pretrained(architecture: str, pretrained: str, runtime: Runtime) -> CL
         pretrained=str(located.weights[0]),
         # open_clip reads these from its table only when it fetches the weights itself.
         force_quick_gelu=config.get("quick_gelu", False),
-        force_preprocess_cfg={"mean": config["mean"], "std": config["std"]},
+        force_preprocess_cfg={
+            "mean": config["mean"],
+            "std": config["std"],
+            "interpolation": config.get("interpolation", "bicubic"),
+        },
     )
 
 

@@ -27,6 +27,41 @@ def has_pool(visual: nn.Module) -> bool:
     )
 
 
+class AttentionPool:
+    """The pool of such a tower, taken apart as TextRegion does.
+
+    Xiao et al., "TextRegion: Text-Aligned Region Tokens from Frozen Image-Text Models" (TMLR 2025):
+    its attention is made uniform within a region, where it is a mean, and its MLP is left out.
+    """
+
+    def __init__(self, visual: Any) -> None:
+        """Take a tower that :func:`has_pool`."""
+        self._visual = visual
+
+    @torch.inference_mode()
+    def tokens(self, images: Tensor) -> Tensor:
+        """What enters the pool.
+
+        Args:
+            images: ``(B, 3, H, W)``, normalised; H and W multiples of the patch.
+
+        Returns:
+            ``(B, width, h, w)`` float32.
+        """
+        dtype = self._visual.trunk.attn_pool.proj.weight.dtype
+        tokens, grid = _tokens(self._visual.trunk, images.to(dtype))
+        return tokens.float().mT.reshape(len(tokens), -1, *grid)
+
+    @torch.inference_mode()
+    def through(self, means: Tensor) -> Tensor:
+        """Means of tokens ``(n, width)``, as if attention had found them; ``(n, d)`` float32."""
+        trunk = self._visual.trunk
+        pool = trunk.attn_pool
+        _, value = pool.kv(means.to(pool.proj.weight.dtype)).chunk(2, dim=-1)
+        found: Tensor = self._visual.head(trunk.head(trunk.fc_norm(pool.proj(value))))
+        return found.float()
+
+
 def pool_alone(visual: Any, images: Tensor) -> tuple[Tensor, Tensor]:
     """Every location through the pool as if there were no other.
 

@@ -1,11 +1,19 @@
-"""TextRegion as a method: views, what a pixel of several regions has, and what is refused."""
+"""TextRegion as a method: views, what a pixel of several regions has, and what is refused.
+
+What SigLIPs and Perception Encoders pool is held to timm's own pool with a query that looks at all
+patches alike.
+"""
 
 from __future__ import annotations
 
+import copy
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import tiny_timm
 import torch
 from torch.nn.functional import interpolate, normalize
 
@@ -13,6 +21,7 @@ from ovbench.adapters.regional.textregion import (
     TextRegion,
     TextRegionSettings,
     crops_of,
+    pool_tokens,
     pool_values,
     values_of,
 )
@@ -134,3 +143,114 @@ def test_images_halves_and_candidates() -> None:
 def test_wrong_settings(settings: dict[str, Any], said: str) -> None:
     with pytest.raises(UsageError, match=said):
         built(**settings)
+
+
+POOLING: dict[str, dict[str, Any]] = {
+    "pooling-map": {
+        "vision_cfg": {"timm_model_name": "tiny_siglip", "timm_pool": "map", "timm_proj": "none"},
+        "init_logit_scale": 1.5,
+        "init_logit_bias": -3,
+    },
+    "pooling-pe": {
+        "vision_cfg": {"timm_model_name": "tiny_pe", "timm_pool": "map", "timm_proj": None}
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def pooling(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Register tiny towers of both kinds with open_clip, one with a sigmoid's bias."""
+    import open_clip
+
+    tiny_timm.register()
+    folder = tmp_path_factory.mktemp("architectures")
+    text = {"width": 32, "heads": 2, "layers": 1, "context_length": 16}
+    for name, own in POOLING.items():
+        vision = {**own["vision_cfg"], "image_size": 32}
+        config = {"embed_dim": 32, "custom_text": True, **own, "vision_cfg": vision}
+        (folder / f"{name}.json").write_text(json.dumps({**config, "text_cfg": text}))
+    open_clip.add_model_config(Path(folder))
+
+
+def pooled(architecture: str, **settings: Any) -> TextRegion:
+    own = {
+        "architecture": architecture, "pretrained": "random", "prompts": "single",
+        "regions": "superpixels", "superpixels": 20, "short_side": 72, "fuse": False, **settings,
+    }  # fmt: skip
+    method = TextRegion(override(TextRegionSettings, own), Runtime())
+    generator = torch.Generator().manual_seed(0)
+    for parameter in method.clip._model.visual.parameters():
+        parameter.data += 0.2 * torch.randn(parameter.shape, generator=generator)
+    classes = (ClassQuery("circle"), ClassQuery("square", ("box",)), ClassQuery("star"))
+    method.prepare(Vocabulary(classes, background=Background()))
+    return method
+
+
+@torch.inference_mode()
+def pooled_slowly(method: TextRegion, image: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Region by region through timm's own pool, which looks at all alike and adds no MLP."""
+    settings, visual = method.settings, copy.deepcopy(method.clip._model.visual)
+    for layer in (visual.trunk.attn_pool.q, visual.trunk.attn_pool.mlp.fc2):
+        for parameter in layer.parameters():
+            parameter.data.zero_()
+    pixels = method._input(image)
+    grid = crops_of(pixels, 32)  # which is the size that such a CLIP was trained on
+    assert grid == (2, 3)
+    views = visual.trunk.forward_features(method._views(pixels, grid))
+    maps = views[:, visual.trunk.num_prefix_tokens :].mT.reshape(7, -1, 4, 4)
+    whole = 0.5 * interpolate(maps[:1], (8, 12), mode="bilinear")[0]
+    for i in range(6):
+        top, left = 4 * (i // 3), 4 * (i % 3)
+        whole[:, top : top + 4, left : left + 4] += maps[1 + i]
+    patches = whole.flatten(1).T
+    (masks,) = method.regions.masks([image])
+    full = torch.from_numpy(masks.masks[masks.masks.mean(axis=(1, 2)) > settings.least_share])
+    inside = interpolate(full[:, None].float(), (8, 12), mode="bilinear").flatten(1) > 0
+    left_out: set[int] = set()
+    cosines = normalize(patches, dim=1) @ normalize(patches, dim=1).T
+    for p in range(len(patches)):
+        mean = [cosines[p, region].mean() for region in inside]
+        own = [m for m, region in zip(mean, inside, strict=True) if region[p]]
+        other = [m for m, region in zip(mean, inside, strict=True) if not region[p]]
+        if sum(own) / max(len(own), 1) - sum(other) / max(len(other), 1) < 0.02:
+            left_out.add(p)
+    inside[:, sorted(left_out)] = False
+    scores = torch.zeros(len(method.text), *image.shape[:2])
+    for mask, region in zip(full, inside, strict=True):
+        if region.any():
+            found = visual.trunk.attn_pool(patches[region][None])
+            joint = visual.head(visual.trunk.head(visual.trunk.fc_norm(found)))[0]
+            cosine = method.text @ normalize(joint, dim=0)
+            if "map" in settings.architecture:  # as SigLIP was trained; the bias is of all alike
+                cosine = cosine * method.clip.logit_scale - 3
+            scores += cosine[:, None, None] * mask
+    best, query = (scores * settings.logit_scale).softmax(dim=0).max(dim=0)
+    labels = method._labels[query.numpy()]
+    labels[best.numpy() < settings.background_threshold] = 0
+    return labels
+
+
+@pytest.mark.parametrize("architecture", POOLING)
+@pytest.mark.parametrize("threshold", [0.0, 0.6])
+@pytest.mark.usefixtures("pooling")
+def test_a_tower_that_pools_is_pooled_region_by_region(architecture: str, threshold: float) -> None:
+    method = pooled(
+        architecture, background_threshold=threshold, global_threshold=0.02, least_share=0.05
+    )
+    assert (method.clip.logit_bias == -3) == (architecture == "pooling-map")
+    images = [IMAGE, np.ascontiguousarray(IMAGE[:, ::-1])]
+    found = method.segment(images)
+    for image, labels in zip(images, found, strict=True):
+        assert (labels == pooled_slowly(method, image)).mean() > 0.999
+    assert len(np.unique(found)) > 1
+
+
+def test_patches_count_as_wholes_where_attention_pools() -> None:
+    tokens = torch.tensor([[1.0, 0], [3, 0], [0, 5], [0, 7]])
+    masks = torch.tensor([[0.1, 1, 0, 0], [0, 0, 0, 0], [0, 0, 1, 0.5]])
+    means, kept = pool_tokens(tokens, masks, None)
+    assert means.tolist() == [[2, 0], [0, 6]]
+    assert kept.tolist() == [True, False, True]
+    means, kept = pool_tokens(tokens, torch.tensor([[1.0, 1, 1, 0], [0, 0, 1, 1]]), 0.1)
+    # The third patch is as near to the first region's mean as far from it: 1/3 and 1 against 0.
+    assert kept.tolist() == [True, True]

@@ -105,6 +105,7 @@ def test_a_tag_brings_its_activation_mean_and_record(
     original = open_clip.create_model("tiny-vit", force_quick_gelu=True).eval()
     save_file(original.state_dict(), hub_cache("owner/tiny", "open_clip_model.safetensors"))
     clip = load_clip("tiny-vit", "mine", Runtime())
+    assert (clip.interpolation, clip.pool, clip.logit_bias) == ("bicubic", None, None)
     assert isinstance(clip._model.visual.transformer.resblocks[0].mlp.gelu, QuickGELU)
     assert clip.mean == (0.1, 0.2, 0.3)
     assert clip.image_size == 32
@@ -115,6 +116,25 @@ def test_a_tag_brings_its_activation_mean_and_record(
     with torch.inference_mode():
         expected = original.encode_text(tokens, normalize=True)
     torch.testing.assert_close(clip.encode_text(["a cat"]), expected)
+
+
+def test_a_perception_encoder_is_read_from_its_file(
+    hub_cache: Callable[[str, str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the layout and with the settings of timm/PE-Core-*, whose views are enlarged linearly."""
+    half = (0.5, 0.5, 0.5)
+    entry = tags._pcfg(hf_hub="owner/pe/", mean=half, std=half, interpolation="bilinear")
+    monkeypatch.setitem(tags._PRETRAINED, "tiny-pe", {"meta": entry})
+    torch.manual_seed(1)
+    original = open_clip.create_model("tiny-pe").eval()
+    save_file(original.state_dict(), hub_cache("owner/pe", "open_clip_model.safetensors"))
+    clip = load_clip("tiny-pe", "meta", Runtime())
+    assert (clip.mean, clip.interpolation, clip.logit_bias) == (half, "bilinear", None)
+    assert clip.pool is not None
+    images = torch.randn(1, 3, 32, 32)
+    with torch.inference_mode():
+        expected = original.visual.trunk.forward_features(images)[:, 1:]
+    torch.testing.assert_close(clip.pool.tokens(images).flatten(2).mT, expected)
 
 
 @pytest.mark.usefixtures("tag")

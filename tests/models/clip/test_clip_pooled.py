@@ -8,9 +8,11 @@ import pytest
 import tiny_timm
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.model import CLIP, load_clip
+from ovbench.models.clip.pooled import AttentionPool, has_pool
 
 pytestmark = pytest.mark.usefixtures("tiny_clips")
 BUILD = {"tiny-map": tiny_timm.tiny_siglip, "tiny-pe": tiny_timm.tiny_pe}
@@ -94,3 +96,45 @@ def test_half_precision_is_near(name: str) -> None:
     values = [clip.dense_features(images, residual=False).values for clip in (exact, coarse)]
     assert values[1].dtype == torch.float32
     assert torch.cosine_similarity(*values, dim=1).min() > 0.98
+
+
+def parts_are_those_of_the_pool(visual: Any, pool: AttentionPool, images: Tensor) -> None:
+    """Of timm's own pool, with a query that looks at all alike and an MLP that adds nothing."""
+    trunk = visual.trunk
+    whole = trunk.forward_features(images)[:, trunk.num_prefix_tokens :]
+    tokens = pool.tokens(images)
+    torch.testing.assert_close(tokens.flatten(2).mT, whole, atol=1e-5, rtol=1e-4)
+    kept = {name: value.clone() for name, value in trunk.attn_pool.state_dict().items()}
+    for layer in (trunk.attn_pool.q, trunk.attn_pool.mlp.fc2):
+        for parameter in layer.parameters():
+            parameter.data.zero_()
+    some = whole[:, 3:9]
+    expected = visual.head(trunk.head(trunk.fc_norm(trunk.attn_pool(some))))
+    trunk.attn_pool.load_state_dict(kept)
+    found = pool.through(some.mean(dim=1))
+    torch.testing.assert_close(normalize(found), normalize(expected), atol=1e-4, rtol=0)
+    torch.testing.assert_close(found.norm(), expected.norm())
+
+
+@both
+@torch.inference_mode()
+def test_the_pool_is_taken_apart(name: str) -> None:
+    clip = load(name)
+    assert clip.pool is not None
+    parts_are_those_of_the_pool(clip._model.visual, clip.pool, noise(2, 3, 32, 32))
+    assert load_clip("tiny-vit", "random", Runtime()).pool is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ViT-B-16-SigLIP2", "PE-Core-B-16"])
+@torch.inference_mode()
+def test_the_real_pool_is_taken_apart(name: str) -> None:
+    import open_clip
+    from open_clip.model import _build_vision_tower
+
+    config = open_clip.get_model_config(name)
+    assert config is not None
+    torch.manual_seed(0)
+    visual = _build_vision_tower(config["embed_dim"], config["vision_cfg"]).eval()
+    assert has_pool(visual)
+    parts_are_those_of_the_pool(visual, AttentionPool(visual), noise(1, 3, 224, 224))
