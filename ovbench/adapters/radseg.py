@@ -41,7 +41,6 @@ from ovbench.models.radio.self_correlation import (
 from ovbench.models.sam.model import load_sam
 from ovbench.models.sam.promptable import EncodedImage
 from ovbench.models.sam.refinement import redrawn
-from ovbench.models.weights.open_clip_tags import joint_width
 
 _CONFIG = "released code, evaluation/2d/configs"
 _CODE = "released code, radseg/radseg.py"
@@ -183,7 +182,9 @@ class RADSeg:
 
     def __init__(self, settings: RADSegSettings, runtime: Runtime) -> None:
         self.settings = settings
-        joint = joint_width(settings.architecture)
+        self._clip = load_clip(settings.architecture, settings.pretrained, runtime)
+        self._clip.forget_images()
+        joint = self._clip.encode_text([""]).shape[1]
         self.radio = load_radio(settings.weights, joint, runtime)
         for name in ("window", "window_stride"):
             if getattr(settings, name) % self.radio.patch_size:
@@ -197,8 +198,6 @@ class RADSeg:
                 f"head of {settings.weights} has {self.radio.width_of(TEXT)}; choose the SigLIP 2 "
                 "that taught it"
             )
-        self._clip = load_clip(settings.architecture, settings.pretrained, runtime)
-        self._clip.forget_images()
         self.checkpoints = (*self.radio.checkpoints, self._clip.checkpoint)
         if settings.sam_refinement:
             self._sam = load_sam(settings.sam, runtime)

@@ -57,7 +57,6 @@ def tiny(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
             return Sam(build_sam(config), record, Runtime())
 
     monkeypatch.setattr(adapter, "load_clip", lambda *_: load_clip("ViT-B-16", "openai", TOY))
-    monkeypatch.setattr(adapter, "joint_width", lambda _: JOINT)
     monkeypatch.setattr(adapter, "load_radio", radio)
     monkeypatch.setattr(adapter, "load_sam", sam)
 

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.precision import DTYPES, frozen
 from ovbench.models.radio.file import Released, Teachers, read_radio
+from ovbench.models.radio.folder import read_folder
 from ovbench.models.radio.heads import Head
 from ovbench.models.weights.checkpoints import locate
 from ovbench.models.weights.untrained import seeded, untrained
@@ -119,8 +120,9 @@ def load_radio(name: str, joint: int | None, runtime: Runtime) -> Radio:
         with seeded(runtime):
             return Radio(_random(joint), (record,), runtime)
     located = locate(ROLE, name, runtime)
-    teachers = {} if joint is None else TEACHERS
-    return Radio(read_radio(located.path, teachers), located.records, runtime)
+    teachers, path = {} if joint is None else TEACHERS, located.path
+    released = read_folder(path, teachers) if path.is_dir() else read_radio(path, teachers)
+    return Radio(released, located.records, runtime)
 
 
 def _random(joint: int | None) -> Released:

@@ -39,18 +39,6 @@ def config_of(architecture: str, tag: str) -> dict[str, Any]:
     return config
 
 
-def joint_width(architecture: str) -> int:
-    """Numbers in the embedding of a text.
-
-    Raises:
-        UsageError: unknown architecture.
-    """
-    import open_clip
-
-    config: Any = open_clip.get_model_config(known_architecture(architecture))
-    return int(config["embed_dim"])
-
-
 def known_architecture(name: str) -> str:
     """An architecture as open_clip writes it, which may be given as ``"ViT-B/16"``.
 

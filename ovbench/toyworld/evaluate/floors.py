@@ -27,6 +27,7 @@ FLOORS: Mapping[str, Figures] = {
     "clippy": {"miou_15_192px": 55.0},
     "groupvit": {"miou_15_192px": 45.0},
     "tcl": {"miou_15_192px": 65.0},
+    "radio": {"miou_15_192px": 50.0, "sam_cosine": 0.80},
 }
 """Per role the figures that must not be lower; mIoU in percent, the others are shares."""
 
@@ -51,6 +52,7 @@ def measure(role: str, scenes: Sequence[Scene]) -> Figures:
         "painter": _painter,
         "simseg": _simseg,
         "clippy": _clippy,
+        "radio": _radio,
     }
     return measures[role](scenes)
 
@@ -160,3 +162,14 @@ def _clippy(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import places
 
     return places.measure(load_clippy("clippy_5k", _TOY), scenes, (MEAN, STD))
+
+
+def _radio(scenes: Sequence[Scene]) -> Figures:
+    from ovbench.models.clip.model import load_clip
+    from ovbench.models.radio.model import load_radio
+    from ovbench.models.sam.model import load_sam
+    from ovbench.toyworld.quality import distilled
+
+    clip, sam = load_clip("ViT-B-16", "openai", _TOY), load_sam("sam_vit_b", _TOY)
+    joint = clip.encode_text([""]).shape[1]
+    return distilled.measure(load_radio("c_radio_v3_b", joint, _TOY), clip, sam, scenes)

@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import numpy as np
+
 from ovbench.errors import OvbenchError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.clip.masker import load_masker
@@ -19,6 +21,7 @@ from ovbench.models.painter import load_painter
 from ovbench.models.patches.encoder import load_patch_encoder
 from ovbench.models.patches.saliency import load_saliency
 from ovbench.models.pixelwise.lseg import load_lseg
+from ovbench.models.radio.model import load_radio
 from ovbench.models.sam.model import load_sam
 from ovbench.models.seggpt import load_seggpt
 from ovbench.models.towers import clippy
@@ -26,11 +29,10 @@ from ovbench.models.towers.clippy import load_clippy
 from ovbench.models.towers.simseg import load_simseg
 from ovbench.toyworld.gallery import sheets
 from ovbench.toyworld.gallery.canvas import sheet
-from ovbench.toyworld.quality import pixelwise
-from ovbench.toyworld.quality.places import IMAGENET
+from ovbench.toyworld.quality import distilled, pixelwise, places
 from ovbench.toyworld.quality.proposals import SETTINGS
 from ovbench.toyworld.scene import render_scene
-from ovbench.toyworld.world import NAMES, SPLITS, THINGS
+from ovbench.toyworld.world import NAMES, SIZE, SPLITS, THINGS
 
 _TOY = Runtime(checkpoints="toy")
 _SCENES = [render_scene(seed) for seed in SPLITS["test"][:6]]
@@ -67,11 +69,16 @@ def _painting() -> sheets.Rows:
 
 
 def _places() -> sheets.Rows:
-    models = [
-        ("SimSeg", load_simseg("simseg_vitb", _TOY), IMAGENET),
-        ("CLIPpy", load_clippy("clippy_5k", _TOY), (clippy.MEAN, clippy.STD)),
-    ]
-    return sheets.places(_SCENES, models)
+    side, colours = 2 * SIZE, (clippy.MEAN, clippy.STD)
+    clip = load_clip("ViT-B-16", "openai", _TOY)
+    radio = load_radio("c_radio_v3_b", clip.encode_text([""]).shape[1], _TOY)
+    images = np.stack([scene.image for scene in _SCENES])
+    named = {
+        "SimSeg": places.name_places(load_simseg("simseg_vitb", _TOY), _SCENES, side),
+        "CLIPpy": places.name_places(load_clippy("clippy_5k", _TOY), _SCENES, side, colours),
+        "RADIO": distilled.name_places(radio, clip, images, side),
+    }
+    return sheets.places(_SCENES, named)
 
 
 def _generation(names: tuple[str, ...]) -> sheets.Rows:
@@ -117,8 +124,8 @@ SHEETS: Mapping[str, tuple[str, Callable[[], sheets.Rows]]] = {
         _painting,
     ),
     "places": (
-        "The class that every place is nearest to for the miniature SimSeg and CLIPpy, of all 15; "
-        "below, the labels.",
+        "The class that every place is nearest to for the miniature SimSeg, CLIPpy and RADIO, "
+        "of all 15; below, the labels.",
         _places,
     ),
     "groups": (

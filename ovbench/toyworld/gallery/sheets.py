@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,13 +20,11 @@ from ovbench.models.pixelwise.lseg import LSeg
 from ovbench.models.sam.model import Sam
 from ovbench.models.sam.proposals import ProposalSettings, propose
 from ovbench.models.seggpt import SegGPT
-from ovbench.models.towers.model import Towers
 from ovbench.toyworld.gallery.canvas import COLOURS, Tile, heat, paint, principal_colours, tint
 from ovbench.toyworld.quality import grouping, in_context, masking, pixelwise
 from ovbench.toyworld.quality.generation import PROMPT, SAMPLING
 from ovbench.toyworld.quality.inputs import scene_inputs
 from ovbench.toyworld.quality.matching import attention, best_place, encode
-from ovbench.toyworld.quality.places import Colours, name_places
 from ovbench.toyworld.scene import Scene
 from ovbench.toyworld.world import NAMES, SIZE
 
@@ -94,12 +92,11 @@ def saliency(scenes: Sequence[Scene], model: Saliency) -> Rows:
     ]
 
 
-def places(scenes: Sequence[Scene], models: Sequence[tuple[str, Towers, Colours]]) -> Rows:
-    """The class that every place is nearest to."""
+def places(scenes: Sequence[Scene], named: Mapping[str, npt.NDArray[np.int64]]) -> Rows:
+    """The class that every place is nearest to: labels ``(N, H, W)`` by a model's name."""
     rows = [[Tile(scene.image) for scene in scenes]]
-    for name, model, colours in models:
-        named = name_places(model, scenes, 2 * SIZE, colours)
-        rows.append([Tile(paint(labels), name) for labels in named])
+    for name, found in named.items():
+        rows.append([Tile(paint(labels), name) for labels in found])
     return [*rows, [Tile(paint(scene.label), "labels") for scene in scenes]]
 
 

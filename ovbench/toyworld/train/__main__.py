@@ -29,6 +29,7 @@ ROLES: Mapping[str, str] = {
     "simseg": "pooled.simseg",
     "clippy": "pooled.clippy",
     "classifier": "classifier",
+    "radio": "radio",
     "reco": "reco",
 }
 """Where in ``roles`` each has its module, with ``STEPS`` and ``train(options)``."""

@@ -16,7 +16,7 @@ ELSEWHERE = {
     *("ipseg", "ovdiff", "rim", "matcher", "persam", "reco", "painter"),
     *("clearclip", "naclip", "scclip", "sfp", "resclip", "proxyclip", "gem", "cliptrase", "cass"),
     *("clip_dinoiser", "freeda", "lposs", "lposs_plus", "trident", "corrclip", "lavg"),
-    "textregion",
+    *("textregion", "radseg"),
 }
 # The way through the command line is the same for all.
 FAST = {"constant", "maskclip"}

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save
 from tiny_radio import TEACHERS as TAUGHT
 from tiny_radio import tiny_radio, write
 from torch import nn
@@ -15,6 +16,7 @@ from torch.nn.utils.parametrizations import spectral_norm
 from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import Runtime
 from ovbench.models.radio.file import read_radio
+from ovbench.models.radio.folder import read_folder
 from ovbench.models.radio.heads import head_for, settled
 from ovbench.models.radio.model import SAM, TEACHERS, TEXT, Radio, load_radio
 
@@ -151,6 +153,26 @@ def test_files_of_others(tmp_path: Path) -> None:
         read(write(path, network))
 
 
-def test_there_is_no_miniature() -> None:
-    with pytest.raises(UsageError, match="radio"):
-        load_radio("c_radio_v3_b", 8, Runtime(checkpoints="toy"))
+@torch.inference_mode()
+def test_the_miniature_has_both_heads() -> None:
+    radio = load_radio("any", 64, Runtime(checkpoints="toy"))
+    assert (radio.patch_size, radio.checkpoints[0].role) == (8, "radio")
+    found = radio.features(torch.randn(1, 3, 96, 120))
+    assert found.shape == (1, radio.width, 12, 15)
+    for head, width in ((TEXT, 64), (SAM, 128)):
+        assert radio.width_of(head) == width
+        assert radio.mapped(found, head).shape == (1, width, 12, 15)
+    bare = load_radio("any", None, Runtime(checkpoints="toy"))
+    assert torch.equal(
+        bare.features(torch.ones(1, 3, 96, 96)), radio.features(torch.ones(1, 3, 96, 96))
+    )
+
+
+def test_a_folder_with_other_weights(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"hidden_size": 8, "num_hidden_layers": 1, '
+                                          '"num_attention_heads": 1}\n')  # fmt: skip
+    (tmp_path / "model.safetensors").write_bytes(save({"trunk.a": torch.zeros(1)}))
+    with pytest.raises(UsageError, match=r"it lacks trunk\..* and has in addition trunk\.a"):
+        read_folder(tmp_path, {})
+    with pytest.raises(UsageError, match="has no head for text"):
+        read_folder(tmp_path, TEACHERS)
