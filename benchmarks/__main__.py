@@ -30,6 +30,7 @@ BENCHMARKS = {
     "sam3": ("torch", "transformers"),
     "datasets": ("numpy", "torch", "pillow"),
     "overhead": ("numpy", "torch", "pillow"),
+    "processes": ("numpy", "torch", "pillow"),
     "prototypes": ("torch",),
     "records": ("numpy",),
     "large_run": ("numpy",),

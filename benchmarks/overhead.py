@@ -84,7 +84,11 @@ def opened(folder: Path, size: tuple[int, int], labels: int, count: int) -> File
     def drawn(rng: np.random.Generator, size: tuple[int, int]) -> Labels:
         return blobs(rng, *size, labels)
 
-    dataset = made(folder, size, count, drawn)
+    return labelled(made(folder, size, count, drawn), labels)
+
+
+def labelled(dataset: FileDataset, labels: int) -> FileDataset:
+    """The dataset with names for its labels."""
     names = Vocabulary.of(*(f"class {number}" for number in range(1, labels)), background=True)
     encoding = LabelEncoding.of("voc", {n: n for n in (*range(labels), IGNORE)})
     return replace(dataset, vocabulary=names, encoding=encoding)
@@ -239,7 +243,11 @@ def ahead(files: Sequence[Path]) -> Iterator[Pixels]:
 
 
 class Model:
-    """Convolutions of random weights on a picture of 112 x 112, or a wait in their place."""
+    """Convolutions of random weights on a picture of 112 x 112, or a wait in their place.
+
+    Attributes:
+        layers: convolutions; each takes about a third of a millisecond.
+    """
 
     def __init__(self, labels: int, *, waits: bool) -> None:
         torch.manual_seed(0)
@@ -247,25 +255,25 @@ class Model:
         self._stem = nn.Conv2d(3, WIDTH, 3, stride=2, padding=1).eval()
         self._layer = nn.Conv2d(WIDTH, WIDTH, 3, padding=1).eval()
         self._head = nn.Conv2d(WIDTH, labels, 1).eval()
-        self._layers, self._wait_s = 1, 0.0
+        self.layers, self._wait_s = 1, 0.0
 
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Nothing depends on the names."""
 
-    def fit(self, picture: Pixels) -> None:
-        """Take as long as it should."""
-        self._layers, self._wait_s = (0, 0.0) if self._waits else (4, 0.0)
+    def fit(self, picture: Pixels, seconds: float = MODEL_S) -> None:
+        """Take as long as it should, by layers or by waiting."""
+        self.layers, self._wait_s = (0, 0.0) if self._waits else (4, 0.0)
         took = timed(lambda: self.segment([picture]))
         if self._waits:
-            self._wait_s = MODEL_S - took
+            self._wait_s = seconds - took
         else:
             rest = timed(lambda: self._few(picture))
-            self._layers = max(1, round(4 * (MODEL_S - rest) / (took - rest)))
+            self.layers = max(1, round(4 * (seconds - rest) / (took - rest)))
 
     def _few(self, picture: Pixels) -> None:
-        layers, self._layers = self._layers, 0
+        layers, self.layers = self.layers, 0
         self.segment([picture])
-        self._layers = layers
+        self.layers = layers
 
     @torch.inference_mode()
     def segment(self, images: Sequence[Pixels], candidates: Any = None) -> list[Labels]:
@@ -276,7 +284,7 @@ class Model:
         pixels = torch.from_numpy(image).permute(2, 0, 1)[None]
         small = functional.interpolate(pixels, (SIDE, SIDE), mode="nearest-exact").float() / 255
         features = self._stem(functional.avg_pool2d(small, 7, 1, 3))
-        for _ in range(self._layers):
+        for _ in range(self.layers):
             features = functional.relu(self._layer(features) + features)
         if self._waits:
             time.sleep(self._wait_s)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import overhead, page, records
+from benchmarks import overhead, page, processes, records
 from benchmarks.comparison import ROOT, Row, cells, in_turn
 
 
@@ -32,7 +32,7 @@ def test_every_comparison_is_run_and_shown() -> None:
     scripts = {
         path.stem
         for path in (ROOT / "benchmarks").glob("*.py")
-        if "from benchmarks.comparison import Row" in path.read_text(encoding="utf-8")
+        if "Iterator[Row]" in path.read_text(encoding="utf-8")
     }
     assert set(command.BENCHMARKS) == scripts
     template = page.TEMPLATE.read_text(encoding="utf-8")
@@ -92,6 +92,17 @@ def test_a_run_is_compared_with_bare_loops(tmp_path: Path) -> None:
     ]  # fmt: skip
     assert "main thread" in found[0].note
     assert all(row.ours and row.theirs and row.ours > 0 for row in found)
+
+
+def test_two_processes_are_compared_while_both_are_at_work() -> None:
+    """One begins late and ends early; alone either takes 100 ms an image."""
+    first = [[10 + 0.1 * n, 0.08 * n] for n in range(60)]
+    second = [[12 + 0.1 * n, 0.08 * n] for n in range(20)]
+    both = processes.of_processes([first, second], begin=9.0, took=8.0, images=80)
+    assert both.each == pytest.approx(50)
+    assert (both.main, both.whole, both.start) == pytest.approx((80, 100, 3))
+    alone = processes.of_processes([first], begin=9.0, took=8.0, images=60)
+    assert alone.each == pytest.approx(100)
 
 
 def test_what_was_measured_is_added_and_what_fails_is_told(
