@@ -26,6 +26,9 @@ from ovbench.errors import UsageError
 from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.harness.contract.settings import override
 from ovbench.harness.contract.vocabulary import Background, ClassQuery, Vocabulary
+from ovbench.harness.registry.glance import card_of
+from ovbench.harness.registry.picking import picks_of
+from ovbench.harness.registry.trainings import supervision_of
 from ovbench.models.clip.model import load_clip
 from ovbench.models.pictures import Archive, archive_in
 from ovbench.models.pixels.scores import Scores
@@ -303,6 +306,28 @@ def test_the_result_says_which_pictures(folder: Path) -> None:
     (record,) = (one for one in built(folder).checkpoints if one.role == "bank")
     assert record.name == "3 pictures"
     assert len(str(record.sha256)) == 64
+
+
+def test_all_weights_are_looked_for_before_the_bank_is_made(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise UsageError("no such weights")
+
+    monkeypatch.setattr("ovbench.adapters.regional.corrclip.load_clip", missing)
+    with pytest.raises(UsageError, match="no such weights"):
+        built(folder)
+    assert not list((folder.parent / "cache").glob("corrclip-bank/*"))
+
+
+def test_what_it_was_trained_with_is_that_of_both_clips_and_both_models() -> None:
+    settings = {name: str(value) for name, value in CorrCLIP.presets["v2"].items()}
+    for given, more in (({}, set()), (settings, {"DFN-2B", "WebLI", "LVD-142M"})):
+        found = supervision_of(card_of("corrclip"), picks_of("corrclip"), given)
+        assert found is not None
+        own = {"MetaCLIP's 2.5 billion pairs", "ImageNet-1k", "SA-1B", "SA-V"}
+        assert found.data.keys() == own | more
+        assert not found.unknown
 
 
 def test_pictures_are_turned_as_they_were_taken(folder: Path) -> None:

@@ -99,9 +99,9 @@ class CorrCLIP(DenseCLIP):
         Raises:
             UsageError: weights or pictures that cannot be had, or that do not go together.
         """
-        super().__init__(settings, runtime)
         if settings.support == "bank" and settings.bank is None:
             raise UsageError("support=bank needs --set bank=FOLDER, of pictures without labels")
+        super().__init__(settings, runtime)
         clip = self.clip
         self.branches = Branches(clip, settings)
         view = PLAIN if settings.vfm_view == "image" else {"mean": clip.mean, "std": clip.std}
@@ -113,24 +113,28 @@ class CorrCLIP(DenseCLIP):
             self._fill(str(settings.bank), runtime)
 
     def _fill(self, name: str, runtime: Runtime) -> None:
-        """Make the bank, or take it from the cache."""
+        """Make the bank, or take it from the cache.
+
+        All weights and pictures are looked for before any are used, which may take days.
+        """
         settings, clip = self.settings, self.clip
         archive, record = pictures_of(name)
-        maker = Maker(archive, self.regions, settings.on_top, runtime)
-        keys = maker.keys(self.vfm)
-        require_regions(keys, name)
         looking = load_vfm(settings.value_vfm, runtime, "query_key", mean=clip.mean, std=clip.std)
-        values = [maker.values(self.branches, looking)]
-        self.checkpoints += (record, *looking.checkpoints)
+        readers = [self.branches]
         if settings.second_share:
             second = load_clip(settings.second_architecture, settings.second_pretrained, runtime)
             second.refuse_without_blocks()
-            values.append(maker.values(Branches(second, settings), looking))
-            second.forget_images()
+            readers.append(Branches(second, settings))
             self._second = second
-            self.checkpoints += (second.checkpoint,)
-        self.checkpoints = tuple(dict.fromkeys(self.checkpoints))
-        self._bank = Bank(keys.to(clip.device), tuple(values))
+        maker = Maker(archive, self.regions, settings.on_top, runtime)
+        keys = maker.keys(self.vfm)
+        require_regions(keys, name)
+        values = tuple(maker.values(reader, looking) for reader in readers)
+        self._bank = Bank(keys.to(clip.device), values)
+        if self._second is not None:
+            self._second.forget_images()
+        used = (record, *looking.checkpoints, *(reader.clip.checkpoint for reader in readers))
+        self.checkpoints = tuple(dict.fromkeys((*self.checkpoints, *used)))
 
     def prepare(self, vocabulary: Vocabulary) -> None:
         """Embed every query, with a bank by both CLIPs."""
