@@ -15,7 +15,7 @@ from PIL import Image as Pillow
 from torch import Tensor
 from torch.nn.functional import interpolate, normalize, pad
 
-from ovbench.adapters.parts.vfm import VFM, of_radio
+from ovbench.adapters.parts.vfm import VFM, VFMReading, of_radio
 from ovbench.adapters.regional.corrclip import CorrCLIP, CorrCLIPSettings, bank
 from ovbench.adapters.regional.corrclip import whole as whole_module
 from ovbench.adapters.regional.corrclip.bank import Bank, Maker, nearest
@@ -157,7 +157,7 @@ def test_the_bank_holds_what_the_steps_written_out_give(folder: Path) -> None:
     seeing = VFM((record,), 8, lambda x: interpolate(x, scale_factor=1 / 8, mode="area")[:, :2])
     branches = Branches(clip, settings)
     maker = Maker(archive_in(folder), regions, "later", TOY)
-    keys, values = maker.keys(seeing), maker.values(branches, seeing)
+    keys, values = maker.keys(seeing, "tokens"), maker.values(branches, seeing)
 
     image = SCENES.load(20).image
     (masks,) = regions.masks([image])
@@ -262,8 +262,16 @@ class Counted:
         return pixels
 
 
-def keys_of(folder: Path, seen: Counted) -> Tensor:
-    return Maker(archive_in(folder), Regions(Superpixels(9), TOY), "larger", TOY).keys(seen.vfm)
+def keys_of(folder: Path, seen: Counted, reading: VFMReading = "tokens") -> Tensor:
+    maker = Maker(archive_in(folder), Regions(Superpixels(9), TOY), "larger", TOY)
+    return maker.keys(seen.vfm, reading)
+
+
+def test_another_reading_of_the_same_weights_has_keys_of_its_own(folder: Path) -> None:
+    keys_of(folder, Counted())
+    seen = Counted()
+    keys_of(folder, seen, "query_key")
+    assert seen.pictures == 3
 
 
 def test_who_is_killed_goes_on_with_the_next_picture(folder: Path) -> None:

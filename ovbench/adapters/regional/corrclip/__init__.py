@@ -127,7 +127,7 @@ class CorrCLIP(DenseCLIP):
             readers.append(Branches(second, settings))
             self._second = second
         maker = Maker(archive, self.regions, settings.on_top, runtime)
-        keys = maker.keys(self.vfm)
+        keys = maker.keys(self.vfm, settings.vfm_reading)
         require_regions(keys, name)
         values = tuple(maker.values(reader, looking) for reader in readers)
         self._bank = Bank(keys.to(clip.device), values)

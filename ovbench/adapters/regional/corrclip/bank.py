@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ovbench.adapters.parts.sliding import by_window
-from ovbench.adapters.parts.vfm import VFM
+from ovbench.adapters.parts.vfm import VFM, VFMReading
 from ovbench.adapters.regional.corrclip.branches import Branches, with_regions
 from ovbench.adapters.regional.corrclip.whole import region_means, whole_features
 from ovbench.errors import UsageError
@@ -139,15 +139,19 @@ class Maker:
     on_top: Painting
     runtime: Runtime
 
-    def keys(self, vfm: VFM) -> Tensor:
-        """What a model, loaded for plain pixels, sees in every region of whole pictures."""
+    def keys(self, vfm: VFM, reading: VFMReading) -> Tensor:
+        """What a model, loaded for plain pixels, sees in every region of whole pictures.
+
+        Args:
+            reading: that it was loaded for.
+        """
         device = torch.device(self.runtime.device)
 
         def rows(image: Image, regions: RegionMap) -> Tensor:
             found = Scores.enlarged(whole_features(vfm, image, device), regions.shape)
             return _covered(found, regions, unit=True)
 
-        return self._rows("keys", vfm.checkpoints, {}, rows)
+        return self._rows("keys", vfm.checkpoints, {"reading": reading}, rows)
 
     def values(self, branches: Branches, vfm: VFM) -> Tensor:
         """What a CLIP says of every region, on another model's features of windows."""
@@ -212,7 +216,9 @@ class Maker:
 
         title = f"bank: {what} by {models[0].name}"
         kept = remembered_in_turn(KIND, keys, build, title=title, sizes=list(map(len, pieces)))
-        return _joined([one["rows"] for one in kept])
+        parts = [one["rows"] for one in kept]
+        kept.clear()  # the parts are let go of one by one
+        return _joined(parts)
 
     def _of(self, image: Image, rows: Callable[[Image, RegionMap], Tensor]) -> Rows:
         (masks,) = self.regions.masks([image])
