@@ -6,10 +6,10 @@ set -euo pipefail
 base=$1
 shift
 for run in "$@"; do
-  ovbench compare "$run" "$base" --json |
-    python -c '
+  found=$(ovbench compare "$run" "$base" --json)
+  python -c '
 import json, sys
-found = json.load(sys.stdin)["overall"]
+found = json.loads(sys.argv[2])["overall"]
 print("| `{}` | {a:.1f} | {effect:+.1f} ({low:+.1f} to {high:+.1f}) |".format(sys.argv[1], **found))
-' "$(basename "$run")"
+' "$(basename "$run")" "$found"
 done
