@@ -5,15 +5,23 @@
 Both run the same BLIP, large by default and with random weights, whose salience is noise; it
 serves for timing and agreement. The loop is what one would write from the paper with
 transformers, SciPy and pydensecrf: one image at a time, a backward pass through all of BLIP in
-each round, one plane at a time. Labels are compared before anything is timed.
+each round, one plane at a time. Every contestant has a process of its own, one after the other and
+anew at every turn, so that no more than one BLIP is in memory; it answers once before it is timed,
+and no row is given unless those answers agree.
 """
 
 from __future__ import annotations
 
 import argparse
-import copy
+import json
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -25,11 +33,11 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
-from benchmarks.comparison import Row, in_turn, show
+from benchmarks.comparison import ROOT, Row, show
 from ovbench.adapters.pnp_ovss import PnPOVSS
 from ovbench.adapters.pnp_ovss.settings import PnPOVSSSettings
 from ovbench.harness.contract.runtime import CheckpointRecord, Precision, Runtime
-from ovbench.harness.contract.stages import measure
+from ovbench.harness.contract.stages import measure, peak_memory
 from ovbench.harness.contract.vocabulary import Vocabulary
 from ovbench.models.matchers.blip import BLIP
 from ovbench.models.matchers.matcher import Normalisation
@@ -47,61 +55,136 @@ DROPS, THRESHOLD, BLUR = 4, 0.15, 0.05
 
 
 def main() -> None:
-    """Print the rows, and where the time goes."""
+    """Print the rows, and where the time goes; or be a contestant."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--images", type=int, default=4, help="also the batch")
     parser.add_argument("--repeats", type=int, default=1)
     parser.add_argument("--small", action="store_true", help="a tiny BLIP, to try the script")
-    arguments = parser.parse_args()
-    show(rows(arguments.images, arguments.repeats, arguments.device, small=arguments.small))
+    parser.add_argument("--be", nargs=3, help=argparse.SUPPRESS)
+    asked = parser.parse_args()
+    if asked.be:
+        who, batch, file = asked.be
+        contest(who, int(batch), asked.images, asked.device, asked.small, Path(file))
+    else:
+        show(rows(asked.images, asked.repeats, asked.device, small=asked.small))
 
 
 def rows(
     count: int = 4, repeats: int = 1, device: str = "cpu", *, small: bool = False
 ) -> Iterator[Row]:
     """Seconds an image; stages go to stderr."""
-    side, layer, head = (96, 2, 2) if small else (336, 8, 10)
-    model = small_blip() if small else large_blip()
-    loop = Loop(model, side, layer, head, device)
-    images = [made(number) for number in range(count)]
-
-    def build(precision: Precision) -> PnPOVSS:
-        runtime = Runtime(device, precision)
-        record = CheckpointRecord("blip", "random weights", None, None)
-        parts = copy.deepcopy(model), tokenizer(), Normalisation(MEAN, STD)
-        settings = PnPOVSSSettings(
-            resolution=side, layer=layer, head=head, threshold=THRESHOLD, blur=BLUR, drops=DROPS
-        )
-        method = PnPOVSS(settings, runtime, BLIP(*parts, (record,), runtime))
-        method.prepare(Vocabulary.of(*NAMES, background=True))
-        return method
-
-    full, half = build("fp32"), build("bf16")
-    contestants: dict[str, Callable[[], Sequence[Labels]]] = {
-        "loop": lambda: [loop.segment(image) for image in images],
-        "fp32, batch 1": lambda: [full.segment([image])[0] for image in images],
-        f"fp32, batch {len(images)}": lambda: full.segment(images),
-        f"bf16, batch {len(images)}": lambda: half.segment(images),
+    contestants = {
+        "loop": ("loop", 1),
+        "fp32, batch 1": ("fp32", 1),
+        f"fp32, batch {count}": ("fp32", count),
+        f"bf16, batch {count}": ("bf16", count),
     }
-    answers = {name: run() for name, run in contestants.items()}
-    agreements = {name: agreement(maps, answers["loop"]) for name, maps in answers.items()}
+    turns: dict[str, list[Turn]] = {name: [] for name in contestants}
+    for _ in range(repeats):
+        for name, (who, batch) in contestants.items():
+            turns[name].append(turn(who, batch, count, device, small))
+    loops = turns.pop("loop")
+    same = {name: agreement(found[0].labels, loops[0].labels) for name, found in turns.items()}
     # The salience of random weights is noise, and the tiny model's CRF refines little else.
-    if agreements["fp32, batch 1"] < (0.99 if small else 0.999):
-        raise SystemExit(f"only {agreements['fp32, batch 1']:.3%} of the labels agree")
-    Console(width=100, stderr=True).print(stages(full, images, device))
-    spent = in_turn(contestants, repeats, per_second=1 / len(images))
-    loops = spent.pop("loop")
-    for name, ours in spent.items():
-        same = f"{agreements[name]:.3%} of the labels"
-        yield replace(Row.of(name, "loop", "s", ours, loops), note=same)
+    if same["fp32, batch 1"] < (0.99 if small else 0.999):
+        raise SystemExit(f"only {same['fp32, batch 1']:.3%} of the labels agree")
+    for name, ours in turns.items():
+        row = Row.of(name, "loop", "s", [t.wall for t in ours], [t.wall for t in loops])
+        cores = median(t.cores for t in loops) / median(t.cores for t in ours)
+        note = f"{same[name]:.3%} of the labels; by processor time {cores:.3g}"
+        yield replace(row, note=note)
+    for name, ours in turns.items():
+        yield Row.of(name, "loop", "MiB", [t.mib for t in ours], [t.mib for t in loops])
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a contestant took.
+
+    Attributes:
+        labels: its answers.
+        wall: seconds an image.
+        cores: seconds of cores an image.
+        mib: its process's peak.
+    """
+
+    labels: Sequence[Labels]
+    wall: float
+    cores: float
+    mib: float
+
+
+def turn(who: str, batch: int, count: int, device: str, small: bool) -> Turn:
+    """A contestant in a process of its own."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "labels.npz"
+        words = ["--be", who, str(batch), str(file), "--images", str(count), "--device", device]
+        command = [sys.executable, "-m", "benchmarks.pnp_ovss", *words, *["--small"] * small]
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True)
+        with np.load(file) as found:
+            labels = [found[name] for name in found.files]
+    return Turn(labels, *json.loads(done.stdout.splitlines()[-1]))
+
+
+def contest(who: str, batch: int, count: int, device: str, small: bool, file: Path) -> None:
+    """Answer into a file, then print seconds an image, those of cores, and the peak as MiB."""
+    model, side, layer, head = (small_blip(), 96, 2, 2) if small else (large_blip(), 336, 8, 10)
+    images = [made(number) for number in range(count)]
+    segment: Callable[[Sequence[Pixels]], Sequence[Labels]]
+    if who == "loop":
+        loop = Loop(model, side, layer, head, device)
+        segment = lambda pictures: [loop.segment(picture) for picture in pictures]  # noqa: E731
+    else:
+        method = built(model, (side, layer, head), "bf16" if who == "bf16" else "fp32", device)
+        segment = method.segment
+    del model
+    np.savez(file, *answers(segment, images, batch))
+    if who == "fp32" and batch == count:
+        Console(width=100, stderr=True).print(stages(method, images, device))
+    begin = time.perf_counter(), time.process_time()
+    answers(segment, images, batch)
+    took = time.perf_counter() - begin[0], time.process_time() - begin[1]
+    peak = (peak_memory(device).rss or 0) / 2**20
+    print(json.dumps([took[0] / count, took[1] / count, peak]))
+
+
+def answers(
+    segment: Callable[[Sequence[Pixels]], Sequence[Labels]], images: Sequence[Pixels], batch: int
+) -> list[Labels]:
+    """Label maps, so many images at a time."""
+    return [
+        labels
+        for start in range(0, len(images), batch)
+        for labels in segment(images[start : start + batch])
+    ]
+
+
+def built(model: Any, place: tuple[int, int, int], precision: Precision, device: str) -> PnPOVSS:
+    """ovbench's method around a BLIP.
+
+    Args:
+        place: the picture's side, and the text's layer and head.
+    """
+    side, layer, head = place
+    runtime = Runtime(device, precision)
+    record = CheckpointRecord("blip", "random weights", None, None)
+    settings = PnPOVSSSettings(
+        resolution=side, layer=layer, head=head, threshold=THRESHOLD, blur=BLUR, drops=DROPS
+    )
+    matcher = BLIP(model, tokenizer(), Normalisation(MEAN, STD), (record,), runtime)
+    method = PnPOVSS(settings, runtime, matcher)
+    method.prepare(Vocabulary.of(*NAMES, background=True))
+    return method
 
 
 class Loop:
     """PnP-OVSS as the paper tells it, one image at a time."""
 
     def __init__(self, model: Any, side: int, layer: int, head: int, device: str) -> None:
-        self.model = copy.deepcopy(model).to(device).requires_grad_(True)
+        self.model = model.to(device).requires_grad_(True)
+        for weight in self.model.parameters():  # as zero_grad does, a round earlier
+            weight.register_post_accumulate_grad_hook(_forget)
         self.side, self.head, self.device = side, head - 1, device
         self.patch = model.config.vision_config.patch_size
         self.grid = side // self.patch
@@ -146,7 +229,6 @@ class Loop:
             attention_mask=self.tokens.attention_mask,
             encoder_hidden_states=states.last_hidden_state,
         )
-        self.model.zero_grad()
         self.model.itm_head(text.last_hidden_state[:, 0])[:, 1].sum().backward()
         hook.remove()
         (attention,) = seen
@@ -181,6 +263,11 @@ class Loop:
         model.addPairwiseBilateral(sxy=50, srgb=5, rgbim=image, compat=10)
         labels: Labels = np.array(model.inference(10)).argmax(axis=0).reshape(height, width)
         return labels
+
+
+def _forget(weight: Tensor) -> None:
+    """Nobody asks for a weight's gradient: all of them at once take as much as the weights."""
+    weight.grad = None
 
 
 def large_blip() -> Any:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from benchmarks import __main__ as command
-from benchmarks import overhead, page, processes, records
+from benchmarks import overhead, page, pnp_ovss, processes, records
 from benchmarks.comparison import ROOT, Row, cells, in_turn
 
 
@@ -103,6 +103,19 @@ def test_two_processes_are_compared_while_both_are_at_work() -> None:
     assert (both.main, both.whole, both.start) == pytest.approx((80, 100, 3))
     alone = processes.of_processes([first], begin=9.0, took=8.0, images=60)
     assert alone.each == pytest.approx(100)
+
+
+def test_contestants_get_their_images_in_batches() -> None:
+    sizes: list[int] = []
+
+    def segment(images: Any) -> Any:
+        sizes.append(len(images))
+        return images
+
+    images: list[Any] = [pnp_ovss.made(number)[:2, :2] for number in range(5)]
+    found = pnp_ovss.answers(segment, images, 2)
+    assert sizes == [2, 2, 1]
+    assert pnp_ovss.agreement(found, images) == 1
 
 
 def test_what_was_measured_is_added_and_what_fails_is_told(
