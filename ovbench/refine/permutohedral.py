@@ -4,16 +4,13 @@ Adams, Baek and Davis, "Fast High-Dimensional Filtering Using the Permutohedral 
 (Eurographics 2010). Points in d dimensions are spread on the vertices of the simplex around
 them, values are blurred along the d + 1 directions of the lattice, and read back. Every step
 is a weighted sum of rows, and is done by the one kernel that PyTorch has for it on every
-device, ``embedding_bag``. On a CPU the lattice is built by compiled loops where numba is installed.
+device, ``embedding_bag``.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +46,7 @@ class Lattice:
     @property
     def scale(self) -> float:
         """What a filtered value is to be multiplied by: blurring enlarges."""
-        return 1 / (1 + 2.0 ** -(self.corners.shape[1] - 1))
+        return scale_of(self.corners.shape[1] - 1)
 
     def blurred(self, values: Tensor, weights: Tensor) -> Tensor:
         """Spread the points' values on the vertices, and blur.
@@ -76,6 +73,11 @@ class Lattice:
         )
 
 
+def scale_of(d: int) -> float:
+    """What a value that was filtered in ``d`` dimensions is to be multiplied by."""
+    return 1 / (1 + 2.0**-d)
+
+
 def build_lattice(features: Tensor) -> Lattice:
     """Embed points.
 
@@ -87,37 +89,6 @@ def build_lattice(features: Tensor) -> Lattice:
     """
     if not features.isfinite().all():
         raise ValueError("features must be finite")
-    compiled = _compiled() if features.device.type == "cpu" else None
-    return _build(features) if compiled is None else _build_compiled(features, compiled)
-
-
-@cache
-def _compiled() -> Callable[..., Any] | None:
-    """:func:`ovbench.refine.compiled_lattice.find_vertices`, where numba can be imported."""
-    try:
-        from ovbench.refine.compiled_lattice import find_vertices
-    except ImportError:  # missing, or made for another numpy
-        return None
-    return find_vertices
-
-
-def _build_compiled(features: Tensor, compiled: Callable[..., Any]) -> Lattice:
-    found = compiled(features.contiguous().numpy(), _factors(features).numpy())
-    corners, shares, points, point_shares, starts, neighbours = map(torch.from_numpy, found)
-    vertices = len(starts) - 1
-    return Lattice(
-        vertices=vertices,
-        corners=corners,
-        shares=shares,
-        points=points,
-        point_shares=point_shares,
-        starts=starts,
-        neighbours=neighbours,
-        blur=_blur_weights(vertices, features.device),
-    )
-
-
-def _build(features: Tensor) -> Lattice:
     keys, steps, shares = _corners(features)
     # Vertices are numbered by their keys: those that are close in the first dimensions are
     # close in memory, and so are their neighbours along most directions.
@@ -175,7 +146,7 @@ def _elevated(features: Tensor) -> Tensor:
     """Points in the hyperplane of ``d + 1`` coordinates that sum to 0; ``(d + 1, N)``."""
     d = features.shape[1]
     axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
-    scaled = (features * _factors(features)).T
+    scaled = (features * axis_factors(d).to(features.device)).T
     after = scaled.flip(0).cumsum(0).flip(0)
     position = torch.zeros(d + 1, features.shape[0], device=features.device)
     position[:d] += after
@@ -183,10 +154,9 @@ def _elevated(features: Tensor) -> Tensor:
     return position
 
 
-def _factors(features: Tensor) -> Tensor:
+def axis_factors(d: int) -> Tensor:
     """``(d,)``: the lattice's blur has a standard deviation of 1 along each axis."""
-    d = features.shape[1]
-    axis = torch.arange(1, d + 1, device=features.device, dtype=torch.float32)
+    axis = torch.arange(1, d + 1, dtype=torch.float32)
     return math.sqrt(2 / 3) * (d + 1) / (axis * (axis + 1)).sqrt()
 
 

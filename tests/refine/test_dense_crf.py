@@ -10,13 +10,26 @@ import numpy.typing as npt
 import pytest
 import torch
 from PIL import Image
-from slow_lattice import mean_field
+from slow_lattice import mean_field as plain_mean_field
 
-from ovbench.refine import dense_crf
+from ovbench.refine import dense_crf, mean_field
 from ovbench.refine.dense_crf import DenseCRF, unary_from_probabilities
 
 Pixels = npt.NDArray[np.uint8]
 TWENTY = DenseCRF(20, bilateral_std=20.0)
+
+
+@pytest.fixture(autouse=True, params=["tensors", "compiled"])
+def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Both ways to the same numbers."""
+    kind: str = request.param
+    if kind == "compiled":
+        pytest.importorskip("numba")
+        assert dense_crf._loops("cpu") is not mean_field  # taken where it can be
+    else:
+        monkeypatch.setattr(dense_crf, "_compiled", lambda: None)
+        assert dense_crf._loops("cpu") is mean_field
+    return kind
 
 
 @pytest.fixture(scope="session")
@@ -102,7 +115,7 @@ def test_mean_field_is_the_plain_pythons() -> None:
     unary = unary_from_probabilities(found)
     # Odd widths: a pixel on the border of two simplices counts to either, by rounding.
     crf = DenseCRF(5, 3.0, 2.13, 4.0, 6.29, 31.7)
-    expected = mean_field(image, unary.double().numpy(), 5, (2.13, 6.29, 31.7), (3.0, 4.0))
+    expected = plain_mean_field(image, unary.double().numpy(), 5, (2.13, 6.29, 31.7), (3.0, 4.0))
     np.testing.assert_allclose(crf.posterior(image, unary), expected, atol=1e-4)
     assert (crf.labels(image, unary).numpy() == expected.argmax(axis=0)).all()
 
@@ -142,12 +155,13 @@ def test_parity_with_pydensecrf_on_equal_planes(pydensecrf: Any) -> None:
     check_parity(pydensecrf, *with_equal_planes([3, 3, 0, 1, 2]), TWENTY)
 
 
-def test_groups_of_classes_do_not_matter(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("loops", ["tensors"], indirect=True)
+def test_groups_of_classes_do_not_matter(loops: str, monkeypatch: pytest.MonkeyPatch) -> None:
     image, found = made(40, 50, 30)
     unary = unary_from_probabilities(found)
     together = DenseCRF().posterior(image, unary)
-    monkeypatch.setitem(dense_crf.TABLE_BYTES, "cpu", 1)  # eight classes at a time
-    monkeypatch.setitem(dense_crf.MESSAGE_BYTES, "cpu", 4 * 8 * 333)  # and 333 pixels
+    monkeypatch.setitem(mean_field.TABLE_BYTES, "cpu", 1)  # eight classes at a time
+    monkeypatch.setitem(mean_field.MESSAGE_BYTES, "cpu", 4 * 8 * 333)  # and 333 pixels
     torch.testing.assert_close(DenseCRF().posterior(image, unary), together)
     assert (DenseCRF().labels(image, unary) == together.argmax(dim=0)).all()
 

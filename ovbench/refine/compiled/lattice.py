@@ -12,27 +12,18 @@ import math
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any, TypeVar
+from typing import Any
 
-import numba
 import numpy as np
 import numpy.typing as npt
 import torch
 
-Function = TypeVar("Function", bound=Callable[..., Any])
+from ovbench.refine.compiled.compiler import compiled
+from ovbench.refine.permutohedral import axis_factors
+
 Int32 = npt.NDArray[np.int32]
 Int64 = npt.NDArray[np.int64]
 Float32 = npt.NDArray[np.float32]
-
-
-def _compiled(function: Function) -> Function:
-    """Without Python's lock, so that threads work on parts of the points."""
-    compiled: Function
-    try:
-        compiled = numba.njit(nogil=True, cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor a home can be written to
-        compiled = numba.njit(nogil=True)(function)
-    return compiled
 
 
 _FREE = -1
@@ -41,23 +32,23 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 _FIRST_BITS = 12  # of the hash table, which doubles as it fills
 
 
-def find_vertices(
-    features: Float32, factors: Float32
-) -> tuple[Int32, Float32, Int32, Float32, Int32, Int32]:
+def find_vertices(features: Float32) -> tuple[Int32, Float32, Int32]:
     """Embed points.
 
     Args:
-        features: ``(N, d)`` float32, finite.
-        factors: ``(d,)`` float32, of each dimension.
+        features: ``(N, d)`` float32, each dimension divided by its standard deviation.
 
     Returns:
-        ``corners``, ``shares``, ``points``, ``point_shares``, ``starts`` and ``neighbours`` of
-        :class:`ovbench.refine.permutohedral.Lattice`.
+        ``corners`` and ``shares`` of :class:`ovbench.refine.permutohedral.Lattice`, and the last
+        two columns of its ``neighbours``, of M vertices; ``(d + 1, M, 2)``.
 
     Raises:
-        ValueError: features spread too far for 64-bit keys.
+        ValueError: features that are not finite, or spread too far for 64-bit keys.
     """
+    if not np.isfinite(features).all():
+        raise ValueError("features must be finite")
     count, d = features.shape
+    factors = axis_factors(d).numpy()
     base = np.empty((count, d + 1), np.int32)
     rank = np.empty((count, d + 1), np.int8)
     shares = np.empty((count, d + 1), np.float32)
@@ -81,22 +72,12 @@ def find_vertices(
         ends = np.cumsum([len(vertices) for vertices in found])
         numbers = dict(zip((p.start for p in parts), np.split(number, ends[:-1]), strict=True))
         each(lambda p: _renumber(corners[p].reshape(-1), numbers[p.start]))
-        # A vertex's corners of a part of the points stand behind those of earlier parts.
-        counts = np.array(each(lambda p: _counted(corners[p].reshape(-1), len(present))))
-        starts = np.append(0, counts.sum(axis=0).cumsum()).astype(np.int32)
-        nexts = dict(
-            zip((p.start for p in parts), starts[:-1] + counts.cumsum(0) - counts, strict=True)
-        )
-        points, point_shares = np.empty(corners.size, np.int32), np.empty(corners.size, np.float32)
-        each(
-            lambda p: _placed(corners[p], shares[p], p.start, nexts[p.start], points, point_shares)
-        )
-        neighbours = np.empty((d + 1, len(present) + 1, 3), np.int32)
+        neighbours = np.empty((d + 1, len(present), 2), np.int32)
         each(
             lambda p: _neighbours(present, steps[p], neighbours[p]),
             [slice(i, i + 1) for i in range(d + 1)],
         )
-    return corners, shares, points, point_shares, starts, neighbours
+    return corners, shares, neighbours
 
 
 def _units(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:
@@ -111,7 +92,7 @@ def _units(low: Int64, high: Int64) -> tuple[Int64, Int64, Int64]:
     return lowest, units, steps
 
 
-@_compiled
+@compiled()
 def _simplices(
     features: Float32,
     factors: tuple[np.float32, ...],
@@ -169,7 +150,7 @@ def _simplices(
     return extremes
 
 
-@_compiled
+@compiled()
 def _keys(
     base: Int32,
     rank: npt.NDArray[np.int8],
@@ -193,7 +174,7 @@ def _keys(
             keys[point, corner] = key
 
 
-@_compiled
+@compiled()
 def _numbered(keys: Int64, numbers: Int32) -> Int64:
     """The vertices' keys as they are met; fill the last with each key's number among them."""
     bits = _FIRST_BITS
@@ -227,49 +208,24 @@ def _numbered(keys: Int64, numbers: Int32) -> Int64:
     return present[:count].copy()
 
 
-@_compiled
+@compiled()
 def _renumber(corners: Int32, number: Int64) -> None:
     for i in range(len(corners)):
         corners[i] = number[corners[i]]
 
 
-@_compiled
-def _counted(corners: Int32, count: int) -> Int64:
-    """How many corners each vertex has."""
-    counts = np.zeros(count, np.int64)
-    for vertex in corners:
-        counts[vertex] += 1
-    return counts
-
-
-@_compiled
-def _placed(
-    corners: Int32, shares: Float32, first: int, nexts: Int64, points: Int32, point_shares: Float32
-) -> None:
-    """Fill the last two, by vertex, with some points' numbers, from ``first`` on, and shares."""
-    for point in range(corners.shape[0]):
-        for corner in range(corners.shape[1]):
-            at = nexts[corners[point, corner]]
-            points[at] = first + point
-            point_shares[at] = shares[point, corner]
-            nexts[corners[point, corner]] = at + 1
-
-
-@_compiled
+@compiled()
 def _neighbours(present: Int64, steps: Int64, table: Int32) -> None:
     """Fill the last, of some directions: both keys and keys a step on ascend, so they merge."""
     count = len(present)
     for direction in range(len(steps)):
         step = steps[direction]
-        for vertex in range(count + 1):
-            table[direction, vertex, 0] = vertex
-            table[direction, vertex, 1] = count
-            table[direction, vertex, 2] = count
+        table[direction] = count
         at = 0
         for vertex in range(count):
             key = present[vertex] + step
             while at < count and present[at] < key:
                 at += 1
             if at < count and present[at] == key:
-                table[direction, vertex, 1] = at
-                table[direction, at, 2] = vertex
+                table[direction, vertex, 0] = at
+                table[direction, at, 1] = vertex

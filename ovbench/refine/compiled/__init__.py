@@ -1,0 +1,1 @@
+"""The dense CRF by compiled loops, for the CPU, where numba is installed."""
