@@ -218,7 +218,7 @@ def decode_many(
             drawn = (iou > least).any(dim=1)
         found, image = found[drawn], image[drawn]
         vectors = [decoder.draw[i](found[:, first + i]) for i in wanted]
-        logits = _drawn(decoder, image, torch.stack(vectors, dim=2), size, added)
+        logits = _drawn(decoder, image, torch.stack(vectors, dim=1), size, added)
         if settle is not None:
             logits, iou = settle(logits, iou)
         passed = iou > least
@@ -269,10 +269,11 @@ def _seen(attention: Attention, tokens: Tensor, image: Tensor | None, shared: _S
         weights = _times(query, key.mT).softmax(dim=-1)
         value = _times(weights, shared.projected(attention.value, shared.image, heads))
     else:
-        scores = unflatten(_folded(query, attention.key) @ image.mT, 1, query.shape[1:3])
+        folded = _times(query, _by_head(attention.key, heads)).flatten(1, 2)
+        scores = unflatten(folded @ image.mT, 1, query.shape[1:3])
         scores += _times(query, shared.projected(attention.key, shared.places, heads).mT)
-        seen = scores.softmax(dim=-1).flatten(1, 2) @ image
-        value = unflatten(seen, 1, query.shape[1:3]) @ _by_head(attention.value, heads).mT
+        seen = unflatten(scores.softmax(dim=-1).flatten(1, 2) @ image, 1, query.shape[1:3])
+        value = _times(seen, _by_head(attention.value, heads).mT)
         value += unflatten(attention.value.bias, 0, (heads, 1, -1))
     answer: Tensor = attention.out(value.transpose(1, 2).flatten(2))
     return answer
@@ -285,20 +286,19 @@ def _told(
     heads = attention.heads
     key = _scaled(attention.key(tokens), heads)
     if image is None:
-        query = shared.projected(attention.query, shared.placed, heads)
-        scores = _times(key, query.mT).permute(0, 3, 2, 1)
-        image = shared.image.expand(len(tokens), -1, -1)
+        scores = _times(key, shared.projected(attention.query, shared.placed, heads).mT)
     else:
-        folded = unflatten(_folded(key, attention.query), 1, key.shape[1:3])
-        scores = image @ folded.transpose(1, 2).flatten(1, 2).mT
-        scores = unflatten(scores, 2, (key.shape[2], heads))
-        query = shared.projected(attention.query, shared.places, heads)
-        scores += _times(key, query.mT).permute(0, 3, 2, 1)
-    weights = scores.softmax(dim=2).flatten(2)
+        folded = _times(key, _by_head(attention.query, heads)).flatten(1, 2)
+        scores = unflatten(folded @ image.mT, 1, key.shape[1:3])
+        scores += _times(key, shared.projected(attention.query, shared.places, heads).mT)
+    weights = scores.softmax(dim=2).flatten(1, 2).mT
     out = unflatten(attention.out.weight, 1, (heads, -1)).permute(1, 2, 0)
-    found = _split(attention.value(values), heads) @ out
+    found = _times(_split(attention.value(values), heads), out)
     found[:, 0] += attention.out.bias  # the weights of a head add up to one
-    return torch.baddbmm(image, weights, found.transpose(1, 2).flatten(1, 2))
+    found = found.flatten(1, 2)
+    if image is None:
+        return shared.image + weights @ found
+    return image.baddbmm_(weights, found)  # nothing else looks at it before
 
 
 def _split(joint: Tensor, heads: int) -> Tensor:
@@ -317,11 +317,6 @@ def _times(several: Tensor, one: Tensor) -> Tensor:
     return unflatten(rows.flatten(1, 2) @ one, 1, rows.shape[1:3]).transpose(0, 1)
 
 
-def _folded(tokens: Tensor, projection: nn.Linear) -> Tensor:
-    """``(b, heads, t, d)`` times a projection's weights: ``(b, heads * t, C)``."""
-    return (tokens @ _by_head(projection, tokens.shape[1])).flatten(1, 2)
-
-
 def _by_head(projection: nn.Linear, heads: int) -> Tensor:
     """A projection's weights, ``(heads, d, C)``."""
     return unflatten(projection.weight, 0, (heads, -1))
@@ -334,7 +329,7 @@ def _drawn(
     size: tuple[int, int],
     added: Sequence[Tensor],
 ) -> Tensor:
-    """Logits ``(b, n, 4h, 4w)``: the image enlarged, times one vector a mask ``(b, C / 8, n)``."""
+    """Logits ``(b, n, 4h, 4w)``: the image enlarged, times one vector a mask ``(b, n, C / 8)``."""
     (first, second), norm = decoder.enlarge, decoder.norm
     enlarged = _four_each(image, first)
     if added:
@@ -346,8 +341,9 @@ def _drawn(
     if added:
         enlarged = enlarged + added[0]
     enlarged = decoder.activations[1](enlarged).flatten(1, -2)
-    logits = unflatten(enlarged @ chosen, 1, (*size, 2, 2, 2, 2))
-    logits = logits.permute(0, 7, 1, 3, 5, 2, 4, 6)
+    # Rows of few masks and many places: the other way round takes up to five times as long.
+    logits = unflatten(chosen @ enlarged.mT, 2, (*size, 2, 2, 2, 2))
+    logits = logits.permute(0, 1, 2, 4, 6, 3, 5, 7)
     return logits.reshape(*logits.shape[:2], 4 * size[0], 4 * size[1])
 
 
@@ -369,5 +365,5 @@ def _by_place(finer: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
 def _four_each(places: Tensor, convolution: Any) -> Tensor:
     """A transposed 2x2 convolution of stride 2: ``(..., c)`` to ``(..., 4, c')``, row by row."""
     weight = convolution.weight.permute(2, 3, 1, 0).flatten(0, 2)
-    made = linear(places, weight, convolution.bias.repeat(4))
-    return unflatten(made, -1, (4, -1))
+    made = linear(places.flatten(0, -2), weight, convolution.bias.repeat(4))
+    return made.reshape(*places.shape[:-1], 4, len(weight) // 4)

@@ -209,8 +209,13 @@ class Sam(PromptableSegmenter):
     @torch.inference_mode()
     def upscale(self, low_res: Tensor, encoded: EncodedImage) -> Tensor:
         """See :class:`~ovbench.models.sam.promptable.PromptableSegmenter`."""
-        logits: Tensor = self.model.postprocess_masks(low_res, encoded.input_size, encoded.size)
-        return logits
+        if encoded.input_size != encoded.size:
+            logits: Tensor = self.model.postprocess_masks(low_res, encoded.input_size, encoded.size)
+            return logits
+        # The image was not resized for the model, so that resizing its masks back changes nothing.
+        square = (self.image_size, self.image_size)
+        logits = functional.interpolate(low_res, square, mode="bilinear", align_corners=False)
+        return logits[..., : encoded.size[0], : encoded.size[1]]
 
     @torch.inference_mode()
     def to_features(self, mask: npt.NDArray[np.bool_], encoded: EncodedImage) -> Tensor:

@@ -68,9 +68,13 @@ class Proposals:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Candidates:
-    """Masks that passed the filters, at low resolution so that thousands fit in memory."""
+    """Masks that passed the filters.
 
-    low_res: Tensor
+    At low resolution so that thousands fit in memory, and at the image's size, as bool, where none
+    of them can be dropped any more.
+    """
+
+    masks: Tensor
     iou: Tensor
     stability: Tensor
     boxes: Tensor
@@ -80,7 +84,7 @@ class _Candidates:
         return _Candidates(*(part[keep] for part in self._parts()))
 
     def _parts(self) -> tuple[Tensor, ...]:
-        return self.low_res, self.iou, self.stability, self.boxes, self.points
+        return self.masks, self.iou, self.stability, self.boxes, self.points
 
     @staticmethod
     def cat(batches: list[_Candidates]) -> _Candidates:
@@ -116,10 +120,12 @@ def propose(
     if settings.box_nms_thresh < 1:
         one_class, boxes = torch.zeros_like(found.iou), found.boxes.float()
         found = found[batched_nms(boxes, found.iou, one_class, settings.box_nms_thresh)]
+        masks = _masks(sam, encoded, found.masks, settings.points_per_batch)
     else:  # nothing is suppressed, and equals stay in the order of their points
         found = found[found.iou.argsort(descending=True, stable=True)]
+        masks = found.masks.cpu().numpy()
     return Proposals(
-        _masks(sam, encoded, found.low_res, settings.points_per_batch),
+        masks,
         *(part.cpu().numpy() for part in (found.boxes, found.iou, found.stability, found.points)),
     )
 
@@ -160,8 +166,10 @@ def _candidates(
     threshold = sam.mask_threshold
     logits = sam.upscale(low_res[:, None], encoded)[:, 0]
     stability = calculate_stability_score(logits, threshold, settings.stability_score_offset)
-    boxes = batched_mask_to_box(logits > threshold)
-    found = _Candidates(low_res, iou, stability, boxes, points)
+    masks = logits > threshold
+    boxes = batched_mask_to_box(masks)
+    kept = low_res if settings.box_nms_thresh < 1 else masks
+    found = _Candidates(kept, iou, stability, boxes, points)
     if settings.stability_score_thresh > 0:
         found = found[stability >= settings.stability_score_thresh]
     return found

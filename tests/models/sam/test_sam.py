@@ -18,6 +18,7 @@ from ovbench.harness.contract.runtime import CheckpointRecord, Runtime
 from ovbench.models.sam import model as module
 from ovbench.models.sam.decoding import Answers
 from ovbench.models.sam.model import OFFICIAL, Sam, SamConfig, build_sam, load_sam
+from ovbench.models.sam.promptable import EncodedImage
 from ovbench.models.sam.proposals import ProposalSettings, propose
 
 TINY = SamConfig(
@@ -191,6 +192,34 @@ def test_a_thread_keeps_a_pixel_of_its_short_side(sam: Sam) -> None:
         assert sorted(encoded.input_size) == [1, sam.image_size]
         found = sam.predict(encoded, points=[(0, 0)], labels=[1])
         assert found.masks.shape == (3, *image.shape[:2])
+
+
+@pytest.mark.parametrize("input_size", [(64, 64), (64, 48)])
+def test_an_image_of_the_models_own_size_is_not_resized_back(
+    sam: Sam, input_size: tuple[int, int]
+) -> None:
+    low_res = torch.randn(2, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    side = sam.image_size
+    size = (side * input_size[0] // 64, side * input_size[1] // 64)
+    encoded = EncodedImage(torch.zeros(1), size, size)
+    theirs = sam.model.postprocess_masks(low_res, size, size)
+    assert torch.equal(sam.upscale(low_res, encoded), theirs)
+
+
+def test_masks_are_the_same_whether_or_not_doubles_could_be_dropped(
+    sam: Sam, image: np.ndarray
+) -> None:
+    encoded = sam.encode(image)
+    found = propose(sam, encoded, ProposalSettings(3, 4, -1.0, 0.0, 1.0, 1.0))
+    fewer = propose(sam, encoded, ProposalSettings(3, 4, -1.0, 0.0, 1.0, 0.5))
+    assert 0 < len(fewer) < len(found)
+    all_masks = {
+        (iou, mask.tobytes()) for iou, mask in zip(found.predicted_iou, found.masks, strict=True)
+    }
+    some = {
+        (iou, mask.tobytes()) for iou, mask in zip(fewer.predicted_iou, fewer.masks, strict=True)
+    }
+    assert some <= all_masks
 
 
 def test_nothing_good_enough_is_no_proposals(sam: Sam, image: np.ndarray) -> None:
