@@ -184,7 +184,7 @@ class RADSeg:
         self.settings = settings
         self._clip = load_clip(settings.architecture, settings.pretrained, runtime)
         self._clip.forget_images()
-        joint = self._clip.encode_text([""]).shape[1]
+        joint = self._clip.joint_width
         self.radio = load_radio(settings.weights, joint, runtime)
         for name in ("window", "window_stride"):
             if getattr(settings, name) % self.radio.patch_size:

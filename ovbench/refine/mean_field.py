@@ -21,7 +21,7 @@ MESSAGE_BYTES = {"cpu": 4 * 2**20}
 OTHER_BYTES = 512 * 2**20
 """Either on a GPU, where a few large steps are faster than many small ones."""
 
-_NORM_EPSILON = 1e-20
+NORM_EPSILON = 1e-20
 """As in the authors' code."""
 
 
@@ -34,7 +34,7 @@ def kernel(features: Tensor, weight: float) -> Lattice:
     """
     lattice = build_lattice(features)
     ones = features.new_ones(len(features), 1)
-    norm = (lattice.filter(ones)[:, 0] + _NORM_EPSILON).rsqrt_()
+    norm = (lattice.filter(ones)[:, 0] + NORM_EPSILON).rsqrt_()
     lattice.point_shares.mul_(norm.index_select(0, lattice.points))
     lattice.shares.mul_((norm * (lattice.scale * weight))[:, None])
     return lattice

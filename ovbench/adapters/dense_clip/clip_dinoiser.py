@@ -10,9 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
 from torch import Tensor
-from torch.nn.functional import interpolate, normalize
+from torch.nn.functional import interpolate
 
 from ovbench.adapters.dense_clip.value_path import WIDE, ValuePath, WideValuePathSettings
 from ovbench.adapters.parts.affinity import cosine_graph, spread
@@ -142,8 +141,7 @@ class CLIPDINOiser(ValuePath):
     def cosines(self, windows: Tensor) -> Tensor:
         """Probabilities among all texts, ``(B, Q, h, w)``, as the released code averages them."""
         pooled, foreground = self._pooled(windows)
-        found = torch.einsum("qd,bdhw->bqhw", self.text, normalize(pooled, dim=1))
-        likely = (found * self.settings.logit_scale).softmax(dim=1)
+        likely = (self.compared(pooled) * self.settings.logit_scale).softmax(dim=1)
         if foreground is not None:
             unsure = likely.amax(dim=1) < self.settings.sure
             first = int((self._labels == 0).argmax())  # of background's texts

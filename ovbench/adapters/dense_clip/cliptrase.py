@@ -105,7 +105,7 @@ class CLIPtrase(DenseCLIP):
         The vote is over all texts of the vocabulary, and of every window by itself.
         """
         features, tokens, correlations = self._read(windows)
-        found = torch.einsum("qd,bdhw->bqhw", self.text, normalize(features, dim=1))
+        found = self.compared(features)
         if self.settings.image_logits:
             of_window = normalize(tokens, dim=-1) @ self.text.T
             found *= self.settings.logit_scale * of_window[..., None, None]

@@ -145,7 +145,7 @@ class ResCLIP(DenseCLIP):
     def answers(self, windows: Tensor, features: Tensor) -> Tensor:
         """The query of every patch: of its pixels' ones, the most frequent, ``(B, h * w)``."""
         settings, (height, width) = self.settings, features.shape[2:]
-        cosines = torch.einsum("qd,bdhw->bqhw", self.text, functional.normalize(features, dim=1))
+        cosines = self.compared(features)
         queries = np.arange(len(self.text))
         answers = []
         for window, maps in zip(windows, cosines, strict=True):

@@ -199,8 +199,11 @@ class DenseCLIP(ABC):
 
     def cosines(self, windows: Tensor) -> Tensor:
         """Of every query with every place of windows, ``(B, Q, h, w)`` float32."""
-        found = functional.normalize(self.features(windows), dim=1)
-        return torch.einsum("qd,bdhw->bqhw", self.text, found)
+        return self.compared(self.features(windows))
+
+    def compared(self, features: Tensor) -> Tensor:
+        """Of every query with features ``(B, d, h, w)`` of any length, ``(B, Q, h, w)``."""
+        return torch.einsum("qd,bdhw->bqhw", self.text, functional.normalize(features, dim=1))
 
     def _input(self, image: Image) -> Tensor:
         """``(3, H', W')``, normalised."""

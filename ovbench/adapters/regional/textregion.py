@@ -231,8 +231,7 @@ class TextRegion(DenseCLIP):
             return (self.clip.pool.tokens(windows),)
         trunk = self._trunk(windows)
         dense, _ = attend(trunk, correlative, residual=True, mlp=True)
-        scores = torch.einsum("qd,bdhw->bqhw", self.text, normalize(dense, dim=1))
-        return values_of(trunk), scores
+        return values_of(trunk), self.compared(dense)
 
     def _views(self, pixels: Tensor, grid: tuple[int, int]) -> Tensor:
         """The whole or its halves, then crops row by row, as squares ``(n, 3, s, s)``."""

@@ -122,6 +122,11 @@ class CLIP:
         """
         return int(self.visual.transformer.resblocks[-1].attn.num_heads)
 
+    @cached_property
+    def joint_width(self) -> int:
+        """Of the space that texts and images share."""
+        return self.encode_text([""]).shape[1]
+
     @property
     def logit_scale(self) -> float:
         """The learned factor on cosines before the softmax it was trained with."""

@@ -197,7 +197,7 @@ def load_student(name: str, clip: CLIP, runtime: Runtime) -> Student:
     """
     if untrained(name, runtime):
         record = CheckpointRecord(ROLE, "MaskCLIP+, random weights", None, None)
-        joint = clip.encode_text([""]).shape[1]
+        joint = clip.joint_width
         with seeded(runtime):
             return Student(StudentNetwork(Sizes(RESNET_101, joint)), (record,), runtime)
     located = locate(ROLE, name, runtime)

@@ -10,15 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from ovbench.refine.compiled.compiler import compiled
+from ovbench.refine.compiled.threads import Threads
 from ovbench.refine.permutohedral import axis_factors
 
 Int32 = npt.NDArray[np.int32]
@@ -52,31 +50,29 @@ def find_vertices(features: Float32) -> tuple[Int32, Float32, Int32]:
     base = np.empty((count, d + 1), np.int32)
     rank = np.empty((count, d + 1), np.int8)
     shares = np.empty((count, d + 1), np.float32)
-    threads = torch.get_num_threads()
-    edges = np.unique(np.linspace(0, count, threads + 1).astype(np.int64)).tolist()
-    parts = [slice(first, last) for first, last in pairwise(edges)]
-    with ThreadPoolExecutor(threads) as pool:
+    threads = Threads()
+    parts = [slice(first, last) for first, last in threads.parts(count)]
 
-        def each(work: Callable[[slice], Any], parts: list[slice] = parts) -> list[Any]:
-            return list(pool.map(work, parts))
+    def each(work: Callable[[slice], Any], parts: list[slice] = parts) -> list[Any]:
+        return threads.each(work, parts)
 
-        extremes = np.array(
-            each(lambda p: _simplices(features[p], tuple(factors), base[p], rank[p], shares[p]))
-        )
-        lowest, units, steps = _units(extremes[:, 0].min(axis=0), extremes[:, 1].max(axis=0))
-        keys = np.empty((count, d + 1), np.int64)
-        each(lambda p: _keys(base[p], rank[p], lowest, units, steps, keys[p]))
-        corners = np.empty((count, d + 1), np.int32)
-        found = each(lambda p: _numbered(keys[p].reshape(-1), corners[p].reshape(-1)))
-        present, number = np.unique(np.concatenate(found), return_inverse=True)
-        ends = np.cumsum([len(vertices) for vertices in found])
-        numbers = dict(zip((p.start for p in parts), np.split(number, ends[:-1]), strict=True))
-        each(lambda p: _renumber(corners[p].reshape(-1), numbers[p.start]))
-        neighbours = np.empty((d + 1, len(present), 2), np.int32)
-        each(
-            lambda p: _neighbours(present, steps[p], neighbours[p]),
-            [slice(i, i + 1) for i in range(d + 1)],
-        )
+    extremes = np.array(
+        each(lambda p: _simplices(features[p], tuple(factors), base[p], rank[p], shares[p]))
+    )
+    lowest, units, steps = _units(extremes[:, 0].min(axis=0), extremes[:, 1].max(axis=0))
+    keys = np.empty((count, d + 1), np.int64)
+    each(lambda p: _keys(base[p], rank[p], lowest, units, steps, keys[p]))
+    corners = np.empty((count, d + 1), np.int32)
+    found = each(lambda p: _numbered(keys[p].reshape(-1), corners[p].reshape(-1)))
+    present, number = np.unique(np.concatenate(found), return_inverse=True)
+    ends = np.cumsum([len(vertices) for vertices in found])
+    numbers = dict(zip((p.start for p in parts), np.split(number, ends[:-1]), strict=True))
+    each(lambda p: _renumber(corners[p].reshape(-1), numbers[p.start]))
+    neighbours = np.empty((d + 1, len(present), 2), np.int32)
+    each(
+        lambda p: _neighbours(present, steps[p], neighbours[p]),
+        [slice(i, i + 1) for i in range(d + 1)],
+    )
     return corners, shares, neighbours
 
 

@@ -10,10 +10,8 @@ are the same with one thread, so that numbers do not depend on threads.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,8 @@ from torch import Tensor
 from ovbench.refine.compiled.compiler import compiled, inlined
 from ovbench.refine.compiled.lattice import find_vertices
 from ovbench.refine.compiled.rows import add_rows, add_to_rows
+from ovbench.refine.compiled.threads import Threads
+from ovbench.refine.mean_field import NORM_EPSILON
 from ovbench.refine.permutohedral import scale_of
 
 Float32 = npt.NDArray[np.float32]
@@ -41,8 +41,7 @@ _BLOCKS = {width: (0,) * width for width in (8, 16)}
 _NOBODY = np.float32(-1e30)
 """The score of classes that only fill up the last block."""
 
-_NORM_EPSILON = np.float32(1e-20)
-"""As in the authors' code."""
+_NORM_EPSILON = np.float32(NORM_EPSILON)
 
 _SUMS = ("contract", "reassoc", "nsz", "nnan")
 
@@ -102,7 +101,6 @@ class MeanField:
         ]
         size = self._offsets[-1] * self._width
         self._sums = [np.zeros(size, np.float32) for _ in range(2)]
-        self._halves = _parts(self._pixels, 2)
         self._filtered = False
         self._field = (
             np.empty(self._pixels * self._width, np.float32),
@@ -112,17 +110,15 @@ class MeanField:
             np.zeros(size, np.float32),
             _BLOCKS[lanes],
         )
-        self._threads = torch.get_num_threads()
-        self._pool = ThreadPoolExecutor(self._threads)
+        self._threads = Threads()
         planes, best = unary.contiguous().numpy().reshape(-1), unary.amin(dim=0).numpy()
         self._each_part(partial(_scores, planes, best, self._field[0]), self._pixels)
 
     def update(self) -> None:
         """One parallel mean-field step."""
         step = partial(_step, self._field, self._filtered)
-        self._each(
-            step, [(sums, *half) for sums, half in zip(self._sums, self._halves, strict=True)]
-        )
+        middle = self._pixels // 2
+        self._threads.each(step, self._sums, (0, middle), (middle, self._pixels))
         for kernel, *ends in zip(self._kernels, self._offsets[:-1], self._offsets[1:], strict=True):
             rows = slice(*(end * self._width for end in ends))
             self._blur(kernel, *(table[rows] for table in (*self._sums, self._field[-2])))
@@ -152,19 +148,7 @@ class MeanField:
             source, target = target, source
 
     def _each_part(self, work: Callable[[int, int], None], count: int) -> None:
-        self._each(work, _parts(count, self._threads))
-
-    def _each(self, work: Callable[..., None], given: Sequence[tuple[Any, ...]]) -> None:
-        if self._threads == 1:
-            for arguments in given:
-                work(*arguments)
-        else:
-            list(self._pool.map(lambda arguments: work(*arguments), given))
-
-
-def _parts(count: int, parts: int) -> list[tuple[int, int]]:
-    """Where about equal parts begin and end."""
-    return list(pairwise(np.linspace(0, count, parts + 1).astype(int).tolist()))
+        self._threads.each(lambda part: work(*part), self._threads.parts(count))
 
 
 @compiled()

@@ -171,5 +171,5 @@ def _radio(scenes: Sequence[Scene]) -> Figures:
     from ovbench.toyworld.quality import distilled
 
     clip, sam = load_clip("ViT-B-16", "openai", _TOY), load_sam("sam_vit_b", _TOY)
-    joint = clip.encode_text([""]).shape[1]
-    return distilled.measure(load_radio("c_radio_v3_b", joint, _TOY), clip, sam, scenes)
+    radio = load_radio("c_radio_v3_b", clip.joint_width, _TOY)
+    return distilled.measure(radio, clip, sam, scenes)

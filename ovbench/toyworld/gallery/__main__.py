@@ -71,7 +71,7 @@ def _painting() -> sheets.Rows:
 def _places() -> sheets.Rows:
     side, colours = 2 * SIZE, (clippy.MEAN, clippy.STD)
     clip = load_clip("ViT-B-16", "openai", _TOY)
-    radio = load_radio("c_radio_v3_b", clip.encode_text([""]).shape[1], _TOY)
+    radio = load_radio("c_radio_v3_b", clip.joint_width, _TOY)
     images = np.stack([scene.image for scene in _SCENES])
     named = {
         "SimSeg": places.name_places(load_simseg("simseg_vitb", _TOY), _SCENES, side),

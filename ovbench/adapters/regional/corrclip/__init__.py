@@ -12,7 +12,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.functional import normalize
 
 from ovbench.adapters.parts.candidates import pairs
 from ovbench.adapters.parts.dense_clip import WINDOWS_AT_A_TIME, DenseCLIP
@@ -199,11 +198,7 @@ class CorrCLIP(DenseCLIP):
         with stage("encode"):
             seen = in_windows(whole, windows, (height, width))
             parts = zip(*(torch.split(one, WINDOWS_AT_A_TIME) for one in (cut, seen)), strict=True)
-            return torch.cat([self._compared(*part) for part in parts])
-
-    def _compared(self, windows: Tensor, seen: Tensor) -> Tensor:
-        found = normalize(self.branches.features(windows, seen), dim=1)
-        return torch.einsum("qd,bdhw->bqhw", self.text, found)
+            return torch.cat([self.compared(self.branches.features(*part)) for part in parts])
 
     def _supports(self, both: Sequence[Tensor], wholes: Sequence[Tensor]) -> list[Tensor]:
         """What the bank says at every pixel of inputs, ``(Q, H', W')`` each.

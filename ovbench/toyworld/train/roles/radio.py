@@ -123,7 +123,7 @@ def build(teachers: Teachers) -> Released:
     trunk = RadioModel(RadioConfig(**MODEL))
     start_from_dino(trunk, teachers.dino)
     width = trunk.config.hidden_size
-    joint = teachers.clip.encode_text([""]).shape[1]
+    joint = teachers.clip.joint_width
     channels = teachers.sam.model.image_encoder.neck[0].in_channels
     widths = {TEXT: joint, SAM: channels, _DINO: teachers.dino.width}
     heads = {name: Head(width, HIDDEN, out) for name, out in widths.items()}
