@@ -78,35 +78,46 @@ def boundary_areas(
 def _interior(labels: LabelMap, width: int) -> Flags:
     """Pixels whose ``(2 * width + 1)``-square window lies in the image and holds one label."""
     interior = np.zeros(labels.shape, dtype=bool)
+    rows, columns = labels.shape
     side = 2 * width
-    if min(labels.shape) > side:
-        # A window holds one label exactly if each of its 2x2 cells does.
-        beside = labels[:, 1:] != labels[:, :-1]
-        mixed = beside[1:] | beside[:-1]
-        mixed |= labels[1:, 1:] != labels[:-1, 1:]
-        mixed = _any_in_window(_any_in_window(mixed, side).T, side).T
-        np.logical_not(mixed, out=interior[width:-width, width:-width])
+    if min(rows, columns) <= side:
+        return interior
+    # Rows lie end to end, as whole arrays take half the time of rows: what reaches over the end of
+    # one is in its last columns and cut off below. A window holds one label exactly if each of its
+    # 2x2 cells does.
+    line = labels.ravel()
+    beside = line[1:] != line[:-1]
+    mixed = beside[columns:] | beside[:-columns]
+    mixed |= line[columns + 1 :] != line[1:-columns]
+    mixed = _any_in_window(_any_in_window(mixed, side, 1), side, columns)
+    inside = np.empty((rows - side) * columns, dtype=bool)
+    np.logical_not(mixed, out=inside[: len(mixed)])
+    interior[width:-width, width:-width] = inside.reshape(-1, columns)[:, : columns - side]
     return interior
 
 
 def _masked(labels: LabelMap, hidden: Flags, value: int) -> LabelMap:
-    """A copy with ``value`` at the hidden pixels, in a dtype that holds it."""
-    masked = labels.astype(np.promote_types(labels.dtype, np.min_scalar_type(value)))
-    np.copyto(masked, value, where=hidden)
+    """A copy with all bits set at the hidden pixels, in a dtype that holds ``value``, too.
+
+    No label has them all: ``value`` is beyond the vocabulary. Setting bits takes a quarter of the
+    time of copying a value where it is wanted.
+    """
+    dtype = np.promote_types(labels.dtype, np.min_scalar_type(value))
+    masked: LabelMap = labels | -hidden.astype(dtype)
     return masked
 
 
-def _any_in_window(flags: Flags, size: int) -> Flags:
-    """OR of every ``size`` consecutive rows, ``(rows - size + 1, columns)``.
+def _any_in_window(flags: Flags, size: int, step: int) -> Flags:
+    """OR of every ``size`` flags that lie ``step`` apart, ``(n - (size - 1) * step,)``.
 
-    The window doubles at each step, on single bytes: for a 375x500 image, whose boundaries
+    The window doubles at each turn, on single bytes: for a 375x500 image, whose boundaries
     are 12 pixels wide, that takes less than a fifth of the time of running sums.
     """
     reach = 1
     while reach < size:
-        step = min(reach, size - reach)
-        flags = flags[step:] | flags[:-step]
-        reach += step
+        further = min(reach, size - reach)
+        flags = flags[further * step :] | flags[: -further * step]
+        reach += further
     return flags
 
 
