@@ -15,9 +15,11 @@ from ovbench.harness.contract.arrays import LabelMap
 SOURCE = Path("label.png")
 SHAPES = arrays.array_shapes(min_dims=2, max_dims=2)
 ENCODINGS = st.dictionaries(st.integers(0, 255), st.integers(0, 255), min_size=1)
+WIDE = st.dictionaries(st.integers(0, 300), st.integers(0, 255), min_size=1)
+DEPTHS = st.sampled_from([np.uint8, np.uint16, np.uint32])
 
 
-@given(arrays.arrays(np.uint8, SHAPES), ENCODINGS)
+@given(DEPTHS.flatmap(lambda depth: arrays.arrays(depth, SHAPES)), st.one_of(ENCODINGS, WIDE))
 def test_every_pixel_is_looked_up_or_the_file_refused(
     raw: LabelMap, labels: dict[int, int]
 ) -> None:
@@ -32,6 +34,19 @@ def test_every_pixel_is_looked_up_or_the_file_refused(
         decoded = encoding.decode(raw, SOURCE)
         assert decoded.dtype == np.uint8
         assert decoded.tolist() == [[labels[value] for value in row] for row in raw.tolist()]
+
+
+@pytest.mark.parametrize("unknown", [0, 255, 256])
+def test_an_unknown_value_is_found_where_every_label_is_used(unknown: int) -> None:
+    labels = {stored: stored % 256 for stored in range(300) if stored != unknown}
+    encoding = LabelEncoding.of("benchmark", labels)
+    known = np.array([sorted(labels)])
+    assert encoding.decode(known.astype(np.uint16), SOURCE).tolist() == [[*labels.values()]]
+    low = known[known < 256].astype(np.uint8)[None]
+    assert encoding.decode(low, SOURCE).tolist() == low.tolist()
+    for depth in (np.uint8, np.uint16) if unknown < 256 else (np.uint16,):
+        with pytest.raises(DataError, match=rf"\[{unknown}\]"):
+            encoding.decode(np.array([[unknown]], depth), SOURCE)
 
 
 @given(st.data())
