@@ -8,6 +8,9 @@ thread of PyTorch, as :mod:`benchmarks.overhead` has it. One process is started 
 processes are at work: from the tenth image of the process that is last there until the first one
 is through. Rows of whole runs have the start of Python and PyTorch, the meeting of the processes
 and the result, too; the more images a run has, the less these weigh.
+
+What the machine itself allows is in the rows of a bare loop that reads its pictures ahead in a
+thread, and no labels, and counts and keeps nothing; it is begun in the same ways.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
@@ -28,13 +31,14 @@ import torch
 
 from benchmarks.comparison import ROOT, Row, show
 from benchmarks.datasets import SIZES
-from benchmarks.overhead import LEFT_OUT, Model, labelled, opened
+from benchmarks.overhead import LEFT_OUT, Model, ahead, labelled, opened
 from ovbench.datasets import load_dataset
 from ovbench.datasets.reading.files import FileDataset
 from ovbench.harness.metrics.scores import Confusion
 from ovbench.harness.run.runner import evaluate
 
 SIZE, LABELS, PROCESSES, MODEL_MS = "COCO", 171, 2, 100.0
+HOW = {"run": "", "loop": ", a bare loop"}
 
 
 def main() -> None:
@@ -43,10 +47,13 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=60, help="of each process")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--model-ms", type=float, default=MODEL_MS)
-    parser.add_argument("--work", nargs=2, metavar=("FOLDER", "LAYERS"), help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--work", nargs=3, metavar=("HOW", "FOLDER", "LAYERS"), help=argparse.SUPPRESS
+    )
     asked = parser.parse_args()
     if asked.work:
-        work(Path(asked.work[0]), int(asked.work[1]))
+        how, folder, layers = asked.work
+        work(how, Path(folder), int(layers))
     else:
         show(rows(asked.images, asked.repeats, asked.model_ms))
 
@@ -58,11 +65,19 @@ def rows(images: int = 60, repeats: int = 3, model_ms: float = MODEL_MS) -> Iter
         model = Model(LABELS, waits=False)
         sample = opened(Path(folder), SIZES[SIZE], LABELS, 1).load(0)
         model.fit(sample.image, model_ms / 1000)
-    alone, together = list[Turn](), list[Turn]()
+    turns: dict[tuple[str, int], list[Turn]] = {}
     for _ in range(repeats):
-        alone.append(turn(1, images, model.layers))
-        together.append(turn(PROCESSES, images, model.layers))
-    what = f"{PROCESSES} processes, a model that computes {model_ms:.0f} ms"
+        for how in HOW:
+            for processes in (1, PROCESSES):
+                took = turn(how, processes, images, model.layers)
+                turns.setdefault((how, processes), []).append(took)
+    for how, says in HOW.items():
+        what = f"{PROCESSES} processes{says}, a model that computes {model_ms:.0f} ms"
+        yield from compared(what, turns[how, 1], turns[how, PROCESSES])
+
+
+def compared(what: str, alone: Sequence[Turn], together: Sequence[Turn]) -> Iterator[Row]:
+    """The rows of what was begun in one way."""
     main = median(t.main for t in together) / median(t.main for t in alone)
     note = f"of each main thread {main:.2f} times the time of a core"
     steady = [t.each for t in together], [t.each for t in alone]
@@ -70,8 +85,7 @@ def rows(images: int = 60, repeats: int = 3, model_ms: float = MODEL_MS) -> Iter
     whole = [t.whole for t in together], [t.whole for t in alone]
     start = median(t.start for t in together), median(t.start for t in alone)
     note = "begins after {:.1f} s, and after {:.1f} s alone".format(*start)
-    what = f"{what}, whole run of {images} images each"
-    yield replace(Row.of(what, "one process", "ms", *whole), note=note)
+    yield replace(Row.of(f"{what}, start and end, too", "one process", "ms", *whole), note=note)
 
 
 @dataclass
@@ -91,13 +105,13 @@ class Turn:
     start: float
 
 
-def turn(processes: int, images: int, layers: int) -> Turn:
+def turn(how: str, processes: int, images: int, layers: int) -> Turn:
     """One run, begun as a user begins it."""
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         opened(place / "data", SIZES[SIZE], LABELS, processes * images)
         shared = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-        script = ["-m", "benchmarks.processes", "--work", folder, str(layers)]
+        script = ["-m", "benchmarks.processes", "--work", how, folder, str(layers)]
         begin = time.monotonic()
         subprocess.run(
             [sys.executable, *(shared if processes > 1 else []), *script],
@@ -130,16 +144,20 @@ def of_processes(seen: list[list[list[float]]], begin: float, took: float, image
     return Turn(1000 / rate, 1000 * main, 1000 * took / images, start)
 
 
-def work(folder: Path, layers: int) -> None:
+def work(how: str, folder: Path, layers: int) -> None:
     """Be one of the processes: measure, and leave what was noted in the folder."""
     dataset = load_dataset("voc", root=folder / "data")
     assert isinstance(dataset, FileDataset)
-    model = Model(LABELS, waits=False)
+    rank, size = (int(os.environ.get(name, one)) for name, one in (("RANK", 0), ("WORLD_SIZE", 1)))
+    model, notes = Model(LABELS, waits=False), Notes()
     model.layers = layers
-    notes = Notes()
-    evaluate(model, labelled(dataset, LABELS), output=folder / "run", observer=notes)
-    file = folder / f"seen-{os.environ.get('RANK', '0')}.json"
-    file.write_text(json.dumps(notes.seen), encoding="utf-8")
+    if how == "run":
+        evaluate(model, labelled(dataset, LABELS), output=folder / "run", observer=notes)
+    else:
+        for picture in ahead([dataset.images.source(name) for name in dataset.ids[rank::size]]):
+            model.segment([picture])
+            notes.recorded("", None)
+    (folder / f"seen-{rank}.json").write_text(json.dumps(notes.seen), encoding="utf-8")
 
 
 @dataclass
