@@ -263,12 +263,13 @@ class Model:
     def fit(self, picture: Pixels, seconds: float = MODEL_S) -> None:
         """Take as long as it should, by layers or by waiting."""
         self.layers, self._wait_s = (0, 0.0) if self._waits else (4, 0.0)
-        took = timed(lambda: self.segment([picture]))
         if self._waits:
-            self._wait_s = seconds - took
-        else:
-            rest = timed(lambda: self._few(picture))
-            self.layers = max(1, round(4 * (seconds - rest) / (took - rest)))
+            self._wait_s = seconds - timed(lambda: self.segment([picture]))
+            return
+        rest = timed(lambda: self._few(picture))
+        for _ in range(3):  # a first guess from few layers can be half of what it should be
+            took = timed(lambda: self.segment([picture]))
+            self.layers = max(1, round(self.layers * (seconds - rest) / (took - rest)))
 
     def _few(self, picture: Pixels) -> None:
         layers, self.layers = self.layers, 0
