@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -34,16 +34,6 @@ class LabelEncoding:
     benchmark: str
     table: npt.NDArray[np.uint16]
     advice: str = ""
-    _of_bytes: npt.NDArray[np.uint8] = field(init=False, repr=False)
-    _stray: int = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        # For files of bytes, with a label that no byte has in place of UNKNOWN.
-        table = self.table[:256]
-        unknown = table == UNKNOWN
-        stray = int(np.setdiff1d(range(256), table)[0]) if unknown.any() else -1
-        object.__setattr__(self, "_stray", stray)
-        object.__setattr__(self, "_of_bytes", np.where(unknown, max(stray, 0), table).astype("u1"))
 
     @classmethod
     def of(cls, benchmark: str, labels: Mapping[int, int], advice: str = "") -> LabelEncoding:
@@ -58,7 +48,13 @@ class LabelEncoding:
         Raises:
             DataError: a value the benchmark does not know; names ``source``.
         """
-        labels, strays = self._of(raw)
+        last = len(self.table) - 1
+        # A file of 8 bits holds nothing beyond a table of 16, whose end its numbers do not reach.
+        beyond = np.iinfo(raw.dtype).max > last
+        labels = np.take(self.table, np.minimum(raw, last) if beyond else raw)
+        strays = labels == UNKNOWN
+        if beyond:
+            strays |= raw > last
         if strays.any():
             values = np.unique(raw[strays]).tolist()
             shown = ", ".join(map(str, values[:_SHOWN])) + ", …" * (len(values) > _SHOWN)
@@ -66,16 +62,7 @@ class LabelEncoding:
             raise DataError(
                 f"{source}: label values [{shown}] are unknown to {self.benchmark}{advice}"
             )
-        return labels
-
-    def _of(self, raw: LabelMap) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_]]:
-        """The labels, and where they stand for unknown values."""
-        if raw.dtype == np.uint8:
-            labels = np.take(self._of_bytes, raw)
-            return labels, labels == self._stray
-        last = len(self.table) - 1
-        wide = np.take(self.table, np.minimum(raw, last))
-        return wide.astype(np.uint8), (wide == UNKNOWN) | (raw > last)
+        return labels.astype(np.uint8)
 
 
 def background_encoding(
